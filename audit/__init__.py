@@ -1,0 +1,1 @@
+"""Package map: see the first-level modules."""

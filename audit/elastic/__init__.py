@@ -1,0 +1,1 @@
+"""The way to Elasticsearch, without loss and duplicates."""

@@ -1,0 +1,1 @@
+"""The admin API: roles, approvals, searches, revocations."""

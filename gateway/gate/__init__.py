@@ -1,0 +1,1 @@
+"""Pure: what happens to one request."""

@@ -1,0 +1,72 @@
+"""What the gate knows of one request: values only, made by `gateway.edge`, judged by `gateway.gate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The time of one judgement: `wall` in seconds since the epoch (never runs back), `mono` in monotonic seconds."""
+
+    wall: float
+    mono: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """What the TLS handshake proved about the device: chain verified against the device CA by the TLS library."""
+
+    uuid: str  # subject common name
+    serial: str  # lower-case hex, no leading zeros
+    thumbprint: str  # hex SHA-256 of the DER form
+    not_after: float
+
+
+@dataclass(slots=True)
+class Peer:
+    """The other end of one client connection. Made once a connection."""
+
+    address: str  # textual IP address, "" for a unix socket without PROXY header
+    port: int
+    listener: str  # public | help | redirect | behind | loopback
+    scheme: str  # https | http, from the listener, never from a header
+    server_name: str  # SNI, lower case; "" where there was none
+    tls_version: str = ""
+    tls_cipher: str = ""
+    certificate: ClientCertificate | None = None
+
+
+class RequestHead:
+    """One strictly parsed request head.
+
+    `path` is the one canonical path: decided before policy, and the very bytes that the app gets.
+    `headers` keep order and spelling; `find` maps each lower-case name to its value (bytes); a name that is
+    allowed once only (Host, Content-Length, Cookie …) was refused earlier when it came twice.
+    """
+
+    __slots__ = (
+        "method", "path", "path_text", "query", "version", "host", "port", "headers", "find",
+        "content_length", "chunked", "upgrade", "keep_alive", "peer", "expect_continue",
+    )
+
+    method: str  # upper case, from the allow-list of RFC 9110 methods known to us
+    path: bytes  # canonical, percent-encoded as sent upstream
+    path_text: str  # the same, percent-decoded UTF-8, for policy
+    query: bytes | None  # without "?", None = no "?" at all
+    version: str  # "1.1" | "1.0"
+    host: str  # lower case, no port, no trailing dot
+    port: int | None
+    headers: list[tuple[bytes, bytes]]
+    find: dict[bytes, bytes]
+    content_length: int | None
+    chunked: bool
+    upgrade: bool  # a valid WebSocket upgrade (RFC 6455 §4.2.1)
+    keep_alive: bool
+    peer: Peer
+    expect_continue: bool
+
+    @property
+    def target(self) -> bytes:
+        """The origin-form target as sent to the app."""
+        return self.path if self.query is None else self.path + b"?" + self.query

@@ -1,0 +1,104 @@
+"""What the gateway does with one request (design §4). Each verdict carries the record that is written first.
+
+`record` is the flat mapping of ECS and `sekisho.*` fields of the decision (see `audit.event`), complete but for the
+journal's own fields; the edge appends it to the journal and acts only after the journal says it is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gateway.state.records import App, Device, Session, User
+    from policies.decision import Explanation, StepUpNeed
+
+
+@dataclass(slots=True)
+class Forward:
+    """Pass the request on to `app`. `headers` are identity headers to add, already encoded."""
+
+    request_id: str
+    record: dict[str, Any]
+    app: App
+    user: User
+    session: Session
+    app_session_id: str
+    device: Device | None
+    claims: dict[str, Any] | None  # of the assertion to sign, None = this app wants none
+    headers: tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(slots=True)
+class Refuse:
+    """Answer with a refusal that explains itself."""
+
+    request_id: str
+    record: dict[str, Any]
+    status: int
+    reason: str  # policies.reasons.Reason
+    explanation: Explanation | None = None
+    message: str = ""  # of a lock
+    app: App | None = None
+    user: User | None = None
+    close: bool = False
+
+
+@dataclass(slots=True)
+class SignIn:
+    """No valid session: browsers go to the portal and come back to `return_to`; others get 401."""
+
+    request_id: str
+    record: dict[str, Any]
+    app: App
+    return_to: str  # origin-form target on the app's host
+
+
+@dataclass(slots=True)
+class StepUp:
+    """Signed in, but this request wants a fresher or stronger factor, and that would help."""
+
+    request_id: str
+    record: dict[str, Any]
+    app: App
+    user: User
+    need: StepUpNeed
+    return_to: str
+
+
+@dataclass(slots=True)
+class Local:
+    """One of our own pages: passed to control over its unix socket with `headers` set by us."""
+
+    request_id: str
+    record: dict[str, Any]
+    headers: tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(slots=True)
+class Limited:
+    """Too many requests of this address, user or session."""
+
+    request_id: str
+    record: dict[str, Any]
+    retry_after: int  # seconds
+
+
+@dataclass(slots=True)
+class Preflight:
+    """A CORS preflight that the app's registration lets the gateway answer itself."""
+
+    request_id: str
+    record: dict[str, Any]
+    headers: tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(slots=True)
+class Unknown:
+    """A token that the view does not hold: ask the steward once, then judge again."""
+
+    request_id: str
+    token_hash: str
+
+
+Verdict = Forward | Refuse | SignIn | StepUp | Local | Limited | Preflight | Unknown

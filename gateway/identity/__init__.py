@@ -1,0 +1,1 @@
+"""Who: factors, sessions, lockout."""
