@@ -52,6 +52,7 @@ class SignIn:
     record: dict[str, Any]
     app: App
     return_to: str  # origin-form target on the app's host
+    reason: str = "sign_in_required"  # or why the session that was shown ended
 
 
 @dataclass(slots=True)
@@ -98,7 +99,16 @@ class Unknown:
     """A token that the view does not hold: ask the steward once, then judge again."""
 
     request_id: str
-    token_hash: str
+    token_hash: str  # hex SHA-256 of the token's text
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that the gateway gives itself. The edge adds Date, Content-Length and Connection, nothing else."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
 
 
 Verdict = Forward | Refuse | SignIn | StepUp | Local | Limited | Preflight | Unknown

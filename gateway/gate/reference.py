@@ -1,0 +1,57 @@
+"""受付番号: the name of one request, short enough to be read over the telephone.
+
+Sixteen characters of Crockford's base 32: 45 bits of milliseconds since the epoch (until the year 3084), then 35 random
+bits. Names sort by time. They are not secrets: knowing one gives no right to anything.
+"""
+
+from __future__ import annotations
+
+from random import getrandbits
+
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+LENGTH = 16
+
+_PAIRS = [high + low for high in ALPHABET for low in ALPHABET]
+_VALUES = {character: value for value, character in enumerate(ALPHABET)}
+_TYPED = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None, "\u3000": None})
+_TIME_MASK = (1 << 45) - 1
+
+
+def new_reference(wall: float) -> str:
+    """Return a new request id for the time `wall` (seconds since the epoch)."""
+    number = (int(wall * 1000) & _TIME_MASK) << 35 | getrandbits(35)
+    pairs = _PAIRS
+    return (
+        pairs[number >> 70]
+        + pairs[number >> 60 & 1023]
+        + pairs[number >> 50 & 1023]
+        + pairs[number >> 40 & 1023]
+        + pairs[number >> 30 & 1023]
+        + pairs[number >> 20 & 1023]
+        + pairs[number >> 10 & 1023]
+        + pairs[number & 1023]
+    )
+
+
+def shown(reference: str) -> str:
+    """Return the id as people see it: `XXXX-XXXX-XXXX-XXXX`."""
+    return "-".join(reference[start : start + 4] for start in range(0, LENGTH, 4))
+
+
+def parse_reference(text: str) -> str:
+    """Return the id that a person meant: any case, with or without dashes and spaces, O for 0, I or L for 1.
+
+    Raises ValueError when the text is no such id.
+    """
+    reference = text.strip().upper().translate(_TYPED)
+    if len(reference) != LENGTH or any(character not in _VALUES for character in reference):
+        raise ValueError("a reference has 16 letters and digits, such as 01JD-X4V2-9K3M-7QTB")
+    return reference
+
+
+def reference_time(reference: str) -> float:
+    """Return the wall time (seconds since the epoch, to the millisecond) that the id was made at."""
+    number = 0
+    for character in reference:
+        number = number << 5 | _VALUES[character]
+    return (number >> 35) / 1000
