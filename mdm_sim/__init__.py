@@ -1,1 +1,7 @@
-"""Package map: see the first-level modules."""
+"""A foreign MDM, for tests and for the sample city: it plays Microsoft Graph v1.0 over HTTP and shares no code with the gateway.
+
+`world` holds the devices and the verbs that change them, `scenarios` sets up a city, `faults` breaks the service on
+request, `graph_api` speaks the wire, `server` puts them behind a socket.
+"""
+
+__all__: list[str] = []
