@@ -1,0 +1,129 @@
+"""Limits, times and sizes, each with the bound that keeps a promise true whatever is configured."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import model_validator
+
+from gateway.settings_field import Section, setting
+
+
+class Rate(Section):
+    """A token bucket."""
+
+    per_second: float = setting(200.0, "1秒あたりに許す要求の数", "通常の画面の数十倍", unit="req/s", gt=0, le=1e6)
+    burst: int = setting(400, "一度に許す要求の数", "1画面の部品をまとめて取れる", unit="req", ge=1, le=1_000_000)
+
+
+class Limits(Section):
+    """How much one peer may ask for."""
+
+    header_bytes: int = setting(
+        32_768, "ヘッダー全体の上限", "庁内の業務アプリの最大の数倍", unit="B", ge=4096, le=65_536
+    )
+    header_count: int = setting(100, "ヘッダーの個数の上限", "ブラウザーは 30 個ほど", unit="個", ge=20, le=500)
+    header_line_bytes: int = setting(16_384, "ヘッダー1行の上限", "大きい Cookie が入る", unit="B", ge=1024, le=65_536)
+    target_bytes: int = setting(
+        8192, "要求先(パスとクエリ)の上限", "RFC 9112 §3 が勧める 8000 以上", unit="B", ge=1024, le=32_768
+    )
+    body_bytes: int = setting(5 * 2**30, "本文の上限", "図面や動画の登録に足りる", unit="B", ge=0, le=2**40)
+    connections: int = setting(10_000, "ワーカー1つの接続の上限", "1万人の市役所", unit="個", ge=16, le=1_000_000)
+    connections_per_address: int = setting(
+        512, "1アドレスからの接続の上限", "庁舎全体が1アドレスのことがある", unit="個", ge=1
+    )
+    requests_per_connection: int = setting(10_000, "1接続の要求の上限", "長い接続を時々つなぎ直させる", unit="回", ge=1)
+    pipeline_depth: int = setting(16, "先行して受け取る要求の上限", "ブラウザーは使わない", unit="個", ge=1, le=256)
+    frame_bytes: int = setting(
+        16 * 2**20, "WebSocket の1フレームの上限", "業務画面の最大の数倍", unit="B", ge=1024, le=2**30
+    )
+    user_rate: Rate = setting(Rate(per_second=200, burst=400), "1利用者の要求の速さ", "操作では届かない速さ")
+    session_rate: Rate = setting(Rate(per_second=100, burst=300), "1セッションの要求の速さ", "操作では届かない速さ")
+    address_rate: Rate = setting(
+        Rate(per_second=2000, burst=4000), "1アドレスの要求の速さ", "庁舎全体が1アドレスのことがある"
+    )
+
+
+class Timeouts(Section):
+    """How long anything may take; all in seconds."""
+
+    header: float = setting(10.0, "ヘッダーを受け取り終えるまで", "低速攻撃で席を占めさせない", unit="s", gt=0, le=60)
+    body_idle: float = setting(30.0, "本文が途切れてよい時間", "細い回線のため", unit="s", gt=0, le=300)
+    idle: float = setting(75.0, "要求のない接続を保つ時間", "ブラウザーの既定に近い", unit="s", gt=0, le=600)
+    total_request: float = setting(3600.0, "1つの要求の全体", "大きいダウンロードのため", unit="s", ge=1, le=86_400)
+    upstream_connect: float = setting(5.0, "アプリへ接続するまで", "庁内網なら十分", unit="s", gt=0, le=60)
+    upstream_first_byte: float = setting(60.0, "アプリの最初の応答まで", "帳票作成のため", unit="s", gt=0, le=3600)
+    upstream_between: float = setting(
+        120.0, "アプリの応答が途切れてよい時間", "帳票作成のため", unit="s", gt=0, le=3600
+    )
+    tunnel_idle: float = setting(
+        3600.0, "WebSocket が無通信でよい時間", "開いたままの画面のため", unit="s", ge=1, le=86_400
+    )
+    tls_handshake: float = setting(10.0, "TLS の確立まで", "低速攻撃で席を占めさせない", unit="s", gt=0, le=60)
+    journal_stall: float = setting(
+        1.0, "記録の書き込みが止まってよい時間", "P2:これを超えたら拒否する", unit="s", gt=0, le=1
+    )
+    ack: float = setting(1.0, "失効などを全ワーカーが確認するまで", "P3:超えたワーカーは止める", unit="s", gt=0, le=5)
+    stale_refuse: float = setting(
+        5.0, "状態が届かないとき拒否を始めるまで", "古い状態で許可しない", unit="s", ge=5, le=60
+    )
+    stale_cut: float = setting(30.0, "状態が届かないとき通信を切るまで", "古い状態で続けない", unit="s", ge=30, le=300)
+    unknown_ask: float = setting(
+        0.2, "知らないセッションを問い合わせる時間", "新しいセッションの直後だけ使う", unit="s", gt=0, le=0.2
+    )
+
+    @model_validator(mode="after")
+    def _cut_follows_refusal(self) -> Self:
+        if self.stale_cut < self.stale_refuse:
+            raise ValueError("stale_cut not below stale_refuse")
+        return self
+
+
+class Sessions(Section):
+    """How long one sign-in lasts (NIST SP 800-63B-4 §2.2.3: 24 h and 1 h at most)."""
+
+    absolute: float = setting(
+        32_400.0, "サインインから終わりまで", "勤務時間。上限は 24 時間", unit="s", ge=300, le=86_400
+    )
+    idle: float = setting(1800.0, "操作がないとき終わるまで", "離席。上限は 1 時間", unit="s", ge=60, le=3600)
+    concurrent: int = setting(3, "1人が同時に持てるセッション", "自席・出先・共用端末", unit="個", ge=1, le=20)
+    code_lifetime: float = setting(30.0, "アプリへ渡す1回限りの符号の寿命", "画面の移動の間だけ", unit="s", gt=0, le=30)
+
+
+class SignIn(Section):
+    """How guesses are slowed and passwords are hashed."""
+
+    wait_after: int = setting(5, "待ち時間が始まる失敗の回数", "打ち間違いは待たせない", unit="回", ge=1, le=10)
+    disable_after: int = setting(
+        20, "再登録を求める失敗の回数", "NIST SP 800-63B-4 §3.2.2:100 回以下", unit="回", ge=5, le=100
+    )
+    totp_drift_steps: int = setting(
+        1, "TOTP の前後に許す段数(1段 30 秒)", "時計のずれ。RFC 6238 §5.2", unit="段", ge=0, le=1
+    )
+    argon2_memory_kib: int = setting(19_456, "Argon2id のメモリー", "OWASP の下限", unit="KiB", ge=19_456, le=1_048_576)
+    argon2_time: int = setting(2, "Argon2id の繰り返し", "OWASP の下限", unit="回", ge=2, le=20)
+    argon2_parallelism: int = setting(1, "Argon2id の並列度", "OWASP の値", unit="本", ge=1, le=16)
+    hash_workers: int = setting(
+        2, "同時に計算するパスワードの数", "朝の集中でもメモリーを一定にする", unit="個", ge=1, le=32
+    )
+
+    @model_validator(mode="after")
+    def _waiting_comes_before_disabling(self) -> Self:
+        if self.disable_after <= self.wait_after:
+            raise ValueError("disable_after above wait_after")
+        return self
+
+
+class JournalSettings(Section):
+    """The durable local record."""
+
+    segment_bytes: int = setting(
+        64 * 2**20, "記録ファイルを区切る大きさ", "検証と複写の単位", unit="B", ge=65_536, le=2**32
+    )
+    segment_age: float = setting(3600.0, "記録ファイルを区切る時間", "検証と複写の単位", unit="s", ge=1, le=86_400)
+    anonymous_budget_per_minute: int = setting(
+        60, "名乗らない拒否を1アドレスで個別に残す数", "超えた分は件数にまとめる", unit="件/分", ge=1, le=10_000
+    )
+    anonymous_total_bytes: int = setting(
+        2**30, "名乗らない拒否の記録全体の上限", "外からの洪水でディスクを埋めさせない", unit="B", ge=2**20, le=2**40
+    )

@@ -1,0 +1,59 @@
+"""Where the gateway listens, and what each kind of listener trusts (design §4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from gateway.settings_field import Address, LocalAddress, Section, required, setting, split_address
+
+_ADDRESS = "待ち受けるアドレス(IP:ポート、または unix:/パス)"
+
+
+class Listener(Section):
+    """One place where connections are accepted."""
+
+    address: Address = required(_ADDRESS, "待ち受けは必ず明示する")
+
+    @property
+    def endpoint(self) -> tuple[str, int] | Path:
+        """The address as (IP, port), or the path of a unix socket."""
+        return split_address(self.address)
+
+
+class TlsListener(Listener):
+    """A listener that speaks TLS 1.2 and 1.3."""
+
+    certificate: Path = setting(Path("tls/server.pem"), "サーバー証明書(PEM、チェーンを含む)", "init が作る場所")
+    key: Path = setting(Path("tls/server.key"), "サーバー証明書の秘密鍵(PEM)", "init が作る場所")
+
+
+class PublicListener(TlsListener):
+    """Where browsers connect; asks for a device certificate and accepts none."""
+
+    client_ca: Path = setting(
+        Path("device-ca/ca.pem"), "端末証明書を発行する認証局(PEM)。これだけを信頼する", "init が作る場所"
+    )
+
+
+class BehindListener(Listener):
+    """Behind HAProxy or nginx: PROXY protocol v2 is mandatory on each connection."""
+
+    address: LocalAddress = required(_ADDRESS, "前段は同じ機械にいる。外からは届かせない")
+    scheme: Literal["https", "http"] = setting("https", "前段で利用者が使う方式", "前段が TLS を終端する")
+
+
+class LoopbackListener(Listener):
+    """Plain HTTP for tools on this machine; a forwarded address is never believed."""
+
+    address: LocalAddress = required(_ADDRESS, "平文なので、この機械の中だけ")
+
+
+class Listeners(Section):
+    """All listeners; a kind left out is not opened."""
+
+    public: PublicListener | None = setting(None, "利用者が接続する入口(TLS、端末証明書は任意)", "使う入口だけを書く")
+    help: TlsListener | None = setting(None, "証明書の問題を説明する入口(端末証明書を求めない)", "使う入口だけを書く")
+    redirect: Listener | None = setting(None, "http:// から https:// へ案内するだけの入口", "使う入口だけを書く")
+    behind: BehindListener | None = setting(None, "前段の HAProxy・nginx の後ろの入口", "使う入口だけを書く")
+    loopback: LoopbackListener | None = setting(None, "この機械の中の道具のための入口(平文)", "使う入口だけを書く")
