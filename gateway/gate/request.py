@@ -4,6 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from policies.reasons import Reason
+
+
+class RequestFault(Exception):
+    """What a client sent is refused before it is judged: not canonical, not allowed, or over a limit.
+
+    `status` is the answer's status, `reason` the code for records and people, `detail` a short ASCII phrase for the
+    record that never quotes the client's bytes. The connection is closed after every fault: what follows on it
+    cannot be trusted to start where we believe.
+    """
+
+    def __init__(self, status: int, reason: Reason, detail: str) -> None:
+        super().__init__(f"{status} {reason.value}: {detail}")
+        self.status = status
+        self.reason = reason
+        self.detail = detail
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:

@@ -1,0 +1,102 @@
+"""The exchanges in flight, found by session, user, device or app, so that a revocation can end them (promise P3).
+
+Most exchanges live for milliseconds, so a new one enters one table only; those still alive at the next sweep move
+into the indexes. A search looks at both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from gateway.edge.services import Passed
+from gateway.gate.request import RequestHead
+from gateway.gate.verdict import Forward
+
+
+class LiveExchange(Protocol):
+    """One forwarded request whose answer, or tunnel, has not ended yet."""
+
+    request: RequestHead
+    verdict: Passed
+
+    def cut(self, reason: str) -> None:
+        """Reset the client's connection at once and record the completion with `reason`. Idempotent."""
+
+
+Keys = tuple[tuple[str, str], ...]
+
+
+def keys_of(exchange: LiveExchange) -> Keys:
+    """Return the (index, id) pairs under which an exchange can be found; own pages have none."""
+    verdict = exchange.verdict
+    if not isinstance(verdict, Forward):
+        return ()
+    keys = (("session", verdict.session.id), ("user", verdict.user.id), ("app", verdict.app.id))
+    return keys if verdict.device is None else (*keys, ("device", verdict.device.id))
+
+
+class LiveExchanges:
+    """The registry. One a worker; used from its loop only."""
+
+    def __init__(self) -> None:
+        self._young: dict[LiveExchange, None] = {}
+        self._settled: dict[LiveExchange, Keys] = {}
+        self._index: dict[tuple[str, str], dict[LiveExchange, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._settled)
+
+    def add(self, exchange: LiveExchange) -> None:
+        """Enter an exchange before its first byte goes to the app."""
+        self._young[exchange] = None
+
+    def remove(self, exchange: LiveExchange) -> None:
+        """Forget an exchange that ended; unknown ones are ignored."""
+        if exchange in self._young:
+            del self._young[exchange]
+            return
+        for key in self._settled.pop(exchange, ()):
+            found = self._index[key]
+            del found[exchange]
+            if not found:
+                del self._index[key]
+
+    def settle(self) -> None:
+        """Move what is still alive into the indexes; the sweeper calls this about once a second."""
+        young, self._young = self._young, {}
+        for exchange in young:
+            keys = keys_of(exchange)
+            self._settled[exchange] = keys
+            for key in keys:
+                self._index.setdefault(key, {})[exchange] = None
+
+    def find(self, index: str, identity: str) -> list[LiveExchange]:
+        """Return the live exchanges of one `session`, `user`, `device` or `app`."""
+        key = (index, identity)
+        return [*self._index.get(key, ()), *(young for young in self._young if key in keys_of(young))]
+
+    def all(self) -> list[LiveExchange]:
+        """Return every live exchange, own pages included."""
+        return [*self._settled, *self._young]
+
+    def cut(self, exchange: LiveExchange, reason: str) -> None:
+        """End one exchange: the client's connection is reset, the completion carries `reason`."""
+        exchange.cut(reason)
+
+    def cut_each(self, exchanges: Iterable[LiveExchange], reason: str) -> dict[str, int]:
+        """End several exchanges; return how many were ended per session id (for acks and receipts)."""
+        return self.rejudge(exchanges, lambda _: reason)
+
+    def rejudge(self, exchanges: Iterable[LiveExchange], judge: Callable[[LiveExchange], str]) -> dict[str, int]:
+        """End those for which `judge` gives a reason ("" = may go on); return how many were ended per session id."""
+        ended: dict[str, int] = {}
+        for exchange in exchanges:
+            reason = judge(exchange)
+            if not reason:
+                continue
+            exchange.cut(reason)
+            if isinstance(exchange.verdict, Forward):
+                session = exchange.verdict.session.id
+                ended[session] = ended.get(session, 0) + 1
+        return ended
