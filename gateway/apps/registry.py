@@ -1,0 +1,156 @@
+"""`app.yaml` → `App` records: every fault of a file at once, each with file:line:column.
+
+A file may hold several documents (`---`), one app each. What a registration may not take is decided here: hosts of the
+portal or of another app, addresses instead of names, upstream URLs that carry more than an origin.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from gateway.apps.form import AppForm
+from gateway.apps.source import Document, Fault, Path, SourceFaults, read_documents
+from gateway.state.records import App, AppState, Durability
+
+_SENSITIVE = ("3C", "3B", "3A")  # 機密性3: records are synced before the app sees a byte (design §7)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a registration must not collide with."""
+
+    portal_host: str
+    rp_id: str
+    apps: tuple[App, ...] = ()
+    owners: frozenset[str] | None = None  # known logins, None = not checked
+
+
+def parse_apps(text: str, file: str, surroundings: Surroundings, created_by: str) -> tuple[App, ...]:
+    """Return the pending `App` records of the file; raises SourceFaults with every fault of every document."""
+    documents = read_documents(text, file)
+    faults: list[Fault] = []
+    apps: list[App] = []
+    for document in documents:
+        faults.extend(document.faults)
+        form = _form(document, faults)
+        if form is None:
+            continue
+        app = _record(form, created_by)
+        faults.extend(_collisions(document, app, surroundings, apps))
+        apps.append(app)
+    if not documents:
+        faults.append(Fault(file, 1, 1, "", "an empty file", "at least one app"))
+    if faults:
+        raise SourceFaults(tuple(sorted(set(faults), key=lambda fault: (fault.line, fault.column, fault.key))))
+    return tuple(apps)
+
+
+def warnings(app: App, surroundings: Surroundings) -> tuple[str, ...]:
+    """What is allowed but worth a second look by the person who approves."""
+    found: list[str] = []
+    if app.upstream.startswith("http://") and not _is_local(app.upstream) and app.sensitivity in _SENSITIVE:
+        found.append(f"機密性{app.sensitivity}ですが、アプリまでの通信が暗号化されません (upstream が http)。")
+    if "remote-user" in app.presets:
+        found.append("署名のないヘッダーを渡します。アプリへゲートウェイ以外から到達できないことを確認してください。")
+    for host in app.hosts:
+        if host.endswith("." + surroundings.rp_id):
+            found.append(f"{host} はパスキーの RP ID ({surroundings.rp_id}) の下です。信頼できるアプリに限ってください。")
+    return tuple(found)
+
+
+def changes(before: App | None, after: App) -> list[dict[str, object]]:
+    """Field by field: what `after` changes. A new app lists every field with `before: null`."""
+    new = after.to_row()
+    old = before.to_row() if before is not None else {}
+    skipped = {"state", "created_by", "approved_by"}
+    return [
+        {"field": name, "before": old.get(name), "after": value}
+        for name, value in new.items()
+        if name not in skipped and old.get(name) != value
+    ]
+
+
+def _form(document: Document, faults: list[Fault]) -> AppForm | None:
+    if not isinstance(document.value, dict):
+        faults.append(document.fault((), "a value that is not a mapping", "keys such as id, hosts and upstream"))
+        return None
+    try:
+        return AppForm.model_validate(document.value)
+    except ValidationError as error:
+        for item in error.errors(include_url=False):
+            path: Path = tuple(item["loc"])
+            faults.append(_translated(document, path, item["type"], item["msg"], item.get("input")))
+    return None
+
+
+def _translated(document: Document, path: Path, kind: str, message: str, got: object) -> Fault:
+    if kind == "extra_forbidden":
+        name = str(path[-1])
+        near = difflib.get_close_matches(name, AppForm.model_fields, n=1)
+        expected = f"a known key (did you mean {near[0]!r}?)" if near else "a known key"
+        return document.fault(path, f"unknown key {name!r}", expected)
+    if kind == "missing":
+        return document.fault(path, "nothing", f"the key {path[-1]!r}")
+    expected = message.removeprefix("Value error, ").removeprefix("Input should be ")
+    return document.fault(path, _shown(got), expected)
+
+
+def _shown(got: object) -> str:
+    text = repr(got)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _record(form: AppForm, created_by: str) -> App:
+    sensitive = form.sensitivity in _SENSITIVE
+    return App(
+        id=form.id,
+        title=form.title,
+        owner=form.owner,
+        contact=form.contact,
+        hosts=tuple(form.hosts),
+        upstream=form.upstream,
+        upstream_ca=form.upstream_ca,
+        sensitivity=form.sensitivity,
+        business=form.business,
+        profile=form.profile,
+        presets=tuple(form.presets),
+        assertion_header=form.assertion_header,
+        methods=tuple(form.methods),
+        host_header=form.host_header,
+        durability=form.durability or (Durability.SYNCED if sensitive else Durability.WRITTEN).value,
+        activity=form.activity,
+        preflight_origins=tuple(form.preflight.origins),
+        health_path=form.health_path,
+        masked_paths=tuple(form.masked_paths),
+        state=AppState.PENDING.value,
+        created_by=created_by,
+        approved_by="",
+    )
+
+
+def _collisions(document: Document, app: App, around: Surroundings, earlier: Iterable[App]) -> Iterable[Fault]:
+    taken: dict[str, str] = {}
+    for other in (*around.apps, *earlier):
+        if other.id != app.id:
+            taken.update(dict.fromkeys(other.hosts, other.id))
+    if any(other.id == app.id for other in earlier):
+        yield document.fault(("id",), f"{app.id!r} a second time", "one document for each app")
+    for index, host in enumerate(app.hosts):
+        place: Path = ("hosts", index)
+        if host == around.portal_host or host == around.rp_id:
+            yield document.fault(place, repr(host), "a name other than the portal's and the passkey RP ID")
+        elif host.endswith("." + around.portal_host):
+            yield document.fault(place, repr(host), f"a name not under the portal's ({around.portal_host})")
+        elif host in taken:
+            yield document.fault(place, repr(host), f"a host that no other app has (app {taken[host]!r} has it)")
+    if around.owners is not None and app.owner not in around.owners:
+        yield document.fault(("owner",), repr(app.owner), "the 職員ID of a registered user")
+
+
+def _is_local(upstream: str) -> bool:
+    rest = upstream.split("://", 1)[-1]
+    return rest.startswith(("127.", "localhost", "[::1]")) or upstream.startswith("unix:")
