@@ -58,7 +58,8 @@ def warnings(app: App, surroundings: Surroundings) -> tuple[str, ...]:
         found.append("署名のないヘッダーを渡します。アプリへゲートウェイ以外から到達できないことを確認してください。")
     for host in app.hosts:
         if host.endswith("." + surroundings.rp_id):
-            found.append(f"{host} はパスキーの RP ID ({surroundings.rp_id}) の下です。信頼できるアプリに限ってください。")
+            under = f"{host} はパスキーの RP ID ({surroundings.rp_id}) の下の名前です。"
+            found.append(under + "信頼できるアプリに限ってください。")
     return tuple(found)
 
 
