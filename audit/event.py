@@ -1,0 +1,230 @@
+"""What a record says: the closed list of acts, and how a record of one is made.
+
+A record is a flat mapping with dotted ECS keys (`audit.ecs`). What may never change: an action's name, its dataset,
+kind and category; a line already written stays readable for ever. New actions and fields are only appended.
+
+Nothing secret enters a record: no token, password, code, cookie, body. `text` turns whatever bytes a client sent into
+text that is one JSON string, one line on a terminal after JSON encoding, and from which the bytes can be recovered.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from audit.ecs import ECS_VERSION, FIELDS
+
+
+class Action(StrEnum):
+    """`event.action`: what happened. Append only."""
+
+    REQUEST_DECIDED = "request.decided"
+    REQUEST_COMPLETED = "request.completed"
+    REQUEST_COALESCED = "request.coalesced"
+    TUNNEL_PROGRESS = "tunnel.progress"
+    TLS_FAILED = "tls.failed"
+    AUTH_PASSWORD = "auth.password"  # noqa: S105 (the name of an act, not a password)
+    AUTH_TOTP = "auth.totp"
+    AUTH_PASSKEY = "auth.passkey"
+    AUTH_SETUP = "auth.setup"
+    AUTH_WAITING = "auth.waiting"
+    SESSION_STARTED = "session.started"
+    SESSION_ELEVATED = "session.elevated"
+    SESSION_ENDED = "session.ended"
+    APP_SESSION_STARTED = "app_session.started"
+    FACTOR_ENROLLED = "factor.enrolled"
+    FACTOR_REMOVED = "factor.removed"
+    USER_CREATED = "user.created"
+    USER_CHANGED = "user.changed"
+    USER_DISABLED = "user.disabled"
+    USER_ENABLED = "user.enabled"
+    LOCK_ADDED = "lock.added"
+    LOCK_REMOVED = "lock.removed"
+    APP_PROPOSED = "app.proposed"
+    APP_APPROVED = "app.approved"
+    APP_REMOVED = "app.removed"
+    POLICY_PROPOSED = "policy.proposed"
+    POLICY_APPROVED = "policy.approved"
+    POLICY_ACTIVATED = "policy.activated"
+    APPROVAL_DECIDED = "approval.decided"
+    DEVICE_CHANGED = "device.changed"
+    POSTURE_SYNCED = "posture.synced"
+    POSTURE_FAILED = "posture.failed"
+    ADMIN_REQUESTED = "admin.requested"
+    ADMIN_DONE = "admin.done"
+    PROCESS_STARTED = "process.started"
+    PROCESS_DIED = "process.died"
+    WORKER_FENCED = "worker.fenced"
+    CLOCK_JUMPED = "clock.jumped"
+    JOURNAL_OPENED = "journal.opened"
+    AUDIT_GAP = "audit.gap"
+    AUDIT_TRIMMED = "audit.trimmed"
+    AUDIT_REFUSED = "audit.refused"  # the auditor met a record or a checkpoint that it will not cover
+    AUDIT_STARTED = "audit.started"  # the auditor opened the log, at this size
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What every record of one action says of itself (ECS categorisation fields)."""
+
+    dataset: str
+    kind: str
+    category: tuple[str, ...]
+    type: tuple[str, ...]
+
+
+_ACCESS = Shape("sekisho.access", "event", ("web", "network"), ("access",))
+_AUTH = Shape("sekisho.auth", "event", ("authentication",), ("start",))
+_SESSION_START = Shape("sekisho.session", "event", ("session",), ("start",))
+_FACTOR = ("sekisho.auth", "event", ("iam",))
+_USER = ("sekisho.admin", "event", ("iam",))
+_APP = Shape("sekisho.admin", "event", ("configuration",), ("change",))
+_POLICY = Shape("sekisho.policy", "event", ("configuration",), ("change",))
+_ADMIN = Shape("sekisho.admin", "event", ("configuration",), ("access",))
+_PROCESS = ("sekisho.health", "event", ("process",))
+_HEALTH = Shape("sekisho.health", "event", ("host",), ("info",))
+_TRAIL = Shape("sekisho.health", "event", ("file",), ("change",))
+
+SHAPES: Final[Mapping[Action, Shape]] = {
+    Action.REQUEST_DECIDED: _ACCESS,
+    Action.REQUEST_COMPLETED: Shape("sekisho.access", "event", ("web", "network"), ("access", "end")),
+    Action.REQUEST_COALESCED: Shape("sekisho.access", "event", ("web", "network"), ("access", "denied")),
+    Action.TUNNEL_PROGRESS: Shape("sekisho.access", "event", ("network",), ("connection", "info")),
+    Action.TLS_FAILED: Shape("sekisho.access", "event", ("network",), ("connection", "denied")),
+    Action.AUTH_PASSWORD: _AUTH,
+    Action.AUTH_TOTP: _AUTH,
+    Action.AUTH_PASSKEY: _AUTH,
+    Action.AUTH_SETUP: _AUTH,
+    Action.AUTH_WAITING: Shape("sekisho.auth", "event", ("authentication",), ("info",)),
+    Action.SESSION_STARTED: _SESSION_START,
+    Action.SESSION_ELEVATED: Shape("sekisho.session", "event", ("session", "authentication"), ("start",)),
+    Action.SESSION_ENDED: Shape("sekisho.session", "event", ("session",), ("end",)),
+    Action.APP_SESSION_STARTED: _SESSION_START,
+    Action.FACTOR_ENROLLED: Shape(*_FACTOR, ("user", "creation")),
+    Action.FACTOR_REMOVED: Shape(*_FACTOR, ("user", "deletion")),
+    Action.USER_CREATED: Shape(*_USER, ("user", "creation")),
+    Action.USER_CHANGED: Shape(*_USER, ("user", "change")),
+    Action.USER_DISABLED: Shape(*_USER, ("user", "change")),
+    Action.USER_ENABLED: Shape(*_USER, ("user", "change")),
+    Action.LOCK_ADDED: Shape("sekisho.session", "event", ("iam",), ("admin", "creation")),
+    Action.LOCK_REMOVED: Shape("sekisho.session", "event", ("iam",), ("admin", "deletion")),
+    Action.APP_PROPOSED: _APP,
+    Action.APP_APPROVED: _APP,
+    Action.APP_REMOVED: Shape("sekisho.admin", "event", ("configuration",), ("deletion",)),
+    Action.POLICY_PROPOSED: Shape("sekisho.policy", "event", ("configuration",), ("creation",)),
+    Action.POLICY_APPROVED: _POLICY,
+    Action.POLICY_ACTIVATED: _POLICY,
+    Action.APPROVAL_DECIDED: _APP,
+    Action.DEVICE_CHANGED: Shape("sekisho.posture", "event", ("host",), ("change",)),
+    Action.POSTURE_SYNCED: Shape("sekisho.posture", "state", ("host",), ("info",)),
+    Action.POSTURE_FAILED: Shape("sekisho.posture", "event", ("host",), ("error",)),
+    Action.ADMIN_REQUESTED: _ADMIN,
+    Action.ADMIN_DONE: Shape("sekisho.admin", "event", ("configuration",), ("end",)),
+    Action.PROCESS_STARTED: Shape(*_PROCESS, ("start",)),
+    Action.PROCESS_DIED: Shape(*_PROCESS, ("end",)),
+    Action.WORKER_FENCED: Shape(*_PROCESS, ("end", "change")),
+    Action.CLOCK_JUMPED: _HEALTH,
+    Action.JOURNAL_OPENED: Shape("sekisho.health", "event", ("file",), ("creation",)),
+    Action.AUDIT_GAP: Shape("sekisho.health", "event", ("file",), ("error",)),
+    Action.AUDIT_TRIMMED: Shape("sekisho.health", "event", ("file",), ("deletion",)),
+    Action.AUDIT_REFUSED: Shape("sekisho.health", "alert", ("file",), ("error",)),
+    Action.AUDIT_STARTED: _TRAIL,
+}
+
+BASE: Final[Mapping[Action, Mapping[str, Any]]] = {
+    action: {
+        "event.action": action.value,
+        "event.dataset": shape.dataset,
+        "event.kind": shape.kind,
+        "event.category": list(shape.category),
+        "event.type": list(shape.type),
+        "ecs.version": ECS_VERSION,
+    }
+    for action, shape in SHAPES.items()
+}
+"""The constant fields of each action's records, for code that builds its mappings itself (`{**BASE[action], …}`)."""
+
+_second = -1
+_prefix = ""
+
+
+def timestamp(wall: float) -> str:
+    """Return `wall` (seconds since the epoch) as RFC 3339 in UTC with milliseconds: `2026-01-31T08:15:00.123Z`."""
+    global _second, _prefix  # noqa: PLW0603 (one memo of the last second: strftime costs more than the whole line)
+    millis = int(wall * 1000.0)
+    second, rest = divmod(millis, 1000)
+    if second != _second:
+        _prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        _second = second
+    return f"{_prefix}{rest:03d}Z"
+
+
+def event(action: Action, wall: float, fields: Mapping[str, Any] | None = None, /, **named: Any) -> dict[str, Any]:
+    """Build the record of `action` at `wall`; fields whose value is None are left out.
+
+    Dotted names go in as a mapping (`event(a, wall, {"user.id": uid})`) or by `**`. A field given overrides the
+    action's constant one, so that a decision can say `event.type = ["access", "denied"]`.
+    """
+    record: dict[str, Any] = {"@timestamp": timestamp(wall), **BASE[action]}
+    for source in (fields or {}, named):
+        for name, value in source.items():
+            if value is not None:
+                record[name] = value
+    return record
+
+
+def text(value: bytes | str) -> str:
+    r"""Return `value` as text that UTF-8 can carry, losing nothing.
+
+    Bytes that are not UTF-8 become `\xNN`, lone surrogates `\uNNNN`, and a backslash that was there `\\`, so that two
+    different values never look alike. Control characters, quotes and line separators are left to the JSON encoder,
+    whose escapes keep a record one line.
+    """
+    if isinstance(value, bytes):
+        if b"\\" in value:
+            value = value.replace(b"\\", b"\\\\")
+        return value.decode(errors="backslashreplace")
+    if "\\" in value:
+        value = value.replace("\\", "\\\\")
+    return value if value.isascii() else value.encode(errors="backslashreplace").decode()
+
+
+_PYTHON_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "keyword": (str,),
+    "text": (str,),
+    "ip": (str,),
+    "date": (str,),
+    "long": (int,),
+    "float": (int, float),
+    "boolean": (bool,),
+    "object": (dict, list),
+}
+
+
+def _fits(value: object, kind: str) -> bool:
+    if kind.endswith("[]"):
+        return isinstance(value, list | tuple | frozenset) and all(_fits(item, kind[:-2]) for item in value)
+    if isinstance(value, bool):
+        return kind in ("boolean",)
+    return isinstance(value, _PYTHON_TYPES[kind])
+
+
+def check(record: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with a record's shape, one sentence a fault; an empty list means none. For tests."""
+    faults: list[str] = []
+    for name in ("@timestamp", "event.action", "event.dataset", "event.kind", "event.category", "event.type"):
+        if name not in record:
+            faults.append(f"{name}: missing")
+    action = record.get("event.action")
+    if action is not None and action not in {member.value for member in Action}:
+        faults.append(f"event.action: got {action!r}, expected one of audit.event.Action")
+    for name, value in record.items():
+        kind = FIELDS.get(name)
+        if kind is None:
+            faults.append(f"{name}: not a field of audit.ecs.FIELDS")
+        elif not _fits(value, kind):
+            faults.append(f"{name}: got {type(value).__name__}, expected {kind}")
+    return faults
