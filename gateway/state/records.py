@@ -134,6 +134,7 @@ class Session(Row):
     operator: bool  # True: an operator token of the CLI, worth nothing on app hosts
     ended_at: float | None
     end_reason: str  # "" while alive, else a reason code
+    end_message: str = ""  # words of the person who ended it, for the person whose session it was
 
 
 @dataclass(frozen=True, slots=True)

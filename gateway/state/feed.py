@@ -1,0 +1,171 @@
+"""The worker's end of the state feed: a snapshot, then every change in order, each acknowledged once applied.
+
+A lost connection is opened again at once and gives a fresh snapshot. Until that is complete the old view serves on,
+and its heartbeat ages: `View.age` is what makes a worker refuse. Work on the loop is cut into slices of a millisecond.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from gateway.state import wire
+from gateway.state.changes import Change, RowChange
+from gateway.state.view import View
+from policies.compile import CompiledPolicy, compile_policy
+from policies.model import PolicyIR
+
+SLICE = 0.001  # seconds of the loop's time
+_ROWS_BETWEEN_LOOKS = 16
+_RECONNECT = 0.05  # seconds
+
+OnChange = Callable[[Change], Mapping[str, int]]
+
+
+class FeedClient:
+    """Keeps one `View` true. `run` never returns; cancel it to stop.
+
+    `on_change` is called in the loop after each applied change and returns how many live connections it closed for
+    each session id; the acknowledgement, which the steward and the CISO's receipt wait for, carries these counts.
+    If it raises, `run` raises: a worker that cannot apply a change must not go on.
+    """
+
+    def __init__(self, sock_path: Path, worker: str, view: View, on_change: OnChange) -> None:
+        self._path = sock_path
+        self._worker = worker
+        self._view = view
+        self._on_change = on_change
+        self._writer: asyncio.StreamWriter | None = None
+        self._asks: dict[int, asyncio.Future[bool]] = {}
+        self._ids = itertools.count(1)
+        self.counted = asyncio.Event()  # set once the first snapshot is applied and acknowledged
+
+    async def run(self) -> None:
+        """Connect, follow, and connect again after a loss."""
+        while True:
+            try:
+                reader, writer = await asyncio.open_unix_connection(str(self._path), limit=wire.STREAM_BUFFER)
+            except OSError:
+                await asyncio.sleep(_RECONNECT)
+                continue
+            try:
+                await self._follow(reader, writer)
+            except (EOFError, OSError, wire.WireFault):
+                await asyncio.sleep(_RECONNECT)
+            finally:
+                self._writer = None
+                writer.close()
+                for answer in self._asks.values():
+                    answer.cancel()
+                self._asks.clear()
+
+    def report_use(self, used: Mapping[str, float]) -> None:
+        """Tell when each session was last used (wall seconds). Lost while disconnected: the next report covers it."""
+        if self._writer is not None and used:
+            self._writer.write(wire.encode({"t": "use", "used": dict(used)}))
+
+    async def ask(self, token_hash: str) -> bool:
+        """Whether the steward knows this token (hex SHA-256) as a live one.
+
+        The answer comes behind every change before it, so True means the view holds it by now. Without a connection
+        the answer is False; the caller bounds the wait (`settings.timeouts.unknown_ask`).
+        """
+        if self._writer is None:
+            return False
+        number = next(self._ids)
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._asks[number] = answer
+        try:
+            self._writer.write(wire.encode({"t": "ask", "id": number, "token": token_hash}))
+            return await answer
+        except asyncio.CancelledError:
+            if answer.cancelled() and not _cancelling():
+                return False  # the connection went, not our caller
+            raise
+        finally:
+            self._asks.pop(number, None)
+
+    # -- one connection -------------------------------------------------------------------------------------------
+
+    async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(wire.encode({"t": "hello", "v": 1, "worker": self._worker, "pid": os.getpid()}))
+        await self._take_snapshot(reader, writer)
+        self._writer = writer
+        while True:
+            message = await wire.read(reader)
+            kind = message["t"]
+            if kind == "delta":
+                await self._take_delta(message, writer)
+            elif kind == "beat":
+                self._view.beat(message["wall"], message["mono"], message["checkpoint"], message["clock_jumped"])
+            elif kind == "answer":
+                self._answer(message)
+            else:
+                raise wire.WireFault(f"unexpected message {kind!r}")
+
+    async def _take_snapshot(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        fresh = View()
+        change = Change(0)
+        while True:
+            message = await wire.read(reader)
+            if message["t"] == "snapshot_end":
+                break
+            if message["t"] != "snapshot":
+                raise wire.WireFault(f"{message['t']!r} inside a snapshot")
+            await self._apply(fresh, message["changes"], change)
+        revision = message["revision"]
+        fresh.revision = revision
+        change = Change(revision)
+        first = not self.counted.is_set()
+        self._view.adopt(fresh, change)
+        closed = {} if first else dict(self._on_change(change))
+        writer.write(wire.encode({"t": "ack", "revision": revision, "closed": closed}))
+        self.counted.set()
+
+    async def _take_delta(self, message: wire.Message, writer: asyncio.StreamWriter) -> None:
+        if message["after"] != self._view.revision:
+            raise wire.WireFault(f"change after revision {message['after']}, ours is {self._view.revision}")
+        change = Change(message["revision"])
+        await self._apply(self._view, message["changes"], change)
+        self._view.revision = message["revision"]
+        closed = dict(self._on_change(change))
+        writer.write(wire.encode({"t": "ack", "revision": message["revision"], "closed": closed}))
+
+    async def _apply(self, view: View, changes: Sequence[Sequence[Any]], into: Change) -> None:
+        started = perf_counter()
+        for start in range(0, len(changes), _ROWS_BETWEEN_LOOKS):
+            for change in changes[start : start + _ROWS_BETWEEN_LOOKS]:
+                apply_one(view, (change[0], change[1], change[2]), into)
+            if perf_counter() - started > SLICE:
+                await asyncio.sleep(0)
+                started = perf_counter()
+
+    def _answer(self, message: wire.Message) -> None:
+        answer = self._asks.get(message["id"])
+        if answer is not None and not answer.done():
+            answer.set_result(bool(message["found"]))
+
+
+def apply_one(view: View, change: RowChange, into: Change) -> None:
+    """Apply one row change; an active policy is compiled beside the one in force and swapped by one assignment."""
+    table, _key, row = change
+    if table == "policy":
+        if row is not None:
+            view.set_policy(compile_wire(row["ir"]), into)
+    else:
+        view.apply((change,), into)
+
+
+def compile_wire(ir: dict[str, Any]) -> CompiledPolicy:
+    """The policy that the steward sent, compiled. Raises what `PolicyIR.from_wire` raises on a broken mapping."""
+    return compile_policy(PolicyIR.from_wire(ir))
+
+
+def _cancelling() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
