@@ -6,14 +6,14 @@ from typing import Self
 
 from pydantic import model_validator
 
-from gateway.settings_field import Section, setting
+from gateway.settings_field import Section, required, setting
 
 
 class Rate(Section):
-    """A token bucket."""
+    """A token bucket; both numbers belong together, so both are stated."""
 
-    per_second: float = setting(200.0, "1秒あたりに許す要求の数", "通常の画面の数十倍", unit="req/s", gt=0, le=1e6)
-    burst: int = setting(400, "一度に許す要求の数", "1画面の部品をまとめて取れる", unit="req", ge=1, le=1_000_000)
+    per_second: float = required("1秒あたりに許す要求の数", "続けて使う速さ", unit="req/s", gt=0, le=1_000_000)
+    burst: int = required("一度に許す要求の数", "1画面の部品をまとめて取れる", unit="req", ge=1, le=1_000_000)
 
 
 class Limits(Section):
