@@ -24,6 +24,7 @@ Clock = Callable[[], float]
 TOKEN_LIFETIME = 3599
 HUGE_BYTES = 64 * 1024 * 1024
 STALL = 600.0
+SHUTDOWN = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +231,7 @@ class GraphServer:
 
 async def serve(server: GraphServer, host: str, port: int) -> tuple[web.AppRunner, int]:
     """Start serving on `host:port` (0 picks one); return the runner to clean up and the port."""
-    runner = web.AppRunner(server.application(), access_log=None)
+    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=SHUTDOWN)
     await runner.setup()
     site = web.TCPSite(runner, host, port)
     await site.start()
