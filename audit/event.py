@@ -26,7 +26,7 @@ class Action(StrEnum):
     REQUEST_COALESCED = "request.coalesced"
     TUNNEL_PROGRESS = "tunnel.progress"
     TLS_FAILED = "tls.failed"
-    AUTH_PASSWORD = "auth.password"  # noqa: S105 (the name of an act, not a password)
+    AUTH_PASSWORD = "auth.password"
     AUTH_TOTP = "auth.totp"
     AUTH_PASSKEY = "auth.passkey"
     AUTH_SETUP = "auth.setup"
@@ -37,6 +37,7 @@ class Action(StrEnum):
     APP_SESSION_STARTED = "app_session.started"
     FACTOR_ENROLLED = "factor.enrolled"
     FACTOR_REMOVED = "factor.removed"
+    FACTOR_DISABLED = "factor.disabled"
     USER_CREATED = "user.created"
     USER_CHANGED = "user.changed"
     USER_DISABLED = "user.disabled"
@@ -105,6 +106,7 @@ SHAPES: Final[Mapping[Action, Shape]] = {
     Action.APP_SESSION_STARTED: _SESSION_START,
     Action.FACTOR_ENROLLED: Shape(*_FACTOR, ("user", "creation")),
     Action.FACTOR_REMOVED: Shape(*_FACTOR, ("user", "deletion")),
+    Action.FACTOR_DISABLED: Shape(*_FACTOR, ("user", "change")),
     Action.USER_CREATED: Shape(*_USER, ("user", "creation")),
     Action.USER_CHANGED: Shape(*_USER, ("user", "change")),
     Action.USER_DISABLED: Shape(*_USER, ("user", "change")),
@@ -147,19 +149,17 @@ BASE: Final[Mapping[Action, Mapping[str, Any]]] = {
 }
 """The constant fields of each action's records, for code that builds its mappings itself (`{**BASE[action], …}`)."""
 
-_second = -1
-_prefix = ""
+_last_second: list[tuple[int, str]] = [(-1, "")]  # one pair, swapped whole: any thread may read it
 
 
 def timestamp(wall: float) -> str:
     """Return `wall` (seconds since the epoch) as RFC 3339 in UTC with milliseconds: `2026-01-31T08:15:00.123Z`."""
-    global _second, _prefix  # noqa: PLW0603 (one memo of the last second: strftime costs more than the whole line)
-    millis = int(wall * 1000.0)
-    second, rest = divmod(millis, 1000)
-    if second != _second:
-        _prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
-        _second = second
-    return f"{_prefix}{rest:03d}Z"
+    second, millis = divmod(int(wall * 1000.0), 1000)
+    known, prefix = _last_second[0]
+    if second != known:
+        prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        _last_second[0] = (second, prefix)
+    return f"{prefix}{millis:03d}Z"
 
 
 def event(action: Action, wall: float, fields: Mapping[str, Any] | None = None, /, **named: Any) -> dict[str, Any]:

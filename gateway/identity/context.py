@@ -1,0 +1,50 @@
+"""What every page and every admin command works with: one bundle, made once by `gateway.control`.
+
+The context lives as long as the process; nothing in it belongs to one request. What one request brings along
+(address, device, browser) is a `Source`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gateway.identity.turns import Turns
+
+if TYPE_CHECKING:
+    from audit.journal import Journal
+    from gateway.identity.digests import KeyedDigests
+    from gateway.identity.passwords import PasswordHasher
+    from gateway.settings import Settings
+    from gateway.state.steward_client import StewardClient
+    from gateway.state.store import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an attempt comes from, as the worker (or the admin socket) tells; never from a client's header."""
+
+    address: str  # textual IP address, "" for the local socket
+    zone: str  # zone of the address by the active policy, "" for the local socket
+    user_agent: str
+    device_id: str | None  # device of the client certificate, None = none shown
+    request_id: str  # reference of the request, "" for the local socket
+
+
+@dataclass(frozen=True, slots=True)
+class ControlContext:
+    """Settings, state and tools of the control process.
+
+    `reader` reads the store and never writes; every change goes through `steward`. `journal` is the writer
+    `control`; a record of an act is awaited before the act takes effect. `clock` gives seconds since the epoch.
+    """
+
+    settings: Settings
+    reader: Reader
+    steward: StewardClient
+    journal: Journal
+    hasher: PasswordHasher
+    digests: KeyedDigests
+    clock: Callable[[], float]
+    turns: Turns = field(default_factory=Turns)
