@@ -40,7 +40,8 @@ class Decision:
     rule: str  # "" when no rule decided
     obligations: tuple[Obligation, ...] = ()
     shadow: tuple[str, ...] = ()  # ids of shadow rules that would have changed the effect
-    warn: bool = False
+    warn: bool = False  # a rule in mode `warn` would have refused: the person is told
+    observed: tuple[str, ...] = ()  # ids of rules in observe or warn that would have refused (reason allowed_observed)
 
 
 @dataclass(frozen=True, slots=True)
