@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 from gateway.gate.request import Peer, RequestFault, RequestHead
-from gateway.gate.verdict import Forward, Limited, Local, Preflight, Refuse, SignIn, StepUp, Verdict
+from gateway.gate.verdict import Answer, Forward, Limited, Local, Preflight, Refuse, SignIn, StepUp, Verdict
 
 if TYPE_CHECKING:
     from gateway.edge.live import LiveExchanges
@@ -34,16 +34,6 @@ Answered = Refuse | SignIn | StepUp | Limited | Preflight
 
 class RecordNotKept(Exception):
     """The decision could not be recorded: nothing may be forwarded (503, counted)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer made by the gateway. Framing headers and `Date` are the edge's; `close` ends the connection."""
-
-    status: int
-    headers: tuple[tuple[bytes, bytes], ...]
-    body: bytes
-    close: bool = False
 
 
 @dataclass(slots=True)

@@ -61,8 +61,7 @@ class Buckets:
         """Take one token at monotonic time `mono`: 0 when there was one, else the whole seconds to wait (≥ 1)."""
         table = self._full_at
         full_at = table.get(name, mono)
-        if full_at < mono:
-            full_at = mono
+        full_at = max(full_at, mono)
         ahead = full_at - mono - self._tolerance
         if ahead > 1e-9:
             return ceil(ahead)

@@ -11,7 +11,7 @@ from random import getrandbits
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LENGTH = 16
 
-_PAIRS = [high + low for high in ALPHABET for low in ALPHABET]
+_TRIPLES = [high + middle + low for high in ALPHABET for middle in ALPHABET for low in ALPHABET]  # 15 bits each
 _VALUES = {character: value for value, character in enumerate(ALPHABET)}
 _TYPED = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None, "\u3000": None})
 _TIME_MASK = (1 << 45) - 1
@@ -19,17 +19,12 @@ _TIME_MASK = (1 << 45) - 1
 
 def new_reference(wall: float) -> str:
     """Return a new request id for the time `wall` (seconds since the epoch)."""
-    number = (int(wall * 1000) & _TIME_MASK) << 35 | getrandbits(35)
-    pairs = _PAIRS
+    time = int(wall * 1000) & _TIME_MASK
+    chance = getrandbits(35)
+    triples = _TRIPLES
     return (
-        pairs[number >> 70]
-        + pairs[number >> 60 & 1023]
-        + pairs[number >> 50 & 1023]
-        + pairs[number >> 40 & 1023]
-        + pairs[number >> 30 & 1023]
-        + pairs[number >> 20 & 1023]
-        + pairs[number >> 10 & 1023]
-        + pairs[number & 1023]
+        f"{triples[time >> 30]}{triples[time >> 15 & 32767]}{triples[time & 32767]}"
+        f"{triples[chance >> 20]}{triples[chance >> 5 & 32767]}{ALPHABET[chance & 31]}"
     )
 
 

@@ -58,8 +58,10 @@ class RequestHead:
     """One strictly parsed request head.
 
     `path` is the one canonical path: decided before policy, and the very bytes that the app gets.
-    `headers` keep order and spelling; `find` maps each lower-case name to its value (bytes); a name that is
-    allowed once only (Host, Content-Length, Cookie …) was refused earlier when it came twice.
+    `headers` are the fields an app may get as they came, in order and spelling: without Host, Cookie and framing,
+    which the edge makes anew, and without hop-by-hop and foreign identity headers. `find` maps each lower-case name
+    that was not dropped to its value, Host and Cookie included; lists sent in several fields are joined by ", ";
+    a name allowed once only (Host, Content-Length, Cookie …) was refused earlier when it came twice.
     """
 
     __slots__ = (

@@ -53,6 +53,7 @@ class SignIn:
     app: App
     return_to: str  # origin-form target on the app's host
     reason: str = "sign_in_required"  # or why the session that was shown ended
+    message: str = ""  # of the person who ended it
 
 
 @dataclass(slots=True)
@@ -104,11 +105,12 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer that the gateway gives itself. The edge adds Date, Content-Length and Connection, nothing else."""
+    """An answer made by the gateway itself. Framing headers and `Date` are the edge's; `close` ends the connection."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
+    close: bool = False
 
 
 Verdict = Forward | Refuse | SignIn | StepUp | Local | Limited | Preflight | Unknown

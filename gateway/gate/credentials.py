@@ -1,0 +1,38 @@
+"""Our own cookies in a request: found by bytes, never parsed into a jar (RFC 6265 §5.4 gives one line)."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+APP_COOKIE = b"__Host-sekisho-app"
+PORTAL_COOKIE = b"__Host-sekisho"
+STATE_COOKIE = b"__Host-sekisho-state"
+
+TOKEN_LENGTH = 43  # base64url of 32 bytes without padding
+
+_APP = APP_COOKIE + b"="
+_PORTAL = PORTAL_COOKIE + b"="
+
+
+def app_token(cookies: bytes | None) -> bytes | None:
+    """Return the token of the app host's cookie, or None where there is not exactly one well-formed one."""
+    return _token(cookies, _APP)
+
+
+def portal_token(cookies: bytes | None) -> bytes | None:
+    """Return the token of the portal's cookie, or None where there is not exactly one well-formed one."""
+    return _token(cookies, _PORTAL)
+
+
+def _token(cookies: bytes | None, name: bytes) -> bytes | None:
+    if cookies is None or name not in cookies:
+        return None
+    if cookies.count(name) == 1 and cookies.startswith(name) and len(cookies) == len(name) + TOKEN_LENGTH:
+        return cookies[len(name) :]
+    found = [pair[len(name) :] for pair in cookies.replace(b" ", b"").split(b";") if pair.startswith(name)]
+    return found[0] if len(found) == 1 and len(found[0]) == TOKEN_LENGTH else None
+
+
+def digest_of(token: bytes) -> bytes:
+    """Return the SHA-256 of a token's text: the only form in which tokens are kept or looked up."""
+    return sha256(token).digest()

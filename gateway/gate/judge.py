@@ -1,0 +1,179 @@
+"""The gate: one pure function from what is known to what happens (design §4).
+
+`judge` reads the view and the values it is given; it has no clock, no randomness, no I/O and never waits. Whatever is
+not clearly allowed is refused, and every path that does not end in `Forward` sends nothing to an app.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from audit.event import timestamp
+from gateway.gate.case import Case
+from gateway.gate.credentials import app_token, digest_of
+from gateway.gate.cross_site import is_forged, is_preflight, preflight_headers
+from gateway.gate.decision_record import add_decision
+from gateway.gate.facts import FACTS_FIELD, clock_facts
+from gateway.gate.locks import standing_lock
+from gateway.gate.masking import digest, masked_path
+from gateway.gate.own_pages import judge_own_page
+from gateway.gate.presence import Absent, app_session_of, device_of
+from gateway.gate.route import Place, route
+from gateway.gate.standing import Memo, Standing
+from gateway.gate.verdict import Forward, Refuse, StepUp, Unknown
+from policies.decision import Effect
+from policies.reasons import Reason
+
+if TYPE_CHECKING:
+    from gateway.gate.limits import Limits
+    from gateway.gate.request import Moment, RequestHead
+    from gateway.gate.verdict import Verdict
+    from gateway.state.records import App
+    from gateway.state.view import View
+    from policies.compile import CompiledPolicy
+    from policies.decision import Decision
+
+
+@dataclass(slots=True)
+class Terms:
+    """What stays the same for all judgements of one worker. `memo` only saves work: it never changes an answer."""
+
+    portal_host: str
+    stale_refuse: float  # seconds without a heartbeat after which nothing new is allowed
+    digest_key: bytes = field(repr=False)
+    memo: Memo = field(default_factory=Memo)
+
+
+def judge(
+    view: View, request: RequestHead, moment: Moment, limits: Limits, request_id: str, terms: Terms
+) -> Verdict:
+    """Return what happens with one strictly parsed request.
+
+    Order: limits of the address, freshness of the view, host, own pages, app, session, device, locks, limits of the
+    person, cross-site, policy. `limits` is the outcome of the token buckets, not the buckets.
+    """
+    case = Case(request, moment, request_id, terms.digest_key)
+    if limits.address_wait:
+        return case.limited(limits.address_wait)
+    if view.age(moment.mono) > terms.stale_refuse or view.clock_jumped:
+        return case.refuse(503, Reason.STATE_STALE)
+    place, app = route(view, terms.portal_host, request)
+    if place is Place.APP and app is not None:
+        case.app = app
+        return _judge_app(view, case, app, limits, terms)
+    if place is Place.MISDIRECTED:
+        return case.refuse(421, Reason.MISDIRECTED)
+    if place is Place.UNKNOWN_HOST:
+        return case.refuse(404, Reason.UNKNOWN_HOST)
+    case.app = app
+    return judge_own_page(view, case, limits, terms.memo)
+
+
+def _judge_app(view: View, case: Case, app: App, limits: Limits, terms: Terms) -> Verdict:
+    request = case.request
+    if view.locks:
+        lock = standing_lock(view, (("app", app.id),), case.moment.wall)
+        if lock is not None:
+            return case.refuse(403, Reason.APP_LOCKED, lock.message)
+    if is_preflight(request) and app.preflight_origins:
+        headers = preflight_headers(request, app)
+        return case.refuse(403, Reason.CROSS_SITE) if headers is None else case.preflight(headers)
+    if request.method not in app.methods:
+        return case.refuse(405, Reason.METHOD_NOT_ALLOWED)
+    standing = _standing(view, case, app, limits, terms)
+    if not isinstance(standing, Standing):
+        return standing
+    if limits.principal_wait:
+        return case.limited(limits.principal_wait)
+    if is_forged(request, app):
+        return case.refuse(403, Reason.CROSS_SITE)
+    policy = view.policy
+    if policy is None:
+        return case.refuse(503, Reason.STATE_STALE)
+    return _decide(policy, case, standing, terms)
+
+
+def _standing(view: View, case: Case, app: App, limits: Limits, terms: Terms) -> Standing | Verdict:
+    """Return who asks from which device, or the verdict where that is not in order."""
+    token = app_token(case.request.find.get(b"cookie"))
+    if token is None:
+        return case.sign_in(app, Reason.SIGN_IN_REQUIRED)
+    token_digest = digest_of(token)
+    found = app_session_of(view, token_digest, app, case.request.host, case.moment.wall)
+    if isinstance(found, Absent):
+        if not found.known and not limits.settled:
+            return Unknown(case.request_id, token_digest.hex())
+        return case.sign_in(app, found.reason, found.message)
+    app_session, session = found
+    user = view.users.get(session.user_id)
+    if user is None or user.disabled:
+        case.session, case.user = session, user
+        return case.refuse(403, Reason.USER_DISABLED)
+    device, serial, revoked = device_of(view, case.request.peer.certificate, case.moment.wall)
+    standing = terms.memo.standing(token_digest, app_session, session, user, device, app, serial)
+    case.session, case.user, case.device, case.serial, case.standing = session, user, device, serial, standing
+    if user.contract_end is not None and user.contract_end <= case.moment.wall:
+        return case.refuse(403, Reason.CONTRACT_ENDED)
+    if revoked:
+        return case.refuse(403, Reason.DEVICE_CERTIFICATE_REVOKED)
+    if session.device_id is not None and (device is None or device.id != session.device_id):
+        return case.refuse(403, Reason.DEVICE_CHANGED)
+    if device is not None and device.owner and device.owner != user.login:
+        return case.refuse(403, Reason.DEVICE_OWNER_MISMATCH)
+    if view.locks:
+        lock = standing_lock(view, standing.lock_places, case.moment.wall)
+        if lock is not None:
+            return case.refuse(403, Reason(f"{lock.target}_locked"), lock.message)
+    return standing
+
+
+def _decide(policy: CompiledPolicy, case: Case, standing: Standing, terms: Terms) -> Forward | Refuse | StepUp:
+    """Ask the policy, from facts that the record keeps exactly as the policy saw them."""
+    request, wall = case.request, int(case.moment.wall)
+    zone = terms.memo.zone(policy, request.peer.address)
+    path = request.path_text
+    of_day, weekday = clock_facts(wall)
+    passing: dict[str, object] = {"time.of_day": of_day, "time.weekday": weekday, "time.now": wall}
+    for name, since in standing.moments:
+        age = wall - int(since)
+        passing[name] = max(0, age)
+    facts = standing.facts | passing
+    facts["http.method"] = request.method
+    facts["http.path"] = path
+    facts["net.zone"] = zone
+    decision = policy.evaluate(facts)
+    recorded = standing.recorded | passing
+    if decision.effect is not Effect.ALLOW:
+        return case.deny(decision, policy.explain(facts), zone, recorded)
+    return _forward(policy, case, standing, decision, zone, recorded, terms.digest_key)
+
+
+def _forward(
+    policy: CompiledPolicy, case: Case, standing: Standing, decision: Decision, zone: str,
+    recorded: dict[str, object], key: bytes,
+) -> Forward:  # fmt: skip
+    request, app = case.request, standing.app
+    path = request.path_text
+    record = standing.fields.copy()
+    record["@timestamp"] = timestamp(case.moment.wall)
+    record["http.request.id"] = case.request_id
+    record["http.request.method"] = request.method
+    record["url.path"] = masked_path(path, app.masked_paths, key) if app.masked_paths else path
+    record["sekisho.reason"] = decision.reason.value
+    if request.peer.address:
+        record["source.ip"] = request.peer.address
+    record["sekisho.listener"] = request.peer.listener
+    if request.query is not None:
+        record["url.query"] = "~" + digest(key, request.query)
+    if decision.shadow or decision.observed or decision.obligations:
+        add_decision(record, decision, policy.hash, zone, recorded)
+    else:
+        record["sekisho.policy.hash"] = policy.hash
+        record["sekisho.zone"] = zone
+        record[FACTS_FIELD] = recorded
+        record["rule.id"] = decision.rule
+    return Forward(
+        case.request_id, record, app, standing.user, standing.session, standing.app_session.id, standing.device,
+        standing.claims, standing.headers,
+    )  # fmt: skip

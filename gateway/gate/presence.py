@@ -1,0 +1,77 @@
+"""Who is there: the session behind a token, and the device behind a certificate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from policies.reasons import Reason
+
+if TYPE_CHECKING:
+    from gateway.gate.request import ClientCertificate
+    from gateway.state.records import App, AppSession, Device, Session
+    from gateway.state.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """No session that counts. `known` is False where the view has never heard of the token."""
+
+    reason: str
+    message: str = ""
+    known: bool = True
+
+
+_NOT_OURS = Absent(Reason.SIGN_IN_REQUIRED)
+_NEVER_SEEN = Absent(Reason.SIGN_IN_REQUIRED, known=False)
+_EXPIRED = Absent(Reason.SESSION_EXPIRED)
+
+
+def app_session_of(
+    view: View, token_digest: bytes, app: App, host: str, wall: float
+) -> tuple[AppSession, Session] | Absent:
+    """Return the app session of a token and its parent, if both count on exactly this app and host."""
+    app_session = view.app_sessions.get(token_digest)
+    if app_session is None:
+        return _ended(view, token_digest)
+    if app_session.app_id != app.id or app_session.host != host:
+        return _NOT_OURS
+    session = view.sessions.get(app_session.session_id)
+    if session is None:
+        end = view.ended.get(app_session.session_id)
+        return _NOT_OURS if end is None else Absent(end.reason, end.message)
+    if session.operator or session.ended_at is not None:
+        return _NOT_OURS
+    return _EXPIRED if session.expires_at <= wall else (app_session, session)
+
+
+def portal_session_of(view: View, token_digest: bytes, wall: float) -> Session | Absent:
+    """Return the browser session of a portal token."""
+    session_id = view.portal_tokens.get(token_digest)
+    if session_id is None:
+        return _ended(view, token_digest)
+    session = view.sessions.get(session_id)
+    if session is None or session.operator or session.ended_at is not None:
+        return _NOT_OURS
+    return _EXPIRED if session.expires_at <= wall else session
+
+
+def _ended(view: View, token_digest: bytes) -> Absent:
+    end = view.ended_by_token(token_digest)
+    return _NEVER_SEEN if end is None else Absent(end.reason, end.message)
+
+
+def device_of(
+    view: View, certificate: ClientCertificate | None, wall: float
+) -> tuple[Device | None, str, bool]:
+    """Return the device of a client certificate, the certificate's serial ("" = none) and whether it is revoked.
+
+    A certificate that ran out while its connection lived, was revoked, or names no device of the MDM gives no device.
+    """
+    if certificate is None:
+        return None, "", False
+    if certificate.serial in view.revoked_serials:
+        return None, certificate.serial, True
+    if certificate.not_after <= wall:
+        return None, certificate.serial, False
+    return view.devices_by_uuid.get(certificate.uuid), certificate.serial, False

@@ -1,0 +1,176 @@
+"""Where one app session stands: all that follows from its records alone, worked out once and kept while they last.
+
+A standing is a memo, never a source: it counts only while the very records it was made from are the view's, so that a
+changed user, session, device or app is seen by the next request.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gateway.gate.decision_record import allowed_fields
+from gateway.gate.facts import moments_of, recorded_form, standing_facts
+from gateway.state.records import LockTarget
+
+if TYPE_CHECKING:
+    from gateway.state.records import App, AppSession, Device, Session, User
+    from policies.compile import CompiledPolicy
+
+JWT = "jwt"
+REMOTE_USER = "remote-user"
+
+
+class Standing:
+    """One app session with its people and things, and what is the same for each of its requests."""
+
+    __slots__ = (
+        "app", "app_session", "claims", "device", "facts", "fields", "headers", "lock_places", "moments", "named",
+        "recorded", "serial", "session", "user",
+    )  # fmt: skip
+
+    def __init__(
+        self, app_session: AppSession, session: Session, user: User, device: Device | None, app: App, serial: str
+    ) -> None:
+        self.app_session = app_session
+        self.session = session
+        self.user = user
+        self.device = device
+        self.app = app
+        self.serial = serial  # of the client certificate shown, "" = none
+        self.facts = standing_facts(user, session, device, app)
+        self.recorded = recorded_form(self.facts)
+        self.moments = moments_of(session, device)
+        self.named = standing_fields(app_session, session, user, device, app, serial)
+        self.fields = allowed_fields(self.named, app_session.host)
+        self.lock_places = lock_places(session, user, device)
+        self.claims = claims_of(app_session, session, user, device, app) if JWT in app.presets else None
+        self.headers = remote_user_headers(user) if REMOTE_USER in app.presets else ()
+
+    def holds(
+        self, app_session: AppSession, session: Session, user: User, device: Device | None, app: App, serial: str
+    ) -> bool:
+        """Whether this was made from exactly these records."""
+        return (
+            self.session is session
+            and self.user is user
+            and self.device is device
+            and self.app is app
+            and self.app_session is app_session
+            and self.serial == serial
+        )
+
+
+def lock_places(session: Session, user: User, device: Device | None) -> tuple[tuple[str, str], ...]:
+    """Return the (target, id) pairs under which a lock can hold this session, in the order they are looked at."""
+    places = [(LockTarget.SESSION.value, session.id), (LockTarget.USER.value, user.id)]
+    places += [(LockTarget.GROUP.value, group) for group in user.groups]
+    if device is not None:
+        places.append((LockTarget.DEVICE.value, device.id))
+    return tuple(places)
+
+
+def standing_fields(
+    app_session: AppSession | None, session: Session, user: User, device: Device | None, app: App | None, serial: str
+) -> dict[str, Any]:
+    """Return the fields of a record that name the person, the session, the device and the app."""
+    fields: dict[str, Any] = {
+        "user.id": user.id,
+        "user.name": user.login,
+        "user.group.name": sorted(user.groups),
+        "sekisho.session.id": session.id,
+    }
+    if app is not None:
+        fields["sekisho.app.id"] = app.id
+    if app_session is not None:
+        fields["sekisho.app_session.id"] = app_session.id
+    if device is not None:
+        fields["device.id"] = device.id
+    if serial:
+        fields["sekisho.certificate.serial"] = serial
+    return fields
+
+
+def claims_of(
+    app_session: AppSession, session: Session, user: User, device: Device | None, app: App
+) -> dict[str, Any]:
+    """Return the assertion's claims (design §4) but for `iss`, `jti`, `iat` and `exp`, which the signer adds."""
+    claims: dict[str, Any] = {
+        "aud": [app.id, app_session.host],
+        "sub": user.id,
+        "email": user.email,
+        "preferred_username": user.login,
+        "name": user.name,
+        "groups": sorted(user.groups),
+        "amr": list(session.amr),
+        "acr": session.acr,
+        "sid": session.id,
+        "sekisho": {"device_id": device.id if device else None, "device_state": device_state(device)},
+    }
+    return claims
+
+
+def device_state(device: Device | None) -> str:
+    """Return `unknown`, `compliant`, `in_grace` or `not_compliant`; what is not known is never compliant."""
+    if device is None or device.compliant is None:
+        return "unknown"
+    if device.compliant:
+        return "compliant"
+    return "in_grace" if device.in_grace else "not_compliant"
+
+
+def remote_user_headers(user: User) -> tuple[tuple[bytes, bytes], ...]:
+    """Return `Remote-User`, `Remote-Groups`, `Remote-Email` for apps that read plain headers.
+
+    Only printable ASCII without the list's comma can be carried safely: a group or address with anything else is left
+    out (an app then sees less, never something else). A login that cannot be carried gives no headers at all.
+    """
+    if not _plain(user.login):
+        return ()
+    headers = [(b"Remote-User", user.login.encode("ascii"))]
+    groups = [group for group in sorted(user.groups) if _plain(group)]
+    if groups:
+        headers.append((b"Remote-Groups", ",".join(groups).encode("ascii")))
+    if _plain(user.email):
+        headers.append((b"Remote-Email", user.email.encode("ascii")))
+    return tuple(headers)
+
+
+def _plain(text: str) -> bool:
+    return bool(text) and text.isascii() and text.isprintable() and "," not in text and text == text.strip()
+
+
+class Memo:
+    """What one worker has worked out already: standings by token, zones by address. Both bounded."""
+
+    __slots__ = ("_capacity", "_policy", "_zones", "standings")
+
+    def __init__(self, capacity: int = 50_000) -> None:
+        self._capacity = capacity
+        self.standings: dict[bytes, Standing] = {}
+        self._zones: dict[str, str] = {}
+        self._policy: CompiledPolicy | None = None
+
+    def standing(
+        self, digest: bytes, app_session: AppSession, session: Session, user: User, device: Device | None, app: App,
+        serial: str,
+    ) -> Standing:  # fmt: skip
+        """Return the standing of these records, made anew when any of them is another value than before."""
+        standing = self.standings.get(digest)
+        if standing is not None and standing.holds(app_session, session, user, device, app, serial):
+            return standing
+        if len(self.standings) >= self._capacity:
+            self.standings.clear()
+        standing = self.standings[digest] = Standing(app_session, session, user, device, app, serial)
+        return standing
+
+    def zone(self, policy: CompiledPolicy, address: str) -> str:
+        """Return the zone that `policy` gives to an address."""
+        if policy is not self._policy:
+            self._policy = policy
+            self._zones = {}
+        zone = self._zones.get(address)
+        if zone is None:
+            if len(self._zones) >= self._capacity:
+                self._zones.clear()
+            zone = self._zones[address] = policy.zone_of(address)
+        return zone
