@@ -65,8 +65,21 @@ class RequestHead:
     """
 
     __slots__ = (
-        "method", "path", "path_text", "query", "version", "host", "port", "headers", "find",
-        "content_length", "chunked", "upgrade", "keep_alive", "peer", "expect_continue",
+        "chunked",
+        "content_length",
+        "expect_continue",
+        "find",
+        "headers",
+        "host",
+        "keep_alive",
+        "method",
+        "path",
+        "path_text",
+        "peer",
+        "port",
+        "query",
+        "upgrade",
+        "version",
     )
 
     method: str  # upper case, from the allow-list of RFC 9110 methods known to us
