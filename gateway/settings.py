@@ -126,11 +126,15 @@ class Settings(BaseSettings):
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read `path`; raises SettingsFaults with every fault at once, and OSError if it cannot be read."""
-        text = path.read_text(encoding="utf-8")
+        return cls.parse(path.read_text(encoding="utf-8"), path)
+
+    @classmethod
+    def parse(cls, text: str, path: Path) -> Self:
+        """Take `text` as the content of `path`, which need not exist; raises SettingsFaults."""
         try:
             data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            raise SettingsFaults((syntax_fault(path, error),)) from None
+            raise SettingsFaults((syntax_fault(path, text, error),)) from None
         faults = environment_faults(os.environ, ENVIRONMENT_PREFIX, frozenset(cls.model_fields))
         settings: Self | None = None
         try:

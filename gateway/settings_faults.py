@@ -51,11 +51,11 @@ class SettingsFaults(Exception):
         self.faults = tuple(sorted(faults))
 
 
-def syntax_fault(path: Path, error: tomllib.TOMLDecodeError) -> Fault:
+def syntax_fault(path: Path, text: str, error: tomllib.TOMLDecodeError) -> Fault:
     """Name the place where the text stops being TOML."""
     message = str(error)
     place = re.search(r"\(at line (\d+), column (\d+)\)", message)
-    line = int(place[1]) if place else len(path.read_text(encoding="utf-8").splitlines()) or 1
+    line = int(place[1]) if place else len(text.splitlines()) or 1
     return Fault(str(path), line, "(syntax)", message.split(" (at ")[0], "TOML 1.0")
 
 
