@@ -1,0 +1,196 @@
+"""The one way into every admin command: who, may they, written down, then done, then written down again.
+
+Order (no handler runs before the third step is on disk):
+1. operator token → live operator session of a person who is enabled, not locked, with a second factor;
+2. role of the endpoint; arguments checked and normalised;
+3. `admin.requested` is journaled; refusals of step 1 and 2 are journaled as a refused request and end here;
+4. the handler acts; 5. `admin.done` with outcome and rows. An unhealthy journal refuses (503) and nothing is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from audit.journal import JournalUnhealthy
+from gateway.admin.endpoint import Arguments, Call, Change, Endpoint, Operator, Role, Stream
+from gateway.admin.problem import AdminReason, Problem
+from gateway.admin.trail import Trail
+from gateway.gate.reference import new_reference, shown
+from gateway.identity.context import ControlContext
+from gateway.state.command import CommandRefused, StewardUnavailable
+from gateway.state.records import LockTarget, Session, User
+
+_LOG = logging.getLogger(__name__)
+_AAL2 = "urn:sekisho:aal2"
+ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
+
+
+class Guard:
+    """Runs endpoints for one control process."""
+
+    def __init__(self, context: ControlContext) -> None:
+        self._context = context
+
+    async def serve(self, endpoint: Endpoint[ArgumentsT], request: web.Request) -> web.StreamResponse:
+        """Answer one request to `endpoint`; every outcome is an answer, never an exception to the server."""
+        now = self._context.clock()
+        trail = Trail(self._context, endpoint.command, new_reference(now))
+        try:
+            return await self._run(endpoint, request, trail, now)
+        except Problem as problem:
+            return await self._refused(trail, problem)
+        except JournalUnhealthy:
+            return _answer(Problem(AdminReason.JOURNAL_UNHEALTHY, _UNHEALTHY), trail.request_id)
+        except StewardUnavailable:
+            detail = "状態管理 (steward) が応答しません。実行されたかどうか status と一覧で確認してください。"
+            return await self._refused(trail, Problem(AdminReason.STEWARD_UNAVAILABLE, detail))
+        except CommandRefused as refused:
+            reason = _STEWARD_CODES.get(refused.code, AdminReason.REFUSED_BY_STEWARD)
+            extra = {"code": refused.code}
+            return await self._refused(trail, Problem(reason, f"実行できません: {refused.message}", extra=extra))
+        except Exception:
+            _LOG.exception("admin command failed: %s %s", endpoint.command, trail.request_id)
+            detail = "内部エラーです。受付番号をお知らせください。"
+            return await self._refused(trail, Problem(AdminReason.INTERNAL_ERROR, detail))
+
+    async def _run(
+        self, endpoint: Endpoint[ArgumentsT], request: web.Request, trail: Trail, now: float
+    ) -> web.StreamResponse:
+        given = await _given(request)
+        operator = self._operator(request, now) if endpoint.roles else None
+        trail.operator = operator
+        if operator is not None and not operator.roles & endpoint.roles:
+            names = "、".join(sorted(ROLE_NAMES[role] for role in endpoint.roles))
+            raise Problem(AdminReason.NOT_PERMITTED, f"この操作には次のいずれかの役割が必要です: {names}")
+        arguments = _validated(endpoint, given)
+        trail.arguments = arguments.recorded()
+        if isinstance(arguments, Change):
+            trail.justification, trail.ticket = arguments.reason, arguments.ticket
+        await trail.requested()
+        result = await endpoint.handler(Call(self._context, operator, arguments, trail.request_id, now))
+        if isinstance(result, Stream):
+            return await self._stream(request, result, trail)
+        await trail.done("success", rows=result.rows)
+        return web.json_response(
+            {**result.data, "request_id": shown(trail.request_id)}, status=result.status, dumps=_json
+        )
+
+    async def _stream(self, request: web.Request, stream: Stream, trail: Trail) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"X-Sekisho-Request-Id": shown(trail.request_id)})
+        response.content_type = "application/x-ndjson"
+        rows = 0
+        outcome, reason = "failure", "aborted"
+        try:
+            await response.prepare(request)
+            async for line in stream.lines:
+                await response.write(line)
+                rows += 1
+            await response.write_eof()
+            outcome, reason = "success", ""
+        except Problem as problem:
+            # The head is gone: the last line says what went wrong, in the shape of a problem.
+            reason = problem.reason
+            await response.write(_json({"problem": problem.body(shown(trail.request_id))}).encode() + b"\n")
+        except ConnectionResetError:
+            reason = "reader_left"
+        finally:
+            await asyncio.shield(trail.done(outcome, rows=rows, reason=reason))
+        return response
+
+    async def _refused(self, trail: Trail, problem: Problem) -> web.Response:
+        try:
+            await trail.refused(problem.reason)
+        except JournalUnhealthy:
+            problem = Problem(AdminReason.JOURNAL_UNHEALTHY, _UNHEALTHY)
+        return _answer(problem, trail.request_id)
+
+    def _operator(self, request: web.Request, now: float) -> Operator:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Problem(AdminReason.SIGN_IN_REQUIRED, "サインインしてください (sekisho login)。")
+        session = self._context.reader.session_by_token(hashlib.sha256(token.strip().encode()).hexdigest())
+        user = self._live(session, now)
+        if session is None or user is None:
+            raise Problem(AdminReason.SIGN_IN_REQUIRED, "サインインの期限が切れたか、終了しています (sekisho login)。")
+        roles = frozenset(Role(name) for name in user.roles if name in Role._value2member_map_)
+        return Operator(user, session, roles)
+
+    def _live(self, session: Session | None, now: float) -> User | None:
+        """The person of a live operator session, None where anything speaks against it."""
+        if session is None or not session.operator or session.acr != _AAL2 or session.mfa_at is None:
+            return None
+        if session.ended_at is not None or session.expires_at <= now:
+            return None
+        user = self._context.reader.user(session.user_id)
+        if user is None or user.disabled or (user.contract_end is not None and user.contract_end <= now):
+            return None
+        held = {(LockTarget.USER.value, user.id), (LockTarget.SESSION.value, session.id)}
+        held |= {(LockTarget.GROUP.value, group) for group in user.groups}
+        for lock in self._context.reader.locks():
+            if (lock.target, lock.target_id) in held and (lock.expires_at is None or lock.expires_at > now):
+                return None
+        return user
+
+
+_UNHEALTHY = "記録を書き込めないため、何も実行していません。sekisho status で状態を確認してください。"
+_STEWARD_CODES: Mapping[str, AdminReason] = {
+    "not_found": AdminReason.NOT_FOUND,
+    "conflict": AdminReason.CONFLICT,
+}
+ROLE_NAMES: Mapping[Role, str] = {
+    Role.CISO: "CISO (ciso)",
+    Role.AUDIT: "監査 (audit)",
+    Role.OPERATOR: "運用 (operator)",
+}
+
+
+async def _given(request: web.Request) -> dict[str, Any]:
+    """Path, query and body as one mapping; a name given twice is refused, so that the record says what was meant."""
+    given: dict[str, Any] = {}
+    parts: list[tuple[str, Any]] = [*request.match_info.items(), *request.query.items()]
+    if request.can_read_body:
+        try:
+            body = await request.json()
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise Problem(AdminReason.INVALID_ARGUMENTS, "本文が JSON ではありません。") from error
+        except web.HTTPRequestEntityTooLarge as error:
+            raise Problem(AdminReason.INVALID_ARGUMENTS, "本文が大きすぎます。", status=413) from error
+        if not isinstance(body, dict):
+            raise Problem(AdminReason.INVALID_ARGUMENTS, "本文が JSON のオブジェクトではありません。")
+        parts += body.items()
+    for name, value in parts:
+        if name in given:
+            raise Problem(AdminReason.INVALID_ARGUMENTS, f"{name} が二度指定されています。")
+        given[name] = value
+    return given
+
+
+def _validated(endpoint: Endpoint[ArgumentsT], given: dict[str, Any]) -> ArgumentsT:
+    try:
+        return endpoint.arguments.model_validate(given)
+    except ValidationError as error:
+        faults = [
+            {"key": ".".join(str(part) for part in item["loc"]), "expected": item["msg"]}
+            for item in error.errors(include_url=False, include_input=False)
+        ]
+        said = "、".join(f"{fault['key']}: {fault['expected']}" for fault in faults)
+        detail = f"引数が正しくありません: {said}"
+        raise Problem(AdminReason.INVALID_ARGUMENTS, detail, extra={"faults": faults}) from None
+
+
+def _answer(problem: Problem, request_id: str) -> web.Response:
+    response = web.json_response(problem.body(shown(request_id)), status=problem.status, dumps=_json)
+    response.content_type = "application/problem+json"
+    return response
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
