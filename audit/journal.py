@@ -1,0 +1,296 @@
+"""The journal of one process: every record is kept before anything that depends on it happens.
+
+The loop's thread encodes, chains and queues (`append`); the writer's thread makes every file call. What one iteration
+of the loop appended is one batch; the thread takes all batches that queued up while it was writing or syncing.
+
+When a record counts as kept (design P2):
+
+* `written`: write() returned. It survives the death of any process; a power failure may take what followed the last
+  completed fdatasync, which begins at most 10 ms after the last one ended.
+* `synced`: fdatasync returned after that write, and the folder was synced if the segment is new.
+
+Any error, and any batch older than the stall limit, makes the journal unhealthy at once: every waiter gets
+`JournalUnhealthy`, every later `append` raises it, and whatever the stuck call still achieves is never reported as
+kept. The thread then opens a new epoch in a new file; its first record is `audit.gap` with what was refused. Only when
+that record is durable is the journal healthy again. The code that recovers is the code that starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty
+from typing import Any, Final
+
+import orjson
+
+from audit.event import Action, event, text
+from audit.journal_thread import Batch, Done, Failure, WriterThread
+from audit.segment import GENESIS, LINE_LIMIT, WRITER_NAME, Link, encode, head
+from audit.segment_writer import Sealed, SegmentWriter
+
+_START_LIMIT: Final = 60.0  # seconds that settling a folder may take at start
+_SALT_POOL: Final = 16 * 256  # bytes of randomness fetched at once: a system call each would cost more than the hash
+
+
+class JournalUnhealthy(Exception):
+    """The record is not kept, and nothing that depends on it may happen."""
+
+
+class Journal:
+    """Keeps the records of one writer under `directory/<writer>/`. All methods belong to the loop's thread."""
+
+    def __init__(
+        self,
+        directory: Path,
+        writer: str,
+        *,
+        segment_bytes: int,
+        segment_age: float,
+        stall_limit: float = 1.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Prepare, touching nothing.
+
+        `segment_bytes` and `segment_age` (seconds) bound a segment; `stall_limit` (seconds) bounds how long a record
+        may wait for the disk; `clock` gives the time of the journal's own records.
+        """
+        if not WRITER_NAME.fullmatch(writer):
+            raise ValueError(f"writer: got {writer!r}, expected {WRITER_NAME.pattern}")
+        self.writer = writer
+        self._files = SegmentWriter(directory / writer, writer)
+        self._segment_bytes = segment_bytes
+        self._segment_age = segment_age
+        self._stall_limit = stall_limit
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: WriterThread | None = None
+        # the chain's end, as the loop sees it
+        self._head, self._epoch, self._seq, self._prev = b"", 0, 0, GENESIS.hex().encode()
+        self._salts, self._salt_at = b"", _SALT_POOL
+        # what was appended since the last submit
+        self._lines: list[bytes] = []
+        self._on_written: list[Done] = []
+        self._on_synced: list[Done] = []
+        self._scheduled = False
+        self._outstanding: deque[Batch] = deque()
+        self._watch: asyncio.TimerHandle | None = None
+        self._acknowledged = 0
+        self._fault = "not opened"
+        self._failure: Failure | None = None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether a record appended now can be kept."""
+        return not self._fault
+
+    @property
+    def fault(self) -> str:
+        """Why the journal is unhealthy; empty while it is healthy."""
+        return self._fault
+
+    @property
+    def epoch(self) -> int:
+        """The epoch being written."""
+        return self._epoch
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Settle the folder, open a new epoch and start the writer's thread.
+
+        Blocks until the epoch's first record is durable. Raises `JournalUnhealthy` when that cannot be: another process
+        holds the folder, or the disk refuses.
+        """
+        self._loop = loop
+        self._thread = WriterThread(
+            self._files, segment_bytes=self._segment_bytes, segment_age=self._segment_age, clock=self._clock,
+            call=loop.call_soon_threadsafe, listener=self,
+        )  # fmt: skip
+        try:
+            end = self._thread.start(_START_LIMIT)
+        except Empty:
+            raise JournalUnhealthy(f"{self.writer}: the folder was not settled within {_START_LIMIT:.0f} s") from None
+        except OSError as error:
+            raise JournalUnhealthy(f"{self.writer}: {error}") from error
+        self._continue(end)
+        self._fault = ""
+
+    def append(self, event: dict[str, Any], synced: bool, done: Done | None) -> int:
+        """Add a record and return its number in this epoch; `done` is called in the loop once it is kept.
+
+        Raises `JournalUnhealthy` when no record can be kept, TypeError when the event is no JSON, ValueError when it
+        is empty or longer than a line may be. After a raise nothing was added and `done` is never called.
+        """
+        if self._fault:
+            if self._failure is not None:
+                self._failure.refused += 1
+            raise JournalUnhealthy(self._fault)
+        try:
+            payload = orjson.dumps(event)
+        except TypeError:
+            payload = orjson.dumps(_mended(event))
+        if not 2 < len(payload) < LINE_LIMIT - 512:
+            raise ValueError(f"a record of {len(payload)} bytes: expected 3 to {LINE_LIMIT - 512}")
+        at = self._salt_at
+        if at == _SALT_POOL:
+            self._salts, at = os.urandom(_SALT_POOL), 0
+        self._salt_at = at + 16
+        seq = self._seq = self._seq + 1
+        line, self._prev = encode(self._head, seq, self._prev, self._salts[at : at + 16], payload)
+        self._lines.append(line)
+        if done is not None:
+            (self._on_synced if synced else self._on_written).append(done)
+        elif synced:
+            self._on_synced.append(_nobody)
+        if not self._scheduled:
+            self._scheduled = True
+            assert self._loop is not None  # a journal without a loop is not healthy
+            self._loop.call_soon(self._submit)
+        return seq
+
+    async def record(self, event: dict[str, Any], synced: bool = True) -> int:
+        """Add a record and wait until it is kept; returns its number, raises like `append`."""
+        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(error: BaseException | None) -> None:
+            if kept.done():
+                return  # whoever waited was cancelled; the record stands
+            if error is None:
+                kept.set_result(None)
+            else:
+                kept.set_exception(error)
+
+        seq = self.append(event, synced, done)
+        await kept
+        return seq
+
+    def close(self, timeout: float) -> None:
+        """Keep what was appended, seal the segment, stop the thread; waits at most `timeout` seconds."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self._submit_to(thread)
+        self._fault = self._fault or "closed"
+        thread.stop(timeout)
+        if self._watch is not None:
+            self._watch.cancel()
+        error = JournalUnhealthy("closed before the record was kept")
+        for batch in self._outstanding:
+            batch.dropped = not batch.kept
+            self._tell(batch.on_written + batch.on_synced, None if batch.kept else error)
+            batch.on_written, batch.on_synced = [], []
+        self._outstanding.clear()
+
+    def _submit(self) -> None:
+        if self._thread is not None:
+            self._submit_to(self._thread)
+
+    def _submit_to(self, thread: WriterThread) -> None:
+        self._scheduled = False
+        if not self._lines:
+            return
+        assert self._loop is not None  # without a loop nothing was appended
+        outstanding = self._outstanding
+        while outstanding and outstanding[0].kept:
+            outstanding.popleft()
+        batch = Batch(
+            b"".join(self._lines), Link(self._epoch, self._seq, bytes.fromhex(self._prev.decode())),
+            self._seq - len(self._lines) + 1, self._loop.time(),
+            self._on_written, self._on_synced, bool(self._on_written), bool(self._on_synced),
+        )  # fmt: skip
+        self._lines, self._on_written, self._on_synced = [], [], []
+        outstanding.append(batch)
+        thread.submit(batch)
+        if self._watch is None:
+            self._watch = self._loop.call_later(self._stall_limit / 4, self._check_stall)
+
+    def _check_stall(self) -> None:
+        self._watch = None
+        outstanding = self._outstanding
+        while outstanding and outstanding[0].kept:
+            outstanding.popleft()
+        if not outstanding or self._loop is None:
+            return
+        age = self._loop.time() - outstanding[0].since
+        if age > self._stall_limit:
+            self.failed(f"the disk kept a record waiting for {age:.2f} s")
+        else:
+            self._watch = self._loop.call_later(self._stall_limit / 4, self._check_stall)
+
+    def _tell(self, waiters: list[Done], error: BaseException | None) -> None:
+        for done in waiters:
+            try:
+                done(error)
+            except Exception as fault:  # noqa: BLE001 (one waiter's fault must not keep the news from the others)
+                assert self._loop is not None
+                self._loop.call_exception_handler({"message": "a journal waiter failed", "exception": fault})
+
+    def _continue(self, end: Link) -> None:
+        self._head = head(self.writer, end.epoch)
+        self._epoch, self._seq, self._prev = end.epoch, end.seq, end.entry.hex().encode()
+
+    # --- what the thread reports (`journal_thread.Listener`), in the loop
+
+    def released(self, batches: list[Batch], synced: bool) -> None:
+        """Tell the waiters of batches whose write, or sync, has returned."""
+        for batch in batches:
+            if batch.dropped:
+                continue
+            self._acknowledged = batch.end.seq
+            if synced:
+                waiters, batch.on_synced = batch.on_synced, []
+            else:
+                waiters, batch.on_written = batch.on_written, []
+            self._tell(waiters, None)
+
+    def failed(self, reason: str) -> None:
+        """Become unhealthy: whoever waits is told, and nothing submitted so far will be reported as kept."""
+        if self._failure is not None or self._thread is None:
+            return
+        self._submit()  # what was appended in this very iteration fails with the rest
+        self._fault = reason
+        lost = [batch for batch in self._outstanding if not batch.kept]
+        waiters = [done for batch in lost for done in batch.on_written + batch.on_synced]
+        self._failure = Failure(
+            reason, time.monotonic(), self._epoch, lost[0].first_seq if waiters else 0, self._seq if waiters else 0,
+            len(waiters), self._acknowledged,
+        )  # fmt: skip
+        for batch in lost:
+            batch.on_written, batch.on_synced, batch.dropped = [], [], True
+        self._outstanding.clear()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        self._thread.give_up(self._failure)
+        self._tell(waiters, JournalUnhealthy(reason))
+
+    def recovered(self, end: Link, failure: Failure, reported: int) -> None:
+        """Go on after the gap record; what was refused since it was counted gets a record of its own."""
+        if self._thread is None:
+            return
+        self._continue(end)
+        self._fault, self._failure, self._acknowledged = "", None, 0
+        if failure.refused > reported:
+            late = {"sekisho.gap.reason": failure.reason, "sekisho.gap.refused": failure.refused - reported}
+            self.append(event(Action.AUDIT_GAP, self._clock(), late), True, None)
+
+    def sealed(self, segment: Sealed) -> None:
+        """A segment was sealed; a bounded journal counts them."""
+
+
+def _nobody(_error: BaseException | None) -> None:
+    """Wait for a sync on nobody's behalf: the record asked to be synced."""
+
+
+def _mended(value: Any) -> Any:
+    """Return an event with lone surrogates escaped (`audit.event.text`), so that it can be kept at all."""
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, dict):
+        return {_mended(name): _mended(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mended(inner) for inner in value]
+    return value

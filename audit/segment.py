@@ -1,0 +1,185 @@
+"""The format of a journal on disk: lines, the chain over them, and the names of the files that hold them.
+
+A writer's folder holds segments `<epoch>-<first seq>.jsonl` (sealed, 0400) and at most one `….active` (being written).
+`….torn` keeps what a crash left behind a segment's last whole record; `….opening` was never part of the journal.
+
+One record is one line::
+
+    {"salt":"<32 hex>","body":{"v":1,"writer":"worker-0","epoch":1,"seq":1,"prev":"<64 hex>", … the event's fields}}\\n
+
+entry = SHA-256(salt bytes ‖ the body's exact bytes). `prev` is the entry before it, over segments and epochs; 64 zeros
+for a writer's first record. `seq` counts from 1 in each epoch. The members up to `prev` stand in exactly this order and
+spelling, so that a reader compares bytes and never re-serialises. This format is frozen as version 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+VERSION: Final = 1
+GENESIS: Final = bytes(32)  # the entry before a writer's first record
+LINE_LIMIT: Final = 1_048_576  # bytes of one line; a longer record is refused by the writer
+WRITER_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?")
+
+_SALT_OPEN: Final = b'{"salt":"'
+_BODY_OPEN: Final = b'","body":'
+_BODY_AT: Final = len(_SALT_OPEN) + 32 + len(_BODY_OPEN)
+_SALT: Final = slice(len(_SALT_OPEN), len(_SALT_OPEN) + 32)
+_SEGMENT_NAME: Final = re.compile(r"(\d{6,})-(\d{12,})\.(jsonl|active)")
+
+
+class LineFault(Exception):
+    """A line that does not continue its chain: `what` differs, `got` stands there, `expected` should."""
+
+    def __init__(self, what: str, got: str, expected: str) -> None:
+        super().__init__(f"{what}: got {got}, expected {expected}")
+        self.what = what
+        self.got = got
+        self.expected = expected
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One file of a writer's journal."""
+
+    path: Path
+    epoch: int
+    first_seq: int
+    sealed: bool
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Segments in this order are the journal."""
+        return self.epoch, self.first_seq
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One place in a writer's chain: the record with this number has this entry."""
+
+    epoch: int
+    seq: int
+    entry: bytes
+
+
+def head(writer: str, epoch: int) -> bytes:
+    """Return the constant start of every body of this writer and epoch."""
+    return b'{"v":%d,"writer":"%b","epoch":%d,"seq":' % (VERSION, writer.encode(), epoch)
+
+
+def encode(start: bytes, seq: int, prev: bytes, salt: bytes, event: bytes) -> tuple[bytes, bytes]:
+    """Return a record's line and its entry in hex; `start` is `head(…)`, `prev` hex, `event` a non-empty JSON object."""
+    body = b'%b%d,"prev":"%b",%b' % (start, seq, prev, event[1:])
+    entry = hashlib.sha256(salt + body).hexdigest().encode()
+    return b'{"salt":"%b","body":%b}\n' % (salt.hex().encode(), body), entry
+
+
+def body_of(line: bytes) -> bytes:
+    """Return the body's bytes of a whole, well-formed line."""
+    return line[_BODY_AT:-2]
+
+
+class Chain:
+    """Follows one writer's chain line by line. Starts after `after`, or before everything."""
+
+    __slots__ = ("_head", "entry", "epoch", "seq", "writer")
+
+    def __init__(self, writer: str, after: Link | None = None) -> None:
+        self.writer = writer
+        self.epoch, self.seq, self.entry = (after.epoch, after.seq, after.entry) if after else (0, 0, GENESIS)
+        self._head = head(writer, self.epoch)
+
+    @property
+    def link(self) -> Link:
+        """Where the chain stands."""
+        return Link(self.epoch, self.seq, self.entry)
+
+    def turn(self, epoch: int) -> None:
+        """Begin the next epoch: its first record has seq 1 and cites the entry before it."""
+        self.epoch, self.seq, self._head = epoch, 0, head(self.writer, epoch)
+
+    def accept(self, line: bytes) -> bytes:
+        """Check that `line` (with its newline) continues the chain and return its entry; raises `LineFault`."""
+        body = line[_BODY_AT:-2]
+        expected = b'%b%d,"prev":"%b",' % (self._head, self.seq + 1, self.entry.hex().encode())
+        if (
+            not body.startswith(expected)
+            or not line.startswith(_SALT_OPEN)
+            or line[_SALT.stop : _BODY_AT] != _BODY_OPEN
+            or not line.endswith(b"}}\n")
+        ):
+            raise self._fault(line)
+        try:
+            salt = bytes.fromhex(line[_SALT].decode())
+        except ValueError as error:
+            raise LineFault("salt", repr(line[_SALT]), "32 hex digits") from error
+        if salt.hex().encode() != line[_SALT]:
+            raise LineFault("salt", repr(line[_SALT]), "32 lower-case hex digits")
+        self.entry = hashlib.sha256(salt + body).digest()
+        self.seq += 1
+        return self.entry
+
+    def _fault(self, line: bytes) -> LineFault:
+        try:
+            body = orjson.loads(line)["body"]
+            found = {name: body[name] for name in ("v", "writer", "epoch", "seq", "prev")}
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            return LineFault("format", repr(line[:80]), "one record of version 1")
+        wanted = {
+            "v": VERSION, "writer": self.writer, "epoch": self.epoch, "seq": self.seq + 1, "prev": self.entry.hex(),
+        }  # fmt: skip
+        for name, value in wanted.items():
+            if found[name] != value:
+                return LineFault(name, str(found[name]), str(value))
+        return LineFault("format", repr(line[:80]), "the members in their frozen order and spelling")
+
+
+def claimed(writer: str, line: bytes) -> Link:
+    """Return the place before `line` as the line itself claims it; raises `LineFault` if it claims none."""
+    try:
+        body = orjson.loads(line)["body"]
+        if body["writer"] != writer:
+            raise LineFault("writer", str(body["writer"]), writer)
+        return Link(int(body["epoch"]), int(body["seq"]) - 1, bytes.fromhex(body["prev"]))
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise LineFault("format", repr(line[:80]), "one record of version 1") from error
+
+
+def name_of(epoch: int, first_seq: int, suffix: str) -> str:
+    """Return the file name of a segment: suffix `jsonl`, `active`, `opening` or `torn`."""
+    return f"{epoch:06d}-{first_seq:012d}.{suffix}"
+
+
+def segments(folder: Path) -> list[Segment]:
+    """Return a writer's segments in order; of a segment found under both names the sealed one counts."""
+    found: dict[tuple[int, int], Segment] = {}
+    for name in os.listdir(folder):
+        match = _SEGMENT_NAME.fullmatch(name)
+        if match:
+            segment = Segment(folder / name, int(match[1]), int(match[2]), match[3] == "jsonl")
+            if segment.sealed or segment.key not in found:
+                found[segment.key] = segment
+    return [found[key] for key in sorted(found)]
+
+
+def writers(root: Path) -> list[str]:
+    """Return the names of all writers that have a journal under `root`, sorted."""
+    if not root.is_dir():
+        return []
+    return sorted(item.name for item in root.iterdir() if item.is_dir() and WRITER_NAME.fullmatch(item.name))
+
+
+def whole_lines(data: bytes) -> Iterator[bytes]:
+    """Yield each line that ends in a newline, newline included; what follows the last newline is left out."""
+    start = 0
+    while (end := data.find(b"\n", start) + 1) > 0:
+        yield data[start:end]
+        start = end

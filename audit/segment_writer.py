@@ -1,0 +1,208 @@
+"""The files of one journal, as its writer sees them. Synchronous; called by the writer's thread only.
+
+Order of steps, and why a crash between any two is harmless:
+
+* **settle** (start, or after a failure): whole records of the segment left behind are kept, what follows the last of
+  them goes to `.torn` first and only then is the segment sealed without it. Where a sync had failed, the records are
+  written to a new file (`durable`: a failed fsync is never retried). Doing it twice gives the same files.
+* **begin** an epoch: its first record is written and synced as `.opening`, then renamed to `.active`, then the folder is
+  synced. Before the rename nobody has seen the record; after it the record is durable.
+* **write / sync**: append, fdatasync. The folder is synced before the first sync of a new segment counts.
+* **seal** (nothing unsynced is left): mode 0400, rename `.active` → `.jsonl`, sync the folder. A crash before the rename
+  leaves an `.active` of whole records, which settle seals.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from audit import durable
+from audit.segment import Chain, LineFault, Link, Segment, claimed, name_of, segments, whole_lines
+
+
+class JournalLocked(OSError):
+    """Another process writes this journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Torn:
+    """A tail that was set aside."""
+
+    file: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What was found in the folder: the last whole record (None: no journal yet) and any tail set aside."""
+
+    last: Link | None
+    torn: Torn | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A segment that will not change any more."""
+
+    segment: Segment
+    bytes: int
+    last: Link
+
+
+class SegmentWriter:
+    """Owns the folder of one writer, exclusively, until `release`."""
+
+    def __init__(self, folder: Path, writer: str) -> None:
+        self.folder = folder
+        self.writer = writer
+        self.size = 0  # bytes in the open segment
+        self.opened_at = 0.0  # monotonic time of its creation
+        self._descriptor = -1
+        self._path = folder
+        self._key = (0, 0)
+        self._folder_dirty = False
+        self._lock = -1
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a segment is being written."""
+        return self._descriptor >= 0
+
+    def acquire(self) -> None:
+        """Create the folder and take its lock; raises `JournalLocked` while another process holds it."""
+        durable.make_directory(self.folder)
+        self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            self._lock = -1
+            if error.errno == errno.EWOULDBLOCK:
+                raise JournalLocked(errno.EWOULDBLOCK, f"{self.folder}: another process writes this journal") from error
+            raise
+
+    def release(self) -> None:
+        """Close the open segment and let the folder go."""
+        self.abandon()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def abandon(self) -> None:
+        """Close the open segment without a word about what it holds: `settle` will look."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def settle(self, *, suspect: bool) -> Settled:
+        """Seal what an earlier run or a failure left behind; `suspect`: a write or sync of this process had failed."""
+        self.abandon()
+        torn: Torn | None = None
+        last: Link | None = None
+        for leftover in self.folder.glob("*.opening"):
+            leftover.unlink()
+        for path in sorted(self.folder.glob("*.active")):
+            last, torn = self._settle_segment(path, suspect)
+        durable.sync_directory(self.folder)
+        if last is None:
+            last = self._last_of_sealed()
+        return Settled(last, torn)
+
+    def _settle_segment(self, path: Path, suspect: bool) -> tuple[Link | None, Torn | None]:
+        data = path.read_bytes()
+        keep, last = valid_prefix(self.writer, data)
+        tail = data[keep:]
+        torn = None
+        if tail:
+            aside = path.with_suffix(".torn")
+            durable.replace(aside, tail, 0o400)
+            torn = Torn(aside.name, len(tail))
+        sealed = path.with_suffix(".jsonl")
+        if not keep:
+            path.unlink()
+        elif tail or suspect:
+            durable.replace(sealed, data[:keep], 0o400)
+            path.unlink()
+        else:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+                os.fchmod(descriptor, 0o400)
+            finally:
+                os.close(descriptor)
+            os.rename(path, sealed)
+        return last, torn
+
+    def _last_of_sealed(self) -> Link | None:
+        for segment in reversed(segments(self.folder)):
+            _, last = valid_prefix(self.writer, segment.path.read_bytes())
+            if last is not None:
+                return last
+        return None
+
+    def begin(self, epoch: int, line: bytes, now: float) -> None:
+        """Open a new epoch whose first record is `line`; it is durable when this returns."""
+        opening = self.folder / name_of(epoch, 1, "opening")
+        opening.unlink(missing_ok=True)
+        descriptor = durable.create(opening)
+        try:
+            durable.write_all(descriptor, line)
+            os.fdatasync(descriptor)
+            self._path = opening.with_suffix(".active")
+            os.rename(opening, self._path)
+            durable.sync_directory(self.folder)
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._descriptor, self._key, self.size, self.opened_at = descriptor, (epoch, 1), len(line), now
+        self._folder_dirty = False
+
+    def write(self, data: bytes, epoch: int, first_seq: int, now: float) -> None:
+        """Append whole lines, the first of which is `first_seq`; opens the next segment where none is open."""
+        if self._descriptor < 0:
+            self._path = self.folder / name_of(epoch, first_seq, "active")
+            self._descriptor = durable.create(self._path)
+            self._key, self.size, self.opened_at, self._folder_dirty = (epoch, first_seq), 0, now, True
+        durable.write_all(self._descriptor, data)
+        self.size += len(data)
+
+    def sync(self) -> None:
+        """Make all that was written durable."""
+        os.fdatasync(self._descriptor)
+        if self._folder_dirty:
+            durable.sync_directory(self.folder)
+            self._folder_dirty = False
+
+    def seal(self, last: Link) -> Sealed:
+        """Make the open segment immutable; everything in it has been synced."""
+        os.fchmod(self._descriptor, 0o400)
+        sealed = self._path.with_suffix(".jsonl")
+        os.rename(self._path, sealed)
+        durable.sync_directory(self.folder)
+        self.abandon()
+        return Sealed(Segment(sealed, self._key[0], self._key[1], sealed=True), self.size, last)
+
+    def remove(self, names: list[str]) -> None:
+        """Delete sealed segments whose removal is on record; one that is gone already is no fault."""
+        for name in names:
+            (self.folder / name).unlink(missing_ok=True)
+        durable.sync_directory(self.folder)
+
+
+def valid_prefix(writer: str, data: bytes) -> tuple[int, Link | None]:
+    """Return how many bytes of a segment are whole, chained records, and the last of them."""
+    chain: Chain | None = None
+    keep = 0
+    try:
+        for line in whole_lines(data):
+            if chain is None:
+                chain = Chain(writer, claimed(writer, line))
+            chain.accept(line)
+            keep += len(line)
+    except LineFault:
+        pass  # the caller sets aside what does not continue the chain, and reports it
+    return keep, chain.link if chain is not None and keep else None
