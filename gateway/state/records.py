@@ -11,7 +11,7 @@ A record crosses a process border as the mapping of its fields (`to_row`, `from_
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
@@ -65,15 +65,15 @@ class Row:
     def to_row(self) -> dict[str, Any]:
         """Return the fields as a mapping of JSON values (tuples as lists)."""
         row: dict[str, Any] = {}
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
-            value = getattr(self, field.name)
+        for each in dataclasses.fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            value = getattr(self, each.name)
             if isinstance(value, bytes):
                 value = value.hex()
             elif isinstance(value, Row):
                 value = value.to_row()
             elif isinstance(value, tuple):
                 value = [item.to_row() if isinstance(item, Row) else item for item in value]
-            row[field.name] = value
+            row[each.name] = value
         return row
 
     @classmethod
@@ -108,7 +108,7 @@ class Factor(Row):
     user_id: str
     kind: str  # FactorKind
     label: str
-    data: dict[str, Any]
+    data: dict[str, Any] = field(repr=False)
     created_at: float
     last_used_at: float | None
 

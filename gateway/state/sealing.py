@@ -1,7 +1,8 @@
 """Encryption of factor secrets at rest: no password hash, TOTP seed or passkey record lies on the disk in the clear.
 
 AES-256-GCM (NIST SP 800-38D) with a random 96-bit nonce for each sealing; the record's identity is bound as
-additional data, so a sealed secret moved to another person's row does not open.
+additional data, so a sealed secret moved to another person's row does not open. The key in the file is never used
+itself: this purpose has its own, derived by HKDF (RFC 5869).
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import os
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 _VERSION = b"\x01"
 _KEY_ID = 4  # bytes
@@ -30,7 +33,7 @@ class Sealing:
         if not keys or any(len(key) != 32 for key in keys):
             raise SealingFault("a sealing key has 32 bytes, and there is at least one")
         self._current = _key_id(keys[0])
-        self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
+        self._ciphers = {_key_id(key): AESGCM(_derive(key)) for key in keys}
 
     @classmethod
     def load(cls, path: Path) -> Sealing:
@@ -63,3 +66,7 @@ class Sealing:
 
 def _key_id(key: bytes) -> bytes:
     return hashlib.sha256(b"sekisho sealing key id" + key).digest()[:_KEY_ID]
+
+
+def _derive(key: bytes) -> bytes:
+    return HKDF(hashes.SHA256(), length=32, salt=None, info=b"sekisho store sealing v1").derive(key)

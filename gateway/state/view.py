@@ -37,9 +37,29 @@ class View:
     """The tables of one worker. Read freely; only `gateway.state.feed` calls `apply`, `adopt` and `beat`."""
 
     __slots__ = (
-        "users", "sessions", "app_sessions", "portal_tokens", "devices", "devices_by_uuid", "apps", "hosts", "locks",
-        "policy", "pages", "revoked_serials", "ended", "ended_tokens", "sessions_by_user", "sessions_by_device",
-        "tokens_by_session", "revision", "beat_mono", "beat_wall", "clock_jumped", "checkpoint", "_locks_by_id",
+        "_locks_by_id",
+        "app_sessions",
+        "apps",
+        "beat_mono",
+        "beat_wall",
+        "checkpoint",
+        "clock_jumped",
+        "devices",
+        "devices_by_uuid",
+        "ended",
+        "ended_tokens",
+        "hosts",
+        "locks",
+        "pages",
+        "policy",
+        "portal_tokens",
+        "revision",
+        "revoked_serials",
+        "sessions",
+        "sessions_by_device",
+        "sessions_by_user",
+        "tokens_by_session",
+        "users",
     )
 
     def __init__(self) -> None:
@@ -196,7 +216,6 @@ class View:
         self.tokens_by_session[owner.id] = (*self.tokens_by_session.get(owner.id, ()), token)
 
     def _device(self, key: str, row: dict[str, Any] | None, into: Change) -> None:
-        into.devices.add(key)
         old = self.devices.pop(key, None)
         if old is not None:
             self.devices_by_uuid.pop(old.uuid, None)
@@ -206,6 +225,8 @@ class View:
             self.devices_by_uuid[device.uuid] = device
         else:
             device = None
+        if old is None or device is None or replace(old, read_at=device.read_at, seen_at=device.seen_at) != device:
+            into.devices.add(key)  # a fresher reading of the same facts is nothing to judge again for
         if (old.revoked_serials if old else ()) != (device.revoked_serials if device else ()):
             self.revoked_serials = frozenset(s for d in self.devices.values() for s in d.revoked_serials)
 
