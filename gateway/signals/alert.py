@@ -1,0 +1,105 @@
+"""What the system tells people on its own: which records are alerts, and in which words.
+
+Pure. An alert names one matter by its `key`, so that the same matter is not told again and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class AlertKind(StrEnum):
+    """The matters that people are told of."""
+
+    JOURNAL_UNHEALTHY = "journal_unhealthy"
+    WORKER_FENCED = "worker_fenced"
+    MDM_STALE = "mdm_stale"
+    CASE_OPENED = "case_opened"
+    CLOCK_JUMPED = "clock_jumped"
+    TRAIL_REFUSED = "trail_refused"
+    TEST = "test"
+
+
+TITLES: Mapping[AlertKind, str] = {
+    AlertKind.JOURNAL_UNHEALTHY: "記録(ジャーナル)に欠けが生じました",
+    AlertKind.WORKER_FENCED: "応答しない処理を停止しました",
+    AlertKind.MDM_STALE: "端末管理(MDM)から情報を取得できません",
+    AlertKind.CASE_OPENED: "確認が必要な事案があります",
+    AlertKind.CLOCK_JUMPED: "時計が大きく進みました",
+    AlertKind.TRAIL_REFUSED: "監査記録に整合しない内容があります",
+    AlertKind.TEST: "通知の試験です",
+}
+
+NEXT_STEPS: Mapping[AlertKind, str] = {
+    AlertKind.JOURNAL_UNHEALTHY: "sekisho status で空き容量を確かめてください。回復まで該当の処理は通信を拒否します。",
+    AlertKind.WORKER_FENCED: "sekisho status を確かめてください。処理は自動で立て直されています。",
+    AlertKind.MDM_STALE: "端末管理の接続と資格情報を確かめてください。最後に得た情報は、方針が許す間だけ使われます。",
+    AlertKind.CASE_OPENED: "sekisho anomalies ls で内容を確かめてください。",
+    AlertKind.CLOCK_JUMPED: "時刻の同期を確かめてください。受け入れるまで新しい通信は拒否されます。",
+    AlertKind.TRAIL_REFUSED: "sekisho audit verify を実行し、結果を保管してください。",
+    AlertKind.TEST: "この通知が届けば、設定は正しく働いています。",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One message. `detail` holds facts of the record, never a secret: records hold none."""
+
+    kind: AlertKind
+    key: str
+    at: str  # RFC 3339
+    detail: str
+    event_id: str  # of the record it comes from, "" for a test
+
+    @property
+    def title(self) -> str:
+        """The matter in one line."""
+        return TITLES[self.kind]
+
+    @property
+    def text(self) -> str:
+        """The whole message."""
+        lines = [self.title, "", f"時刻: {self.at}"]
+        if self.detail:
+            lines.append(f"内容: {self.detail}")
+        if self.event_id:
+            lines.append(f"記録: {self.event_id}(sekisho events show {self.event_id})")
+        lines += ["", NEXT_STEPS[self.kind], "", "このメッセージは関所(Sekisho)が自動で送りました。"]
+        return "\n".join(lines)
+
+
+MDM_FAILURES_BEFORE_ALERT = 3
+
+
+def alert_of(record: Mapping[str, Any]) -> Alert | None:
+    """Return the alert that one record calls for, or None."""
+    match record.get("event.action"):
+        case "audit.gap":
+            kind, key = AlertKind.JOURNAL_UNHEALTHY, str(record.get("writer", ""))
+            detail = f"{key}: 拒否 {record.get('sekisho.gap.refused', 0)} 件、{record.get('sekisho.gap.reason', '')}"
+        case "worker.fenced":
+            kind, key = AlertKind.WORKER_FENCED, str(record.get("sekisho.worker", record.get("sekisho.slot", "")))
+            detail = str(record.get("sekisho.reason", "")) or key
+        case "posture.failed":
+            count = record.get("sekisho.count", 0)
+            if not isinstance(count, int) or count < MDM_FAILURES_BEFORE_ALERT:
+                return None
+            kind, key = AlertKind.MDM_STALE, str(record.get("sekisho.posture.source", ""))
+            detail = f"{key}: 続けて {count} 回失敗({record.get('error.code', '')})"
+        case "case.opened":
+            kind, key = AlertKind.CASE_OPENED, str(record.get("sekisho.case.id", ""))
+            detail = str(record.get("message", ""))
+        case "clock.jumped":
+            kind, key = AlertKind.CLOCK_JUMPED, "clock"
+            detail = f"{record.get('sekisho.clock.jump_seconds', '')} 秒"
+        case "audit.refused":
+            kind, key = AlertKind.TRAIL_REFUSED, str(record.get("sekisho.log.writer", ""))
+            detail = str(record.get("message", ""))
+        case _:
+            return None
+    return Alert(
+        kind, f"{kind.value}:{key}", str(record.get("@timestamp", "")), detail, str(record.get("event.id", ""))
+    )
