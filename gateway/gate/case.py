@@ -64,8 +64,9 @@ class Case:
         add_explanation(record, explanation)
         if need is not None and self.app is not None and self.user is not None:
             return StepUp(self.request_id, record, self.app, self.user, need, self.return_to)
+        status = 503 if reason is Reason.INTERNAL_ERROR else 403
         return Refuse(
-            self.request_id, record, 403, reason.value, explanation=explanation, app=self.app, user=self.user
+            self.request_id, record, status, reason.value, explanation=explanation, app=self.app, user=self.user
         )
 
     def sign_in(self, app: App, reason: str, message: str = "") -> SignIn:

@@ -10,6 +10,7 @@ STATE_COOKIE = b"__Host-sekisho-state"
 
 TOKEN_LENGTH = 43  # base64url of 32 bytes without padding
 
+_ENDS = (b"", b";")
 _APP = APP_COOKIE + b"="
 _PORTAL = PORTAL_COOKIE + b"="
 
@@ -25,10 +26,16 @@ def portal_token(cookies: bytes | None) -> bytes | None:
 
 
 def _token(cookies: bytes | None, name: bytes) -> bytes | None:
-    if cookies is None or name not in cookies:
+    if cookies is None:
         return None
-    if cookies.count(name) == 1 and cookies.startswith(name) and len(cookies) == len(name) + TOKEN_LENGTH:
-        return cookies[len(name) :]
+    place = cookies.find(name)
+    if place < 0:
+        return None
+    end = place + len(name) + TOKEN_LENGTH
+    alone = cookies.find(name, place + 1) < 0
+    if alone and (place == 0 or cookies[place - 2 : place] == b"; ") and cookies[end : end + 1] in _ENDS:
+        token = cookies[place + len(name) : end]
+        return token if len(token) == TOKEN_LENGTH and b";" not in token else None
     found = [pair[len(name) :] for pair in cookies.replace(b" ", b"").split(b";") if pair.startswith(name)]
     return found[0] if len(found) == 1 and len(found[0]) == TOKEN_LENGTH else None
 

@@ -87,6 +87,11 @@ def add_decision(
     record[FACTS_FIELD] = facts
     if decision.rule:
         record["rule.id"] = decision.rule
+    add_extras(record, decision)
+
+
+def add_extras(record: dict[str, Any], decision: Decision) -> None:
+    """Add what few decisions have: shadow rules, observed rules, obligations."""
     if decision.shadow:
         record["sekisho.shadow"] = list(decision.shadow)
     if decision.observed:

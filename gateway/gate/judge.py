@@ -13,8 +13,8 @@ from audit.event import timestamp
 from gateway.gate.case import Case
 from gateway.gate.credentials import app_token, digest_of
 from gateway.gate.cross_site import is_forged, is_preflight, preflight_headers
-from gateway.gate.decision_record import add_decision
-from gateway.gate.facts import FACTS_FIELD, clock_facts
+from gateway.gate.decision_record import add_extras
+from gateway.gate.instant import instant_of
 from gateway.gate.locks import standing_lock
 from gateway.gate.masking import digest, masked_path
 from gateway.gate.own_pages import judge_own_page
@@ -22,17 +22,24 @@ from gateway.gate.presence import Absent, app_session_of, device_of
 from gateway.gate.route import Place, route
 from gateway.gate.standing import Memo, Standing
 from gateway.gate.verdict import Forward, Refuse, StepUp, Unknown
-from policies.decision import Effect
+from policies.decision import Effect, Explanation, StepUpNeed
+from policies.obligations import SESSION_MAX
 from policies.reasons import Reason
 
 if TYPE_CHECKING:
+    from gateway.gate.instant import Instant
     from gateway.gate.limits import Limits
     from gateway.gate.request import Moment, RequestHead
     from gateway.gate.verdict import Verdict
     from gateway.state.records import App
     from gateway.state.view import View
     from policies.compile import CompiledPolicy
-    from policies.decision import Decision
+    from policies.decision import Decision, Obligation
+
+
+_ALLOW = Effect.ALLOW  # bound once: looking up a member of an Enum costs more than the comparison
+_APP = Place.APP
+_TEXTS = {reason: reason.value for reason in Reason}
 
 
 @dataclass(slots=True)
@@ -59,7 +66,7 @@ def judge(
     if view.age(moment.mono) > terms.stale_refuse or view.clock_jumped:
         return case.refuse(503, Reason.STATE_STALE)
     place, app = route(view, terms.portal_host, request)
-    if place is Place.APP and app is not None:
+    if place is _APP and app is not None:
         case.app = app
         return _judge_app(view, case, app, limits, terms)
     if place is Place.MISDIRECTED:
@@ -131,48 +138,45 @@ def _standing(view: View, case: Case, app: App, limits: Limits, terms: Terms) ->
 def _decide(policy: CompiledPolicy, case: Case, standing: Standing, terms: Terms) -> Forward | Refuse | StepUp:
     """Ask the policy, from facts that the record keeps exactly as the policy saw them."""
     request, wall = case.request, int(case.moment.wall)
-    zone = terms.memo.zone(policy, request.peer.address)
-    path = request.path_text
-    of_day, weekday = clock_facts(wall)
-    passing: dict[str, object] = {"time.of_day": of_day, "time.weekday": weekday, "time.now": wall}
-    for name, since in standing.moments:
-        age = wall - int(since)
-        passing[name] = max(0, age)
-    facts = standing.facts | passing
+    instant = instant_of(standing, wall, policy, request.peer, terms.memo)
+    facts = instant.facts.copy()
     facts["http.method"] = request.method
-    facts["http.path"] = path
-    facts["net.zone"] = zone
+    facts["http.path"] = request.path_text
     decision = policy.evaluate(facts)
-    recorded = standing.recorded | passing
-    if decision.effect is not Effect.ALLOW:
-        return case.deny(decision, policy.explain(facts), zone, recorded)
-    return _forward(policy, case, standing, decision, zone, recorded, terms.digest_key)
+    if decision.effect is not _ALLOW:
+        return case.deny(decision, policy.explain(facts), instant.zone, instant.recorded)
+    if decision.obligations:
+        need = session_too_old(decision.obligations, standing, wall)
+        if need is not None:
+            explanation = Explanation(decision, (decision.rule,), decision.rule, (), "", need, policy.hash)
+            return case.deny(decision, explanation, instant.zone, instant.recorded)
+    return _forward(case, standing, instant, decision, terms.digest_key)
 
 
-def _forward(
-    policy: CompiledPolicy, case: Case, standing: Standing, decision: Decision, zone: str,
-    recorded: dict[str, object], key: bytes,
-) -> Forward:  # fmt: skip
+def session_too_old(obligations: tuple[Obligation, ...], standing: Standing, wall: int) -> StepUpNeed | None:
+    """Return the step-up that an allow's `session_max` (seconds since the person last signed in) asks for, or None."""
+    session = standing.session
+    last = session.created_at if session.mfa_at is None else max(session.created_at, session.mfa_at)
+    for obligation in obligations:
+        if obligation.name == SESSION_MAX and wall - last >= int(obligation.value):
+            return StepUpNeed((), float(obligation.value))
+    return None
+
+
+def _forward(case: Case, standing: Standing, instant: Instant, decision: Decision, key: bytes) -> Forward:
     request, app = case.request, standing.app
     path = request.path_text
-    record = standing.fields.copy()
+    record = instant.fields.copy()
     record["@timestamp"] = timestamp(case.moment.wall)
     record["http.request.id"] = case.request_id
     record["http.request.method"] = request.method
     record["url.path"] = masked_path(path, app.masked_paths, key) if app.masked_paths else path
-    record["sekisho.reason"] = decision.reason.value
-    if request.peer.address:
-        record["source.ip"] = request.peer.address
-    record["sekisho.listener"] = request.peer.listener
+    record["sekisho.reason"] = _TEXTS[decision.reason]
+    record["rule.id"] = decision.rule
     if request.query is not None:
         record["url.query"] = "~" + digest(key, request.query)
     if decision.shadow or decision.observed or decision.obligations:
-        add_decision(record, decision, policy.hash, zone, recorded)
-    else:
-        record["sekisho.policy.hash"] = policy.hash
-        record["sekisho.zone"] = zone
-        record[FACTS_FIELD] = recorded
-        record["rule.id"] = decision.rule
+        add_extras(record, decision)
     return Forward(
         case.request_id, record, app, standing.user, standing.session, standing.app_session.id, standing.device,
         standing.claims, standing.headers,

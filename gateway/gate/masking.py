@@ -6,6 +6,7 @@ Of a path, the segments that the app's registration masks are replaced whole by 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -17,23 +18,36 @@ def digest(key: bytes, text: bytes) -> str:
     return blake2b(text, key=key, digest_size=DIGEST_BYTES).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class _Template:
+    start: str  # what stands before the first masked segment
+    parts: tuple[str, ...]
+
+
 @lru_cache(maxsize=1024)
-def _segments(template: str) -> tuple[str, ...]:
-    return tuple(template.strip("/").split("/"))
+def _compiled(templates: tuple[str, ...]) -> tuple[_Template, ...]:
+    return tuple(
+        _Template(template.partition("*")[0], tuple(template.strip("/").split("/"))) for template in templates
+    )
 
 
 def masked_path(path: str, templates: tuple[str, ...], key: bytes) -> str:
     """Return `path` with every segment under a `*` of a matching template as `~<digest>`.
 
-    A template matches the path's first segments, so that what lies under a masked segment is masked with it. Several
-    matching templates mask the union of their segments.
+    A template matches the path's first segments: what lies below them is left as it is. Several matching templates
+    mask the union of their segments.
     """
-    if not templates:
-        return path
+    for template in _compiled(templates):
+        if path.startswith(template.start):
+            return _masked(path, _compiled(templates), key)
+    return path
+
+
+def _masked(path: str, templates: tuple[_Template, ...], key: bytes) -> str:
     segments = path.split("/")
     masked: set[int] = set()
     for template in templates:
-        parts = _segments(template)
+        parts = template.parts
         if len(segments) - 1 < len(parts):
             continue
         if all(part in {"*", segments[place]} for place, part in enumerate(parts, 1)):

@@ -24,6 +24,9 @@ class Place(Enum):
     MISDIRECTED = auto()  # the host is not the name that TLS was set up for
 
 
+_APP = Place.APP
+
+
 def route(view: View, portal_host: str, request: RequestHead) -> tuple[Place, App | None]:
     """Return the place of a request, and the app whose host it names (None for the portal and unknown hosts)."""
     host = request.host
@@ -38,4 +41,4 @@ def route(view: View, portal_host: str, request: RequestHead) -> tuple[Place, Ap
     path = request.path
     if path.startswith(_OWN_PREFIX) or path == OWN_PATH:
         return Place.APP_OWN_PAGE, app
-    return Place.APP, app
+    return _APP, app

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gateway.gate.decision_record import allowed_fields
 from gateway.gate.facts import moments_of, recorded_form, standing_facts
 from gateway.state.records import LockTarget
 
 if TYPE_CHECKING:
+    from gateway.gate.instant import Instant
     from gateway.state.records import App, AppSession, Device, Session, User
     from policies.compile import CompiledPolicy
 
@@ -24,7 +24,7 @@ class Standing:
     """One app session with its people and things, and what is the same for each of its requests."""
 
     __slots__ = (
-        "app", "app_session", "claims", "device", "facts", "fields", "headers", "lock_places", "moments", "named",
+        "app", "app_session", "claims", "device", "facts", "headers", "instant", "lock_places", "moments", "named",
         "recorded", "serial", "session", "user",
     )  # fmt: skip
 
@@ -41,8 +41,8 @@ class Standing:
         self.recorded = recorded_form(self.facts)
         self.moments = moments_of(session, device)
         self.named = standing_fields(app_session, session, user, device, app, serial)
-        self.fields = allowed_fields(self.named, app_session.host)
         self.lock_places = lock_places(session, user, device)
+        self.instant: Instant | None = None
         self.claims = claims_of(app_session, session, user, device, app) if JWT in app.presets else None
         self.headers = remote_user_headers(user) if REMOTE_USER in app.presets else ()
 
