@@ -128,10 +128,11 @@ def _row(number: int, cells: dict[str, str], reason: str, faults: list[LineFault
         row = AddUser.model_validate(given)
         contract_end(row.contract_end)
     except ValidationError as error:
-        for item in error.errors(include_url=False):
-            column = str(item["loc"][0])
-            message = item["msg"].removeprefix("Value error, ")
-            faults.append(LineFault(number, column, cells.get(column, ""), message))
+        faults.extend(
+            LineFault(number, column, cells.get(column, ""), item["msg"].removeprefix("Value error, "))
+            for item in error.errors(include_url=False)
+            for column in (str(item["loc"][0]),)
+        )
         return None
     except ValueError:
         faults.append(LineFault(number, "contract_end", cells["contract_end"], "実在する日付 (例 2027-03-31)"))

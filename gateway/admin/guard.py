@@ -56,7 +56,7 @@ class Guard:
             reason = _STEWARD_CODES.get(refused.code, AdminReason.REFUSED_BY_STEWARD)
             extra = {"code": refused.code}
             return await self._refused(trail, Problem(reason, f"実行できません: {refused.message}", extra=extra))
-        except Exception:
+        except Exception:  # noqa: BLE001 (logged and answered as a refusal: nothing fails open)
             _LOG.exception("admin command failed: %s %s", endpoint.command, trail.request_id)
             detail = "内部エラーです。受付番号をお知らせください。"
             return await self._refused(trail, Problem(AdminReason.INTERNAL_ERROR, detail))

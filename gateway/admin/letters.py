@@ -49,12 +49,14 @@ def letters_page(portal: Portal, letters: Sequence[Letter], now: float) -> str:
         '<!doctype html>\n<html lang="ja"><head><meta charset="utf-8"><title>初回設定のご案内</title>'
         "<style>{}</style>"
     )
-    return str(head.format(Markup(_STYLE)) + Markup("</head><body>{}</body></html>\n").format(pages))
+    style = Markup(_STYLE)  # noqa: S704 (a constant of this file)
+    return str(head.format(style) + Markup("</head><body>{}</body></html>\n").format(pages))
 
 
 def _page(portal: Portal, letter: Letter, now: float) -> Markup:
     address = f"{portal.origin}/setup"
-    picture = segno.make_qr(f"{address}#{letter.code}", error="m").svg_inline(scale=4, border=4)
+    drawn = segno.make_qr(f"{address}#{letter.code}", error="m").svg_inline(scale=4, border=4)
+    picture = Markup(drawn)  # noqa: S704 (drawn by segno: paths and numbers only)
     return Markup(
         "<section><p>{made}</p><p class='to'>{department}<br>{name} 様</p>"
         "<h1>{organisation} サインインの初回設定のご案内</h1>"
@@ -76,7 +78,7 @@ def _page(portal: Portal, letter: Letter, now: float) -> Markup:
         address=address,
         login=letter.login,
         code=letter.code,
-        picture=Markup(picture),
+        picture=picture,
         help=escape(portal.help_contact),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 from gateway.admin.endpoint import Arguments, Call, Role
@@ -12,7 +13,8 @@ from gateway.state.records import User
 def person(call: Call[Any], login: str) -> User:
     """The user that `login` names (職員ID, or the internal id); raises Problem not_found."""
     reader = call.context.reader
-    user = reader.user_by_login(login) or reader.user(login)
+    folded = unicodedata.normalize("NFKC", login).strip().casefold()
+    user = reader.user_by_login(folded) or reader.user(login)
     if user is None:
         raise not_found("利用者", login)
     return user

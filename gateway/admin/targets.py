@@ -36,8 +36,7 @@ class Selector(Change):
 def resolve(call: Call[Any], selector: Selector) -> tuple[dict[str, Any], list[Session]]:
     """The steward's selector and the sessions it hits now.
 
-    Raises Problem not_found where what was named does not exist. Sessions of an app are known to the workers only:
-    for `app` the list holds every browser session, any of which may have one there.
+    Raises Problem not_found where what was named does not exist.
     """
     reader = call.context.reader
     alive = reader.sessions(active=True)
@@ -64,7 +63,8 @@ def resolve(call: Call[Any], selector: Selector) -> tuple[dict[str, Any], list[S
     if which == "app":
         if reader.app(selector.app) is None:
             raise not_found("アプリ", selector.app)
-        return {"app": selector.app}, [session for session in alive if not session.operator]
+        inside = [s for s in alive if any(row["app_id"] == selector.app for row in reader.app_sessions(s.id))]
+        return {"app": selector.app}, inside
     return {"all": True}, alive
 
 

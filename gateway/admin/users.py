@@ -184,7 +184,7 @@ async def letter(call: Call[ChangeUser]) -> Reply:
     """A new set-up letter for someone who has not set up yet; an older code of theirs stops working."""
     user = _touchable(call)
     if any(f.kind in (FactorKind.TOTP, FactorKind.PASSKEY) for f in call.context.reader.factors(user.id)):
-        raise Problem(AdminReason.CONFLICT, f"{user.login} は設定済みです。紛失なら users reset-factors を使ってください。")
+        raise Problem(AdminReason.CONFLICT, f"{user.login} は設定済みです。紛失なら users reset-factors です。")
     if call.arguments.dry_run:
         return Reply({"plan": [{"action": "letter", **user_row(user)}], "hit": 1})
     return Reply(_letter(call, user, await create_setup_code(call.context, user, call.by)), rows=1)

@@ -14,9 +14,12 @@ from gateway.apps.presets import DEFAULT_PRESETS, PRESETS
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}\Z")
 _UNSAFE_HEADERS = frozenset(
-    "host cookie set-cookie connection content-length content-type transfer-encoding upgrade te trailer expect"
-    " authorization proxy-authorization keep-alive forwarded x-forwarded-for x-forwarded-host x-forwarded-proto".split()
-)
+    {
+        "authorization", "connection", "content-length", "content-type", "cookie", "expect", "forwarded", "host",
+        "keep-alive", "proxy-authorization", "set-cookie", "te", "trailer", "transfer-encoding", "upgrade",
+        "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
+    }
+)  # fmt: skip
 
 
 def host_name(value: str) -> str:

@@ -7,7 +7,7 @@ portal or of another app, addresses instead of names, upstream URLs that carry m
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -133,23 +133,31 @@ def _record(form: AppForm, created_by: str) -> App:
     )
 
 
-def _collisions(document: Document, app: App, around: Surroundings, earlier: Iterable[App]) -> Iterable[Fault]:
-    taken: dict[str, str] = {}
-    for other in (*around.apps, *earlier):
-        if other.id != app.id:
-            taken.update(dict.fromkeys(other.hosts, other.id))
+def _collisions(document: Document, app: App, around: Surroundings, earlier: list[App]) -> Iterable[Fault]:
+    taken = hosts_taken((*around.apps, *earlier), app.id)
     if any(other.id == app.id for other in earlier):
         yield document.fault(("id",), f"{app.id!r} a second time", "one document for each app")
+    for path, got, expected in collisions(app, around, taken):
+        yield document.fault(path, got, expected)
+
+
+def hosts_taken(apps: Iterable[App], but: str) -> dict[str, str]:
+    """Each host of the apps other than `but`, with the app that has it."""
+    return {host: app.id for app in apps if app.id != but for host in app.hosts}
+
+
+def collisions(app: App, around: Surroundings, taken: Mapping[str, str]) -> Iterator[tuple[Path, str, str]]:
+    """What the app may not take, as (place, got, expected). `taken` maps the hosts of others to their apps."""
     for index, host in enumerate(app.hosts):
         place: Path = ("hosts", index)
-        if host == around.portal_host or host == around.rp_id:
-            yield document.fault(place, repr(host), "a name other than the portal's and the passkey RP ID")
+        if host in (around.portal_host, around.rp_id):
+            yield place, repr(host), "a name other than the portal's and the passkey RP ID"
         elif host.endswith("." + around.portal_host):
-            yield document.fault(place, repr(host), f"a name not under the portal's ({around.portal_host})")
+            yield place, repr(host), f"a name not under the portal's ({around.portal_host})"
         elif host in taken:
-            yield document.fault(place, repr(host), f"a host that no other app has (app {taken[host]!r} has it)")
+            yield place, repr(host), f"a host that no other app has (app {taken[host]!r} has it)"
     if around.owners is not None and app.owner not in around.owners:
-        yield document.fault(("owner",), repr(app.owner), "the 職員ID of a registered user")
+        yield ("owner",), repr(app.owner), "the 職員ID of a registered user"
 
 
 def _is_local(upstream: str) -> bool:

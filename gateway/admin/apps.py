@@ -1,0 +1,195 @@
+"""Commands about apps: list, show, diff, apply (waits for another person), remove, test."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from gateway.admin.approval_request import approval_row, propose
+from gateway.admin.endpoint import Arguments, Call, Change, Listing, Reply, listed
+from gateway.admin.people import person
+from gateway.admin.problem import AdminReason, Problem, not_found
+from gateway.apps.probe import probe, sample_headers
+from gateway.apps.registry import Surroundings, changes, collisions, hosts_taken, parse_apps, warnings
+from gateway.apps.source import SourceFaults
+from gateway.state.records import App, Approval, AppState
+
+KIND = "app"
+SourceText = Annotated[str, Field(min_length=1, max_length=200_000)]
+FileName = Annotated[str, Field(max_length=200)]
+
+
+class OneApp(Arguments):
+    """An app by id."""
+
+    app: str
+
+
+class DiffApps(Arguments):
+    """The text of an `app.yaml`."""
+
+    source: SourceText
+    file: FileName = "app.yaml"
+
+
+class ApplyApps(Change):
+    """The text of an `app.yaml`."""
+
+    source: SourceText
+    file: FileName = "app.yaml"
+
+
+class RemoveApp(Change):
+    """An app by id."""
+
+    app: str
+
+
+class TestApp(Arguments):
+    """An app by id, and the person to play."""
+
+    app: str
+    user: str = ""
+
+
+async def ls(call: Call[Listing]) -> Reply:
+    """Apps, by id."""
+    apps = sorted(call.context.reader.apps(), key=lambda app: app.id)
+    return listed([app.to_row() for app in apps], call.arguments.limit)
+
+
+async def show(call: Call[OneApp]) -> Reply:
+    """One app with its open proposals and what deserves a second look."""
+    app = _app(call, call.arguments.app)
+    waiting = [
+        approval_row(approval, call.now)
+        for approval in call.context.reader.approvals(pending=True)
+        if approval.kind == KIND and approval.subject == app.id
+    ]
+    return Reply({**app.to_row(), "approvals": waiting, "warnings": list(warnings(app, _around(call)))}, rows=1)
+
+
+async def diff(call: Call[DiffApps]) -> Reply:
+    """What applying the file would change."""
+    rows = _plan(call, _parsed(call, call.arguments.source, call.arguments.file))
+    return Reply({"plan": rows, "hit": sum(1 for row in rows if row["changes"])}, rows=len(rows))
+
+
+async def apply(call: Call[ApplyApps]) -> Reply:
+    """Propose the apps of the file; each becomes effective when another person grants it."""
+    apps = _parsed(call, call.arguments.source, call.arguments.file)
+    rows = _plan(call, apps)
+    hit = sum(1 for row in rows if row["changes"])
+    if call.arguments.dry_run:
+        return Reply({"plan": rows, "hit": hit}, rows=hit)
+    proposed = []
+    for app, row in zip(apps, rows, strict=True):
+        if not row["changes"]:
+            continue
+        current = call.context.reader.app(app.id)
+        detail = {"app": app.to_row(), "base": _digest(current), "changes": row["changes"], "warnings": row["warnings"]}
+        approval = await propose(call, KIND, app.id, detail)
+        if current is None:
+            await call.context.steward.call("app.put", app=app.to_row())
+        proposed.append(approval_row(approval, call.now))
+    return Reply({"approvals": proposed, "unchanged": len(rows) - hit}, rows=len(proposed), status=202)
+
+
+async def remove(call: Call[RemoveApp]) -> Reply:
+    """Remove an app: its hosts answer nobody from then on, its live connections end."""
+    app = _app(call, call.arguments.app)
+    if call.arguments.dry_run:
+        return Reply({"plan": [{"action": "remove", **app.to_row()}], "hit": 1}, rows=1)
+    done = await call.context.steward.call("app.remove", id=app.id, by=call.by)
+    return Reply({"app": app.id, "receipt": done.get("receipt")}, rows=1)
+
+
+async def test(call: Call[TestApp]) -> Reply:
+    """What the app would receive for a person, and whether it answers around the gateway."""
+    app = _app(call, call.arguments.app)
+    user = person(call, call.arguments.user) if call.arguments.user else call.operator.user
+    findings = await probe(app)
+    settings = call.context.settings
+    headers = sample_headers(app, user, settings.portal.origin, call.now)
+    return Reply(
+        {
+            "app": app.id,
+            "user": user.login,
+            "headers": headers,
+            "probes": [dataclasses.asdict(finding) for finding in findings],
+            "warnings": [finding.advice for finding in findings if finding.advice] + list(warnings(app, _around(call))),
+        },
+        rows=len(findings),
+    )
+
+
+async def take_effect(call: Call[Any], approval: Approval) -> dict[str, Any]:
+    """Activate the app of a granted proposal, if nothing else changed it meanwhile."""
+    detail = json.loads(approval.detail)
+    app = dataclasses.replace(App.from_row(detail["app"]), state=AppState.ACTIVE.value, approved_by=call.by)
+    check_effect(call, approval)
+    await call.context.steward.call("app.put", app=app.to_row())
+    return {"app": app.to_row()}
+
+
+def check_effect(call: Call[Any], approval: Approval) -> None:
+    """Raise Problem conflict where the proposal no longer fits what is registered now."""
+    detail = json.loads(approval.detail)
+    app = App.from_row(detail["app"])
+    current = call.context.reader.app(app.id)
+    unchanged = _digest(current) == detail["base"] or (current is not None and current.state == AppState.PENDING)
+    if not unchanged:
+        raise Problem(AdminReason.CONFLICT, f"{app.id} は申請の後に変更されました。もう一度 apps apply してください。")
+    others = hosts_taken(call.context.reader.apps(), app.id)
+    for _, got, expected in collisions(app, _around(call), others):
+        raise Problem(AdminReason.CONFLICT, f"{app.id} は今の登録と両立しません: {got} ({expected})")
+
+
+def _app(call: Call[Any], app_id: str) -> App:
+    app = call.context.reader.app(app_id)
+    if app is None:
+        raise not_found("アプリ", app_id)
+    return app
+
+
+def _around(call: Call[Any]) -> Surroundings:
+    portal = call.context.settings.portal
+    logins = frozenset(user.login for user in call.context.reader.users())
+    return Surroundings(portal.host, portal.rp_id, tuple(call.context.reader.apps()), logins)
+
+
+def _parsed(call: Call[Any], source: str, file: str) -> tuple[App, ...]:
+    try:
+        return parse_apps(source, file, _around(call), call.by)
+    except SourceFaults as found:
+        faults = [dataclasses.asdict(fault) for fault in found.faults]
+        raise Problem(AdminReason.FILE_FAULTS, f"{file} に誤りがあります。", extra={"faults": faults}) from found
+
+
+def _plan(call: Call[Any], apps: tuple[App, ...]) -> list[dict[str, Any]]:
+    rows = []
+    for app in apps:
+        current = call.context.reader.app(app.id)
+        before = current if current is not None and current.state == AppState.ACTIVE else None
+        action = "add" if before is None else "change"
+        differences = changes(before, app)
+        rows.append(
+            {
+                "app": app.id,
+                "title": app.title,
+                "action": action if differences else "none",
+                "changes": differences,
+                "warnings": list(warnings(app, _around(call))),
+            }
+        )
+    return rows
+
+
+def _digest(app: App | None) -> str:
+    if app is None:
+        return ""
+    return hashlib.sha256(json.dumps(app.to_row(), sort_keys=True).encode()).hexdigest()

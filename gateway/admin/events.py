@@ -1,0 +1,48 @@
+"""Commands about events: search and tail for CISO and 監査; one request by its 受付番号 for the help desk too."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from gateway.admin.endpoint import Arguments, Call, Reply, Stream
+from gateway.admin.problem import AdminReason, Problem, not_found
+from gateway.admin.searching import Request, lines, records
+from gateway.gate.reference import parse_reference
+
+
+class Search(Arguments, Request):
+    """A search of the trail."""
+
+
+class Tail(Arguments, Request):
+    """A search that goes on."""
+
+
+class OneEvent(Arguments):
+    """A request by its 受付番号."""
+
+    reference: Annotated[str, Field(max_length=64)]
+
+
+async def search(call: Call[Search]) -> Stream:
+    """Records as NDJSON, newest first unless asked otherwise."""
+    return Stream(lines(call.context, call.arguments, follow=False))
+
+
+async def tail(call: Call[Tail]) -> Stream:
+    """Records as they are written."""
+    return Stream(lines(call.context, call.arguments, follow=True))
+
+
+async def show(call: Call[OneEvent]) -> Reply:
+    """Every record of one request."""
+    try:
+        reference = parse_reference(call.arguments.reference)
+    except ValueError as error:
+        raise Problem(AdminReason.INVALID_ARGUMENTS, "受付番号の形式ではありません (16文字)。") from error
+    found = await records(call.context, Request(filters={"http.request.id": [reference]}, limit=100, order="oldest"))
+    if not found:
+        raise not_found("記録", call.arguments.reference)
+    return Reply({"items": found, "total": len(found)}, rows=len(found))

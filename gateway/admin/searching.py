@@ -1,0 +1,63 @@
+"""Searches of the trail run in a short-lived child process: a long search never stalls sign-in or revocation.
+
+The child reads one request on its standard input and writes NDJSON; it ends when its input closes, so it cannot
+outlive the search even where control dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.admin.problem import AdminReason, Problem
+from gateway.identity.context import ControlContext
+
+_LINE = 4 * 1024 * 1024  # bytes: a record is far smaller
+
+FieldName = Annotated[str, Field(pattern=r"^[@A-Za-z][A-Za-z0-9_.]{0,79}$")]
+
+
+class Request(BaseModel):
+    """One search. Times are epoch seconds; `filters` maps a field to the values it may have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    since: float | None = None
+    until: float | None = None
+    filters: dict[FieldName, list[Annotated[str, Field(max_length=500)]]] = Field(default_factory=dict)
+    text: Annotated[str, Field(max_length=200)] = ""
+    limit: Annotated[int, Field(ge=1, le=100_000)] = 100
+    order: Literal["newest", "oldest"] = "newest"
+
+
+async def lines(context: ControlContext, request: Request, *, follow: bool) -> AsyncIterator[bytes]:
+    """Records of the trail as NDJSON lines; with `follow` also those still to come. Raises Problem search_failed."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway.admin.search_child",
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=_LINE,
+    )  # fmt: skip
+    try:
+        assert child.stdin is not None and child.stdout is not None and child.stderr is not None  # noqa: S101, PT018
+        job = {"root": str(context.settings.paths.journal), "follow": follow, **request.model_dump()}
+        child.stdin.write(json.dumps(job).encode() + b"\n")
+        await child.stdin.drain()
+        async for line in child.stdout:
+            yield line
+        fault = (await child.stderr.read()).decode(errors="replace").strip()
+        if await child.wait() != 0:
+            last = fault.splitlines()[-1] if fault else "?"
+            raise Problem(AdminReason.SEARCH_FAILED, f"検索できませんでした: {last}")
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+
+
+async def records(context: ControlContext, request: Request) -> list[dict[str, Any]]:
+    """The records of a bounded search, parsed."""
+    return [json.loads(line) async for line in lines(context, request, follow=False)]

@@ -1,0 +1,63 @@
+"""`status`: is everything that must hold holding, in one look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.admin.endpoint import Arguments, Call, Reply
+from gateway.admin.policy_versions import loaded
+from gateway.state.command import StewardUnavailable
+from gateway.state.records import AppState, PolicyState
+from policies.model import Mode
+
+
+async def status(call: Call[Arguments]) -> Reply:
+    """Processes, policy with its rules that do not bite yet, sessions, locks, proposals, journal, checkpoint."""
+    reader = call.context.reader
+    try:
+        steward: dict[str, Any] = {"healthy": True, **(await call.context.steward.call("status"))}
+    except StewardUnavailable as fault:
+        steward = {"healthy": False, "fault": str(fault)}
+    sessions = reader.sessions(active=True)
+    approvals = [item for item in reader.approvals(pending=True) if item.expires_at > call.now]
+    data = {
+        "time": call.now,
+        "steward": steward,
+        "journal": {"healthy": call.context.journal.healthy},
+        "policy": _policy(call),
+        "sessions": {
+            "browser": sum(1 for session in sessions if not session.operator),
+            "operator": sum(1 for session in sessions if session.operator),
+        },
+        "apps": {state.value: sum(1 for app in reader.apps() if app.state == state) for state in AppState},
+        "locks": len([lock for lock in reader.locks() if lock.expires_at is None or lock.expires_at > call.now]),
+        "approvals": len(approvals),
+        "checkpoint": _checkpoint(call),
+    }
+    return Reply(data, rows=1)
+
+
+def _policy(call: Call[Arguments]) -> dict[str, Any] | None:
+    active = next((v for v in call.context.reader.policies() if v.state == PolicyState.ACTIVE), None)
+    if active is None:
+        return None
+    rules = loaded(active.source, active.hash[:12]).rules
+    soft = [
+        {"rule": rule.id, "mode": rule.mode.value, "expires": rule.expires}
+        for rule in rules
+        if rule.mode in (Mode.OBSERVE, Mode.WARN)
+    ]
+    return {"hash": active.hash, "title": active.title, "rules": len(rules), "not_enforced": soft}
+
+
+def _checkpoint(call: Call[Arguments]) -> dict[str, Any] | None:
+    """Size and age of the latest signed checkpoint (C2SP tlog-checkpoint: origin, size, root)."""
+    path = call.context.settings.paths.log / "checkpoint"
+    try:
+        text = path.read_text()
+        written = path.stat().st_mtime
+    except OSError:
+        return None
+    parts = text.splitlines()
+    size = int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else None
+    return {"size": size, "age": max(0.0, call.now - written)}
