@@ -1,12 +1,11 @@
-"""New files that are on the disk when the call returns.
-
-Follows fsync(2): the file is synced, then the folder that holds its name. Nothing here overwrites.
-"""
+"""New files of an installation that are on the disk when the call returns. Nothing here overwrites."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from audit.durable import create, sync_directory, write_all
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -15,17 +14,9 @@ PUBLIC_FILE = 0o644
 
 def write_new(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> None:
     """Create `path` with `content`; raises FileExistsError if there is one, OSError if it cannot be kept."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = create(path, mode)
     try:
+        write_all(descriptor, content)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -40,4 +31,4 @@ def sync_tree(root: Path) -> None:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-        sync_folder(Path(folder))
+        sync_directory(Path(folder))

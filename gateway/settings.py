@@ -114,11 +114,11 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic-settings passes every source by name
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take variables first, then the file; nothing else is looked at."""
         return env_settings, init_settings
@@ -148,7 +148,7 @@ class Settings(BaseSettings):
             faults += _socket_faults(settings, path)
         if faults or settings is None:
             raise SettingsFaults(faults)
-        settings._root = path.resolve().parent
+        settings._root = path.resolve().parent  # noqa: SLF001  # the class fills its own value
         return settings
 
 

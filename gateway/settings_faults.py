@@ -56,7 +56,7 @@ def syntax_fault(path: Path, text: str, error: tomllib.TOMLDecodeError) -> Fault
     message = str(error)
     place = re.search(r"\(at line (\d+), column (\d+)\)", message)
     line = int(place[1]) if place else len(text.splitlines()) or 1
-    return Fault(str(path), line, "(syntax)", message.split(" (at ")[0], "TOML 1.0")
+    return Fault(str(path), line, "(syntax)", message.partition(" (at ")[0], "TOML 1.0")
 
 
 def environment_faults(environment: Mapping[str, str], prefix: str, sections: frozenset[str]) -> tuple[Fault, ...]:
@@ -159,7 +159,7 @@ def _expected(details: ErrorDetails) -> str:
 
 
 def _one_of(name: str, sections: frozenset[str]) -> str:
-    wanted = name.split("__")[0].split("_", 1)[-1].lower()
+    wanted = name.partition("__")[0].partition("_")[2].lower()
     near = difflib.get_close_matches(wanted, sections, n=1)
     return f"section {near[0]}" if near else "one of " + ", ".join(sorted(sections))
 

@@ -23,7 +23,7 @@ class Section(BaseModel):
 
 
 def setting(default: object, meaning: str, reason: str, *, unit: str = "", **bounds: Bound) -> Any:
-    """Declare a setting that has a default; `bounds` are pydantic's `ge`, `le`, `min_length`, …"""
+    """Declare a setting that has a default; `bounds` are pydantic's constraints (`ge`, `le`, `pattern`)."""
     extra = {"unit": unit, "reason": reason}
     return Field(default, description=meaning, json_schema_extra=cast("Any", extra), **cast("Any", bounds))
 
