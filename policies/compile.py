@@ -87,8 +87,9 @@ class CompiledPolicy:
         self._grace = dict(ir.posture.grace)
         merge_obligations(rule.obligations for rule in ir.rules)  # an obligation that nobody knows is a fault now
         leaves = _build_leaves(ir.rules)
-        named = {value for rule in ir.rules for item in rule.conditions if item.attribute == "app" for value in item.values}
-        self._layouts = {str(app): _lay_out(ir.rules, leaves, str(app)) for app in sorted(named, key=str)}
+        conditions = [item for rule in ir.rules for item in rule.conditions if item.attribute == "app"]
+        named = {str(value) for item in conditions for value in item.values}
+        self._layouts = {app: _lay_out(ir.rules, leaves, app) for app in sorted(named)}
         self._other = _lay_out(ir.rules, leaves, _NO_APP_NAMED)
         self._absent = _lay_out(ir.rules, leaves, None)
         self._explainer = Explainer(
@@ -162,36 +163,20 @@ def _decide_observing(layout: _Layout, facts: Facts) -> Decision:
     """As `_decide`, where some rules do not bite before their expiry. Without a clock every rule bites."""
     now = facts.get("time.now")
     moment = float(now) if type(now) is float or type(now) is int else None
+    matching = [deny for deny in layout.observed_denies if deny.test(facts)]
     denials = [deny for deny in layout.denies if deny.test(facts)]
-    observed: list[_Deny | _Allow] = []
-    for deny in layout.observed_denies:
-        if deny.test(facts):
-            (observed if _waits(deny, moment) else denials).append(deny)
+    denials += [deny for deny in matching if not _waits(deny, moment)]
     if denials:
         return min(denials, key=lambda item: item.id).decision
-    granting: list[_Allow] = []
-    lifted: list[_Allow] = []
-    applies = False
-    for allow in layout.allows:
-        if allow.when(facts):
-            if allow.require(facts):
-                granting.append(allow)
-            else:
-                applies = True
-    for allow in layout.observed_allows:
-        if allow.when(facts):
-            if allow.require(facts):
-                granting.append(allow)
-            elif _waits(allow, moment):
-                lifted.append(allow)
-            else:
-                applies = True
+    applying = [allow for allow in layout.allows + layout.observed_allows if allow.when(facts)]
+    granting = [allow for allow in applying if allow.require(facts)]
+    observed: list[_Deny | _Allow] = list(matching)
     if not granting:
-        granting = lifted
-        observed.extend(lifted)
-    if not granting or not observed:
-        return _settle(layout, facts, sorted(granting, key=lambda item: item.id), applies)
+        granting = [allow for allow in applying if allow in layout.observed_allows and _waits(allow, moment)]
+        observed += granting
     granting.sort(key=lambda item: item.id)
+    if not granting or not observed:
+        return _settle(layout, facts, granting, bool(applying))
     return Decision(
         Effect.ALLOW, Reason.ALLOWED_OBSERVED, granting[0].id,
         merge_obligations(item.obligations for item in granting),
@@ -261,9 +246,8 @@ def _lay_out(rules: Iterable[Rule], leaves: dict[Condition, Leaf], app: str | No
             target.get(rule.mode, layout.observed_denies).append(_Deny(rule, _deny_test(when, unless, leaves)))
         else:
             granted = {Mode.ENFORCE: layout.allows, Mode.SHADOW: layout.shadow_allows}
-            granted.get(rule.mode, layout.observed_allows).append(
-                _Allow(rule, all_true([leaves[item] for item in when]), all_true([leaves[item] for item in rule.require]))
-            )
+            applies, satisfied = ([leaves[item] for item in part] for part in (when, rule.require))
+            granted.get(rule.mode, layout.observed_allows).append(_Allow(rule, all_true(applies), all_true(satisfied)))
     layout.posture = not needs.isdisjoint(POSTURE)
     if layout.posture:
         needs |= {"posture.read_age", "posture.seen_age", "net.zone"}

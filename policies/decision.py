@@ -25,7 +25,7 @@ class StepUpNeed:
 
 @dataclass(frozen=True, slots=True)
 class Obligation:
-    """Something that goes with an allow: `name` is `step_up`, `refresh_posture`, `log`, `session_max` …"""
+    """Something that goes with an allow; names and values as `policies.obligations`."""
 
     name: str
     value: str

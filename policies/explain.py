@@ -23,6 +23,9 @@ REVERSED: Final[Mapping[str, str]] = {
 }
 """The operator that would lift a deny rule's condition."""
 
+READABLE_MAX: Final = 1e12
+"""Numbers beyond this are shown as they are: nobody reads them as a duration."""
+
 FIXABLE_COST: Final = 100
 """A condition of this cost or more is about what the request is, not about what a person could change."""
 
@@ -94,21 +97,23 @@ class Explainer:
             unmet = tuple(gap for item in hits for gap in _lifting(item, facts, known))
             return self._answer(decision, [item.rule for item in hits], "", unmet, step_up)
         nearest, unmet = self._nearest(facts, known)
-        return self._answer(decision, [nearest.rule] if nearest else [], nearest.rule.id if nearest else "", unmet, step_up)
+        rules = [nearest.rule] if nearest else []
+        return self._answer(decision, rules, rules[0].id if rules else "", unmet, step_up)
 
     def _explain_allow(self, decision: Decision, facts: Facts, known: Facts) -> Explanation:
         granting = [item for item in self._allows if item.applies(known) and not _gaps(item, facts, known)]
-        deciding = [item.rule for item in granting] or [item.rule for item in self._allows if item.rule.id == decision.rule]
+        deciding = [item.rule.id for item in granting] or [decision.rule]
         observed = [item for item in (*self._allows, *self._denies) if item.rule.id in decision.observed]
         unmet = tuple(
             gap for item in observed
             for gap in (_gaps(item, facts, known) if item.rule.effect is Effect.ALLOW else _lifting(item, facts, known))
         )
         advice = next((item.rule.advice for item in observed if item.rule.advice), "")
-        return Explanation(decision, tuple(rule.id for rule in deciding), "", unmet, advice, None, self._hash)
+        return Explanation(decision, tuple(deciding), "", unmet, advice, None, self._hash)
 
     def _answer(
-        self, decision: Decision, rules: Sequence[Rule], nearest: str, unmet: tuple[Unmet, ...], step_up: StepUpNeed | None
+        self, decision: Decision, rules: Sequence[Rule], nearest: str, unmet: tuple[Unmet, ...],
+        step_up: StepUpNeed | None,
     ) -> Explanation:
         deciding = () if nearest else tuple(rule.id for rule in rules)
         advice = next((rule.advice for rule in rules if rule.advice), "")
@@ -119,7 +124,8 @@ class Explainer:
         best: tuple[int, RuleLeaves] | None = None
         for item in self._allows:
             if item.applies(known):
-                cost = sum(CATALOGUE[condition.attribute].cost for condition, leaf in item.require if leaf(known) is not True)
+                open_ones = [condition for condition, leaf in item.require if leaf(known) is not True]
+                cost = sum(CATALOGUE[condition.attribute].cost for condition in open_ones)
                 if best is None or cost < best[0]:
                     best = (cost, item)
         if best is None:
@@ -133,16 +139,20 @@ class Explainer:
             assumed = {**facts, "mfa.method": method, "mfa.age": 0.0, "mfa.amr": AMR_OF_METHOD[method]}
             decision = self._decide(assumed)
             if decision.effect is Effect.ALLOW:
-                helping[method] = self._age_limit(decision.rule)
+                helping[method] = self._age_limit(decision.rule, self._fresh(assumed))
         if not helping:
             return None
         ages = [age for age in helping.values() if age is not None]
         return StepUpNeed(() if len(helping) == len(MFA_METHODS) else tuple(helping), min(ages) if ages else None)
 
-    def _age_limit(self, rule_id: str) -> float | None:
+    def _age_limit(self, rule_id: str, known: Facts) -> float | None:
+        """The smallest age that the granting rule, or an exemption from a deny rule in play, asks of the factor."""
+        pairs = [pair for item in self._allows if item.rule.id == rule_id for pair in item.when + item.require]
+        for item in self._denies:
+            if not any(leaf(known) is False for _, leaf in item.when):
+                pairs.extend(item.unless)
         limits = [
-            float(condition.values[0]) for item in self._allows if item.rule.id == rule_id
-            for condition, _ in item.when + item.require
+            float(condition.values[0]) for condition, _ in pairs
             if condition.attribute == "mfa.age" and condition.operator == "max"
         ]
         return min(limits) if limits else None
@@ -150,7 +160,10 @@ class Explainer:
 
 def _gaps(item: RuleLeaves, facts: Facts, known: Facts) -> tuple[Unmet, ...]:
     """What an applicable allow rule still wants."""
-    return tuple(_unmet(condition, condition.operator, facts, known) for condition, leaf in item.require if leaf(known) is not True)
+    return tuple(
+        _unmet(condition, condition.operator, facts, known)
+        for condition, leaf in item.require if leaf(known) is not True
+    )
 
 
 def _lifting(item: RuleLeaves, facts: Facts, known: Facts) -> tuple[Unmet, ...]:
@@ -207,7 +220,7 @@ def describe_fact(kind: Kind, value: object) -> str | None:
         return None
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float) and abs(value) < 1e12:
+    if isinstance(value, int | float) and abs(value) < READABLE_MAX:
         if kind is Kind.DURATION:
             return rough_duration(value)
         if kind is Kind.CLOCK:

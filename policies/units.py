@@ -41,10 +41,9 @@ def rough_duration(seconds: float) -> str:
 def parse_clock(text: str) -> int:
     """Minutes since midnight of `HH:MM`, up to `24:00`; raises ValueError for anything else."""
     match = _CLOCK.fullmatch(text)
-    minutes = 1441 if match is None else int(match[1]) * 60 + int(match[2])
-    if minutes > 1440:
+    if match is None or (match[1] == "24" and match[2] != "00"):
         raise ValueError("a time of day such as 08:30")
-    return minutes
+    return int(match[1]) * 60 + int(match[2])
 
 
 def format_clock(minutes: float) -> str:

@@ -115,8 +115,9 @@ class _Reader:
         if getattr(event, "anchor", None) is not None:
             kind = "an alias" if isinstance(event, yaml.AliasEvent) else "an anchor"
             self._document.fault(position, path, kind, "values written out (or a bundle)")
-        if getattr(event, "tag", None) is not None:
-            self._document.fault(position, path, f"the tag {event.tag}", "no tag")
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            self._document.fault(position, path, f"the tag {tag}", "no tag")
         if isinstance(event, yaml.ScalarEvent):
             return _scalar(event)
         if isinstance(event, yaml.AliasEvent):
@@ -176,7 +177,7 @@ class _Reader:
 
 def _position(event: yaml.Event) -> Position:
     mark = event.start_mark
-    return (mark.line + 1, mark.column + 1)
+    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
 
 
 def _scalar(event: yaml.ScalarEvent) -> object:

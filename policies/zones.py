@@ -11,6 +11,9 @@ from policies.catalogue import INTERNET
 CACHE_LIMIT: Final = 65536
 """Addresses remembered; the memory is emptied when full, so a flood of addresses costs time, never memory."""
 
+MAPPED_PREFIX: Final = 96
+"""IPv4 addresses inside IPv6 stand under ::ffff:0:0/96 (RFC 4291 §2.5.5.2)."""
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -24,9 +27,9 @@ def parse_network(text: str) -> Network:
     if isinstance(network, ipaddress.IPv6Network):
         mapped = network.network_address.ipv4_mapped
         if mapped is not None:
-            if network.prefixlen < 96:
-                raise ValueError(f"{text}: prefix of a mapped network must be at least 96")
-            return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
+            if network.prefixlen < MAPPED_PREFIX:
+                raise ValueError(f"{text}: prefix of a mapped network must be at least {MAPPED_PREFIX}")
+            return ipaddress.IPv4Network((mapped, network.prefixlen - MAPPED_PREFIX))
     return network
 
 
@@ -68,7 +71,7 @@ class ZoneTable:
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         number = int(address)
-        for shift, networks in self._v4 if address.version == 4 else self._v6:
+        for shift, networks in self._v4 if isinstance(address, ipaddress.IPv4Address) else self._v6:
             zone = networks.get(number >> shift)
             if zone is not None:
                 return zone
