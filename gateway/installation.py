@@ -79,9 +79,6 @@ def plan(options: Options) -> Plan:
     directory = options.directory.absolute()
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise InstallationRefused(f"{directory}: something is there already; choose a folder that is new or empty")
-    domain = options.domain or options.portal_host.partition(".")[2]
-    if options.portal_host != domain and not options.portal_host.endswith(f".{domain}"):
-        raise InstallationRefused(f"portal: got {options.portal_host}, expected a name in the domain {domain}")
     values: dict[str, Value] = {
         "portal.host": options.portal_host,
         "portal.port": options.port,
@@ -91,7 +88,11 @@ def plan(options: Options) -> Plan:
         "listeners.public.address": options.listen,
     }
     text = commented_toml(values)
-    return Plan(options, directory, domain, text, Settings.parse(text, directory / SETTINGS_FILE))
+    settings = Settings.parse(text, directory / SETTINGS_FILE)
+    domain = options.domain or options.portal_host.partition(".")[2]
+    if options.portal_host != domain and not options.portal_host.endswith(f".{domain}"):
+        raise InstallationRefused(f"portal: got {options.portal_host}, expected a name in the domain {domain}")
+    return Plan(options, directory, domain, text, settings)
 
 
 def create(plan: Plan, now: float) -> Installed:

@@ -51,7 +51,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table of the file; an optional one may be left out as a whole."""
+    """One table of the file; an optional one stands with what it requires or not at all."""
 
     key: str
     meaning: str
@@ -66,7 +66,8 @@ def tables(model: type[BaseModel] = Settings, prefix: str = "", optional: bool =
         if section is None:
             continue
         key = f"{prefix}{name}"
-        may_be_absent = optional or NoneType in get_args(field.annotation)
+        stands_whole = not field.is_required() and any(inner.is_required() for inner in section.model_fields.values())
+        may_be_absent = optional or stands_whole or NoneType in get_args(field.annotation)
         entries = tuple(
             _entry(f"{key}.{inner}", inner_field, getattr(field.default, inner, inner_field.default))
             for inner, inner_field in section.model_fields.items()
