@@ -47,6 +47,7 @@ class Outcome:
     response_bytes: int  # body bytes given to the client (for tunnels: bytes of frames)
     duration: float  # from the judged head to the end
     first_byte: float | None  # from the judged head to the app's first byte, None = none came
+    detail: str = ""  # what was wrong with a body or an answer, in our words
     tunnel: bool = False
     frames_in: int = 0  # WebSocket frames from the client
     frames_out: int = 0  # WebSocket frames from the app

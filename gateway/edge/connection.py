@@ -1,0 +1,382 @@
+"""The client's connection: the only state machine of the request path (its table is in `states`).
+
+Bytes become one request head at a time; the gate judges it; the journal keeps the decision; only then an `Exchange`
+carries it to the app, or we answer ourselves. What a client sends ahead waits here as bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, cast
+
+from gateway.edge.answers import encode, to_https
+from gateway.edge.forward import forwarded_fields
+from gateway.edge.held import HeldUpstream
+from gateway.edge.reader import HeadReader
+from gateway.edge.relay import Exchange
+from gateway.edge.services import Answer, EdgeServices, Passed, RecordNotKept
+from gateway.edge.sockets import reset, tune
+from gateway.edge.states import TRANSITIONS, Event, State, step
+from gateway.edge.timeouts import NEVER
+from gateway.gate.request import Peer, RequestFault, RequestHead
+from gateway.gate.verdict import Forward, Local, Unknown, Verdict
+from policies.reasons import Reason
+
+AHEAD: Final = 65536  # bytes a client may send ahead of its turn before we stop reading
+DRAIN: Final = 2.0  # seconds in which a client may read the last answer before the connection is closed
+_EMPTY_LINES: Final = 2
+
+
+class ClientConnection(asyncio.Protocol):
+    """One connection of one client."""
+
+    __slots__ = (
+        "_advancing", "_ended", "_eof", "_exchange", "_head", "_loop", "_on_end", "_reader",
+        "_requests", "_services", "_state", "_task", "_transport", "_verdict", "authenticated",
+        "buffer", "deadline", "forwarded", "held", "peer",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        services: EdgeServices,
+        loop: asyncio.AbstractEventLoop,
+        peer: Peer,
+        on_end: Callable[[ClientConnection], None],
+    ) -> None:
+        self._services = services
+        self._loop = loop
+        self._on_end = on_end
+        self.peer = peer
+        self.forwarded = b""
+        self._reader = HeadReader(services.limits)
+        self._transport: asyncio.Transport | None = None
+        self._state = State.IDLE
+        self.buffer = b""
+        self.held = False  # reading is paused
+        self.deadline = NEVER
+        self._head: RequestHead | None = None
+        self._verdict: Verdict | None = None
+        self._exchange: Exchange | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.authenticated = HeldUpstream()
+        self._requests = 0
+        self._advancing = False
+        self._eof = False
+        self._ended = False
+
+    @property
+    def state(self) -> State:
+        """Where the connection stands."""
+        return self._state
+
+    def _move(self, event: Event) -> None:
+        following = TRANSITIONS[self._state].get(event)
+        self._state = step(self._state, event) if following is None else following
+
+    # Bytes in.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport (for TLS: after the handshake); bytes that came before are read now."""
+        self._transport = cast("asyncio.Transport", transport)
+        tune(self._transport)
+        self.forwarded = forwarded_fields(self.peer)
+        services = self._services
+        self.deadline = services.sweeper.now + services.timeouts.header
+        services.sweeper.add(self)
+        if self.buffer:
+            self._advance()
+
+    def data_received(self, data: bytes) -> None:
+        """Read what belongs to the current exchange, keep the rest."""
+        exchange = self._exchange
+        if exchange is not None and exchange.wants_bytes:
+            exchange.from_client(data)
+            return
+        state = self._state
+        if state is State.DRAINING or state is State.CLOSED:
+            return
+        self.buffer = self.buffer + data if self.buffer else data
+        if state is State.IDLE or state is State.HEAD:
+            self._advance()
+        elif len(self.buffer) > AHEAD:
+            self.hold(True)
+
+    def eof_received(self) -> bool:
+        """The client sends no more: an answer in flight is still delivered, a half request is refused."""
+        self._eof = True
+        if self._state is State.HEAD:
+            self._refuse(RequestFault(400, Reason.MALFORMED_REQUEST, "connection ended within a request head"))
+            return True
+        exchange = self._exchange
+        if exchange is not None and not exchange.wants_bytes:
+            return True
+        return self._state in (State.RESOLVING, State.RECORDING)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone."""
+        del error
+        self._move(Event.LOST)
+        self._release()
+
+    def _advance(self) -> None:
+        """Take complete heads from the buffer while it is their turn."""
+        if self._advancing or self._transport is None:
+            return
+        self._advancing = True
+        try:
+            while self.buffer and self._state <= State.HEAD:
+                if not self._take_head():
+                    break
+        finally:
+            self._advancing = False
+        if self._eof and self._state is State.IDLE and not self.buffer:
+            self._close()
+
+    def _take_head(self) -> bool:
+        """Read one head and act on it; return False while it is not complete."""
+        data = self.buffer
+        try:
+            # RFC 9112 §2.2: an empty line before the request line is ignored.
+            for _ in range(_EMPTY_LINES):
+                data = data.removeprefix(b"\r\n")
+            size = self._reader.find_end(data)
+            if size == 0:
+                if self._state is State.IDLE:
+                    services = self._services
+                    self.deadline = services.sweeper.now + services.timeouts.header
+                self._move(Event.PARTIAL)
+                self.buffer = data
+                return False
+            self.buffer = data[size:]
+            head = self._reader.read(data[:size] if self.buffer else data, self.peer)
+        except RequestFault as fault:
+            self._refuse(fault)
+            return True
+        self._requests += 1
+        self._judge(head, first=True)
+        return True
+
+    # Judge, keep, act.
+
+    def _judge(self, head: RequestHead, *, first: bool) -> None:
+        if self.peer.listener == "redirect":
+            self._redirect(head)
+            return
+        verdict = self._services.gatekeeper.judge(head)
+        if isinstance(verdict, Unknown):
+            if first:
+                self._move(Event.UNKNOWN)
+                self._task = self._loop.create_task(self._resolve(head, verdict.token_hash))
+                return
+            fault = RequestFault(503, Reason.INTERNAL_ERROR, "token still unknown after the question to the steward")
+            verdict = self._services.gatekeeper.reject(self.peer, fault)
+        self._move(Event.JUDGED)
+        self._record(head, verdict)
+
+    def _redirect(self, head: RequestHead) -> None:
+        if self._services.gatekeeper.knows_host(head.host):
+            self._answer(to_https(head, self._services.public_port), head, Event.CLOSING)
+        else:
+            self._refuse(RequestFault(421, Reason.UNKNOWN_HOST, "plain request for a host that is not ours"))
+
+    async def _resolve(self, head: RequestHead, token_hash: str) -> None:
+        await self._services.gatekeeper.resolve(token_hash)
+        self._task = None
+        if self._state is State.RESOLVING:
+            self._judge(head, first=False)
+
+    def _refuse(self, fault: RequestFault) -> None:
+        """Refuse a message that is not a request; the connection ends with the answer."""
+        self.buffer = b""
+        self._move(Event.FAULT)
+        self._record(None, self._services.gatekeeper.reject(self.peer, fault))
+
+    def _record(self, head: RequestHead | None, verdict: Verdict) -> None:
+        self._head = head
+        self._verdict = verdict
+        self.deadline = NEVER  # the journal has its own stall limit, after which it calls back with an error
+        try:
+            self._services.gatekeeper.keep(verdict, self._kept)
+        except RecordNotKept as error:
+            self._kept(error)
+
+    def _kept(self, error: BaseException | None) -> None:
+        """The decision is recorded, or could not be."""
+        head, verdict = self._head, self._verdict
+        self._head = self._verdict = None
+        if verdict is None or isinstance(verdict, Unknown):
+            return
+        if self._state is not State.RECORDING:
+            if error is None and head is not None and isinstance(verdict, Forward | Local):
+                Exchange(self, self._services, head, verdict).client_lost()
+            return
+        if error is not None:
+            self._answer(self._services.gatekeeper.unkept(head), head, Event.CLOSING)
+        elif head is not None and isinstance(verdict, Forward | Local):
+            self._pass(head, verdict)
+        elif not isinstance(verdict, Forward | Local):
+            answer = self._services.gatekeeper.answer(verdict, head)
+            # A body that nobody will read would be taken for the next request.
+            unread = head is None or not head.keep_alive or head.chunked or bool(head.content_length)
+            closing = unread or answer.close or self.exhausted
+            self._answer(answer, head, Event.CLOSING if closing else Event.KEPT_ANSWERED)
+
+    def _pass(self, head: RequestHead, verdict: Passed) -> None:
+        self._move(Event.KEPT_PASSED)
+        exchange = self._exchange = Exchange(self, self._services, head, verdict)
+        exchange.start()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether this connection has carried as many requests as it may."""
+        return self._requests >= self._services.limits.requests_per_connection
+
+    # Answers of our own.
+
+    def _answer(self, answer: Answer, head: RequestHead | None, event: Event) -> None:
+        self.write(encode(answer, head, closing=event is Event.CLOSING))
+        self._settle(event)
+
+    def _settle(self, event: Event) -> None:
+        """A request is done with: go on with the next one, or end."""
+        self._exchange = None
+        self._move(event)
+        if event is Event.CLOSING:
+            self._drain()
+            return
+        services = self._services
+        self.deadline = services.sweeper.now + services.timeouts.idle
+        if self.held:
+            self.hold(False)
+        if self.buffer or self._eof:
+            self._advance()
+
+    def _drain(self) -> None:
+        """Let the client read the answer: closing while it still sends would reset what it has not read."""
+        self.buffer = b""
+        self.deadline = self._services.sweeper.now + DRAIN
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._eof or not transport.can_write_eof():
+            transport.close()
+            return
+        if self.held:
+            self.hold(False)
+        transport.write_eof()
+
+    # What the exchange reports.
+
+    def exchange_connected(self) -> None:
+        """The exchange has an upstream connection."""
+        self._move(Event.CONNECTED)
+
+    def exchange_retries(self) -> None:
+        """A stale pooled connection: the exchange tries another."""
+        self._move(Event.RETRY)
+
+    def exchange_switched(self) -> None:
+        """The exchange is a tunnel from now on."""
+        self._move(Event.SWITCHED)
+        self._loop.call_soon(self.take_buffered)
+
+    def exchange_done(self, keep: bool) -> None:
+        """The whole answer was written."""
+        self._settle(Event.FINISHED if keep else Event.CLOSING)
+
+    def exchange_failed(self, answer: Answer, *, close: bool) -> None:
+        """The app did not answer: we do in its place."""
+        exchange = self._exchange
+        if exchange is None:
+            return
+        closing = close or answer.close or not exchange.request.keep_alive
+        self._answer(answer, exchange.request, Event.CLOSING if closing else Event.FAILED)
+
+    def take_buffered(self) -> None:
+        """Give the exchange what arrived before it could take it."""
+        exchange = self._exchange
+        if exchange is not None and exchange.wants_bytes and self.buffer:
+            data, self.buffer = self.buffer, b""
+            if self.held:
+                self.hold(False)
+            exchange.from_client(data)
+
+    # Bytes out, back-pressure, ends.
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the client."""
+        if self._transport is not None and self._state is not State.CLOSED:
+            self._transport.write(data)
+
+    def hold(self, held: bool) -> None:
+        """Stop or go on reading from the client."""
+        self.held = held
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            if held:
+                transport.pause_reading()
+            else:
+                transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        """The client does not keep up."""
+        if self._exchange is not None:
+            self._exchange.client_full(True)
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        if self._exchange is not None:
+            self._exchange.client_full(False)
+
+    def on_deadline(self, now: float) -> None:
+        """A time limit of this connection has passed."""
+        if self._exchange is not None:
+            self._exchange.on_deadline(now)
+        elif self._state is State.HEAD:
+            self._refuse(RequestFault(408, Reason.TIMED_OUT, "request head not complete in time"))
+        elif self._state is State.DRAINING:
+            self.reset()
+        else:
+            self._close()
+
+    def close_if_idle(self) -> None:
+        """Close between two requests; one in flight ends first, and is the last."""
+        self._requests = self._services.limits.requests_per_connection
+        if self._state is State.IDLE and not self.buffer:
+            self._close()
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+        self.deadline = NEVER
+
+    def reset(self, farewell: bytes = b"") -> None:
+        """Reset the connection; `farewell` goes out first if the socket takes it at once."""
+        transport = self._transport
+        self._exchange = None
+        if self._state is not State.CLOSED:
+            self._move(Event.CUT)
+        self._release()
+        if transport is None:
+            return
+        if farewell and not transport.is_closing() and transport.get_write_buffer_size() == 0:
+            transport.write(farewell)
+            self._loop.call_soon(reset, transport)
+        else:
+            reset(transport)
+
+    def _release(self) -> None:
+        """Give back everything, once."""
+        if self._ended:
+            return
+        self._ended = True
+        self._services.sweeper.remove(self)
+        self.buffer = b""
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.client_lost()
+        if self._task is not None:
+            self._task.cancel()
+        self.authenticated.close()
+        self._on_end(self)

@@ -1,0 +1,112 @@
+"""Bytes → `RequestHead`: limits of our own first, then llhttp's grammar, then the gate's rules.
+
+httptools has no limits and no pause, so it is fed exactly one head at a time: the end of the head is found here,
+and what follows stays in the connection's buffer until the request before it is answered.
+"""
+
+from __future__ import annotations
+
+import httptools
+
+from gateway.edge.services import EdgeLimits
+from gateway.gate.headers import METHODS, REFUSED_METHODS, check
+from gateway.gate.request import Peer, RequestFault, RequestHead
+from gateway.gate.target import canonical
+from policies.reasons import Reason
+
+_VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
+
+
+class HeadReader:
+    """Reads the request heads of one connection, in order."""
+
+    __slots__ = ("_fields", "_limits", "_parser")
+
+    def __init__(self, limits: EdgeLimits) -> None:
+        self._limits = limits
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._parser: httptools.HttpRequestParser | None = None
+
+    def find_end(self, data: bytes) -> int:
+        """Return the length of the head at the start of `data`, 0 while it is not complete; raises RequestFault."""
+        end = data.find(b"\r\n\r\n")
+        if end >= 0:
+            size = end + 4
+            if size > self._limits.header_bytes:
+                raise RequestFault(431, Reason.TOO_LARGE, "request head longer than the limit")
+            return size
+        self._check_partial(data)
+        return 0
+
+    def _check_partial(self, data: bytes) -> None:
+        """Refuse early what cannot become a valid head, so that it does not wait for the header time limit."""
+        if len(data) > self._limits.header_bytes:
+            raise RequestFault(431, Reason.TOO_LARGE, "request head longer than the limit")
+        line = data.find(b"\n")
+        if line < 0 and len(data) > self._limits.target_bytes + 64:
+            raise RequestFault(414, Reason.TOO_LARGE, "request line longer than the limit")
+        if data and not (65 <= data[0] <= 90 or data[0] == 13):
+            raise RequestFault(400, Reason.MALFORMED_REQUEST, "request does not start with a method")
+        # A CR may be the last byte of what arrived; its LF is then still to come.
+        ends = data.count(b"\r\n")
+        if data.count(b"\n") != ends or data.count(b"\r") - data.endswith(b"\r") != ends or b"\0" in data:
+            raise RequestFault(400, Reason.MALFORMED_REQUEST, "bare CR, bare LF or NUL in the request head")
+
+    def read(self, data: bytes, peer: Peer) -> RequestHead:
+        """Parse one complete head; raises RequestFault."""
+        limits = self._limits
+        end = data.find(b"\r\n")
+        parts = data[:end].split(b" ")
+        if len(parts) != 3:
+            raise RequestFault(400, Reason.MALFORMED_REQUEST, "request line is not method, target and version")
+        method, target, literal = parts
+        version = _VERSIONS.get(literal)
+        if version is None:
+            raise RequestFault(400, Reason.MALFORMED_REQUEST, "version other than HTTP/1.1 and HTTP/1.0")
+        if method not in METHODS:
+            self._refuse_method(method)
+        if len(target) > limits.target_bytes:
+            raise RequestFault(414, Reason.TOO_LARGE, "target longer than the limit")
+        if len(data) > limits.header_line_bytes and max(map(len, data.split(b"\r\n"))) > limits.header_line_bytes:
+            raise RequestFault(431, Reason.TOO_LARGE, "header line longer than the limit")
+        fields = self._parse(data)
+        if len(fields) > limits.header_count:
+            raise RequestFault(431, Reason.TOO_LARGE, "more header fields than the limit")
+        head = RequestHead()
+        head.method = method.decode("ascii")
+        head.version = version
+        head.peer = peer
+        check(head, fields)
+        head.path, head.path_text, head.query = canonical(target)
+        if head.content_length is not None and head.content_length > limits.body_bytes:
+            raise RequestFault(413, Reason.TOO_LARGE, "body longer than the limit")
+        if head.content_length or head.chunked:
+            self._parser = None
+        return head
+
+    def _refuse_method(self, method: bytes) -> None:
+        if method in REFUSED_METHODS:
+            raise RequestFault(405, Reason.METHOD_NOT_ALLOWED, "TRACE or CONNECT")
+        if method.isalpha() and method.isupper():
+            raise RequestFault(501, Reason.METHOD_NOT_ALLOWED, "method not known")
+        raise RequestFault(400, Reason.MALFORMED_REQUEST, "method is not a word in capitals")
+
+    def _parse(self, data: bytes) -> list[tuple[bytes, bytes]]:
+        """Let llhttp read the head; return its fields in order."""
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = httptools.HttpRequestParser(self)
+        fields: list[tuple[bytes, bytes]] = []
+        self._fields = fields
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._parser = None  # llhttp stops at an upgrade; what follows is ours to frame
+        except httptools.HttpParserError as error:
+            self._parser = None
+            raise RequestFault(400, Reason.MALFORMED_REQUEST, "head does not follow RFC 9112") from error
+        return fields
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take one field (called by httptools)."""
+        self._fields.append((name, value))

@@ -1,0 +1,401 @@
+"""One forwarded request, from its kept decision to its completion record: both bodies, back-pressure, the cut.
+
+The exchange stands between one client connection and one upstream connection. It ends exactly once, whoever ends it:
+`_end` gives the outcome to the gatekeeper, and nothing is relayed after.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+from gateway.edge.forward import request_head
+from gateway.edge.framing import BodyReader, Chunked, Counted, FramingFault
+from gateway.edge.response import ResponseHead, names_connection_scheme, render
+from gateway.edge.services import EdgeServices, Outcome, Passed
+from gateway.edge.tunnel import POLICY_VIOLATION, Tunnel, TunnelFault, accept_for, close_frame
+from gateway.gate.request import RequestHead
+from gateway.gate.verdict import Forward
+from policies.reasons import Reason
+
+if TYPE_CHECKING:
+    from gateway.edge.connection import ClientConnection
+    from gateway.edge.pool import Pool
+    from gateway.edge.upstream import UpstreamConnection
+
+CLIENT_GONE: Final = "client_gone"
+BODY_RATE: Final = 240  # bytes/s: the least a client must bring over one `body_idle` window
+_RETRIED: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Waiting(IntEnum):
+    """What the exchange's deadline is about."""
+
+    NOTHING = 0
+    CONNECTION = 1
+    CLIENT_BODY = 2
+    FIRST_BYTE = 3
+    NEXT_BYTES = 4
+    CLIENT_READS = 5
+    TUNNEL = 6
+
+
+class Exchange:
+    """One forwarded request."""
+
+    __slots__ = (
+        "_body", "_chunked_out", "_client", "_ended", "_first_byte", "_pool", "_reused",
+        "_services", "_started", "_status", "_total", "_tried", "_tunnel", "_upstream", "_waiting", "_window", "keep",
+        "request", "request_bytes", "response_bytes", "verdict",
+    )  # fmt: skip
+
+    def __init__(self, client: ClientConnection, services: EdgeServices, request: RequestHead, verdict: Passed) -> None:
+        self._client = client
+        self._services = services
+        self.request = request
+        self.verdict = verdict
+        self.keep = request.keep_alive
+        self.request_bytes = 0
+        self.response_bytes = 0
+        self._body: BodyReader | None = None
+        if request.chunked:
+            self._body = Chunked(strict=True)
+        elif request.content_length:
+            self._body = Counted(request.content_length)
+        self._upstream: UpstreamConnection | None = None
+        self._reused = False
+        self._tried = False
+        self._status = 0
+        self._chunked_out = False
+        self._started = services.clock()
+        self._first_byte: float | None = None
+        self._total = services.sweeper.now + services.timeouts.total_request
+        self._waiting = Waiting.NOTHING
+        self._window = 0
+        self._tunnel: Tunnel | None = None
+        self._ended = False
+
+    # The way out: a connection, the head, the body.
+
+    def start(self) -> None:
+        """Enter the live registry and ask for a connection."""
+        services = self._services
+        services.live.add(self)
+        verdict = self.verdict
+        fresh = False
+        try:
+            if isinstance(verdict, Forward):
+                self._pool: Pool = services.pools.of(verdict.app)
+                held = self._client.authenticated.take(verdict)
+                if held is not None:
+                    self.upstream_ready(held, True)
+                    return
+                fresh = names_connection_scheme(self.request.find.get(b"authorization", b""))
+            else:
+                self._pool = services.control
+        except ValueError:
+            self.upstream_refused(502, Reason.APP_UNREACHABLE)
+            return
+        self._expect(Waiting.CONNECTION, services.timeouts.upstream_connect * 2)
+        self._pool.acquire(self, fresh=fresh)
+
+    def upstream_ready(self, connection: UpstreamConnection, reused: bool) -> None:
+        """Send the head, and what the client has sent of the body."""
+        if self._ended:
+            self._pool.release(connection)
+            return
+        self._upstream = connection
+        self._reused = reused
+        connection.take(self)
+        client = self._client
+        client.exchange_connected()
+        services, verdict = self._services, self.verdict
+        ours = services.gatekeeper.identity(verdict) if isinstance(verdict, Forward) else verdict.headers
+        head = request_head(self.request, verdict, self._pool.upstream, client.forwarded, ours)
+        connection.write(head)
+        if self._body is None:
+            self._expect(Waiting.FIRST_BYTE, services.timeouts.upstream_first_byte)
+            return
+        self._expect(Waiting.CLIENT_BODY, services.timeouts.body_idle)
+        if self.request.expect_continue and not client.buffer:
+            client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        client.take_buffered()
+
+    def upstream_refused(self, status: int, reason: Reason) -> None:
+        """No connection to the app."""
+        if not self._ended:
+            self._fail(status, reason)
+
+    @property
+    def wants_bytes(self) -> bool:
+        """Whether the client's bytes belong to this exchange now (body of the request, or frames)."""
+        return self._upstream is not None and (self._body is not None or self._tunnel is not None)
+
+    def from_client(self, data: bytes) -> None:
+        """Pass on a piece of the request's body, or of the tunnel."""
+        upstream = self._upstream
+        if upstream is None:
+            return
+        if self._tunnel is not None:
+            self._inward(self._tunnel, upstream, data)
+            return
+        body = self._body
+        if body is None:
+            return
+        try:
+            payload, rest = body.feed(data)
+        except FramingFault as fault:
+            self._fail(400, Reason.MALFORMED_REQUEST, str(fault))
+            return
+        self.request_bytes += len(payload)
+        if self.request_bytes > self._services.limits.body_bytes:
+            self._fail(413, Reason.TOO_LARGE)
+            return
+        if payload:
+            upstream.write(b"%x\r\n%b\r\n" % (len(payload), payload) if self.request.chunked else payload)
+        if body.done:
+            self._body = None
+            if self.request.chunked:
+                upstream.write(b"0\r\n\r\n")
+            self._client.buffer = rest
+            if not self._status:
+                self._expect(Waiting.FIRST_BYTE, self._services.timeouts.upstream_first_byte)
+
+    def upstream_full(self, full: bool) -> None:
+        """Back-pressure from the app."""
+        self._client.hold(full)
+
+    # The way back.
+
+    def method(self) -> str:
+        """Return the request's method."""
+        return self.request.method
+
+    def switches(self, head: ResponseHead) -> bool:
+        """Whether a 101 answers our WebSocket upgrade (RFC 6455 §4.1)."""
+        if not self.request.upgrade or head.find.get(b"upgrade", b"").lower() != b"websocket":
+            return False
+        accept = [value for name, value in head.fields if name.lower() == b"sec-websocket-accept"]
+        return accept == [accept_for(self.request.find[b"sec-websocket-key"])]
+
+    def received(self, head: ResponseHead | None, payload: bytes, done: bool) -> None:
+        """Relay a piece of the answer as soon as it is there."""
+        if self._ended:
+            return
+        self._expect(Waiting.NEXT_BYTES, self._services.timeouts.upstream_between)
+        parts: list[bytes] = []
+        if head is not None:
+            parts = self._answer_head(head, done, len(payload))
+        if payload:
+            self.response_bytes += len(payload)
+            if self._chunked_out:
+                parts += (b"%x\r\n" % len(payload), payload, b"\r\n")
+            else:
+                parts.append(payload)
+        if done and self._chunked_out:
+            parts.append(b"0\r\n\r\n")
+        self._client.write(b"".join(parts))
+        if done:
+            self._finish()
+
+    def _answer_head(self, head: ResponseHead, done: bool, size: int) -> list[bytes]:
+        self._first_byte = self._services.clock() - self._started
+        self._status = head.status
+        request = self.request
+        parts = render(head, request, self._pool.upstream.origin)
+        if head.status == 101:
+            return [*parts, self._switch(), b"\r\n"]
+        if head.authenticates_connection and isinstance(self.verdict, Forward) and self._upstream is not None:
+            self._client.authenticated.keep(self.verdict, self._upstream)
+        if self._body is not None or self._client.exhausted:
+            self.keep = False
+        length = head.find.get(b"content-length")
+        if request.method == "HEAD" or head.status == 304:
+            if length is not None:
+                parts.append(b"Content-Length: %b\r\n" % length.strip())
+        elif head.status != 204:
+            if length is not None:
+                parts.append(b"Content-Length: %b\r\n" % length.strip())
+            elif done:
+                parts.append(b"Content-Length: %d\r\n" % size)
+            elif request.version == "1.1":
+                self._chunked_out = True
+                parts.append(b"Transfer-Encoding: chunked\r\n")
+            else:
+                self.keep = False
+        parts.append(b"\r\n" if self.keep else b"Connection: close\r\n\r\n")
+        return parts
+
+    def answer_broken(self, detail: str) -> None:
+        """The app's answer cannot be passed on: 502 if nothing went out yet, else the client sees it cut."""
+        self._upstream = None
+        if not self._ended:
+            self._fail(502, Reason.APP_ANSWER_INVALID, detail)
+
+    def upstream_lost(self) -> None:
+        """The app's connection ended early: once more on another if that is safe, else 502 or a cut."""
+        upstream, self._upstream = self._upstream, None
+        if self._ended or upstream is None:
+            return
+        request = self.request
+        silent = self._first_byte is None and not upstream.answering
+        safe = self._reused and not self._tried and request.method in _RETRIED
+        if safe and silent and not request.chunked and not request.content_length and not request.upgrade:
+            self._tried = True
+            self._client.exchange_retries()
+            self._expect(Waiting.CONNECTION, self._services.timeouts.upstream_connect * 2)
+            self._pool.acquire(self, fresh=True)
+        elif self._tunnel is not None:
+            self._end("", aborted=False)
+            self._client.exchange_done(False)
+        else:
+            self._fail(502, Reason.APP_UNREACHABLE if silent else Reason.APP_ANSWER_INVALID)
+
+    # Tunnels.
+
+    def _switch(self) -> bytes:
+        """Become a tunnel: what the client sent behind its request goes to the app only now."""
+        self._tunnel = Tunnel(self._services.limits.frame_bytes)
+        self._client.exchange_switched()
+        return b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+
+    def _inward(self, tunnel: Tunnel, upstream: UpstreamConnection, data: bytes) -> None:
+        self._expect(Waiting.TUNNEL, self._services.timeouts.tunnel_idle)
+        try:
+            tunnel.inward.feed(data)
+        except TunnelFault:
+            self.cut(Reason.MALFORMED_REQUEST)
+            return
+        self.request_bytes += len(data)
+        upstream.write(data)
+
+    def tunnelled(self, data: bytes) -> None:
+        """Bytes of the app's frames."""
+        tunnel = self._tunnel
+        if tunnel is None or self._ended:
+            return
+        self._expect(Waiting.TUNNEL, self._services.timeouts.tunnel_idle)
+        try:
+            tunnel.outward.feed(data)
+        except TunnelFault:
+            self.cut(Reason.APP_ANSWER_INVALID)
+            return
+        self.response_bytes += len(data)
+        self._client.write(data)
+
+    # Time and back-pressure from the client.
+
+    def _expect(self, waiting: Waiting, seconds: float) -> None:
+        self._waiting = waiting
+        deadline = self._services.sweeper.now + seconds
+        self._client.deadline = min(self._total, deadline)
+
+    def client_full(self, full: bool) -> None:
+        """The client reads more slowly than the app writes, or has caught up."""
+        if self._upstream is not None:
+            self._upstream.hold(full)
+        timeouts = self._services.timeouts
+        if full:
+            self._expect(Waiting.CLIENT_READS, timeouts.idle)
+        elif self._tunnel is not None:
+            self._expect(Waiting.TUNNEL, timeouts.tunnel_idle)
+        else:
+            self._expect(Waiting.NEXT_BYTES, timeouts.upstream_between)
+
+    def on_deadline(self, now: float) -> None:
+        """A time limit has passed."""
+        waiting = self._waiting
+        timeouts = self._services.timeouts
+        if waiting is Waiting.CLIENT_BODY and now < self._total:
+            # The app may be the slow one: then the client is held and brings nothing.
+            needed = BODY_RATE * timeouts.body_idle
+            if self._client.held or self.request_bytes - self._window >= needed:
+                self._window = self.request_bytes
+                self._expect(waiting, timeouts.body_idle)
+            else:
+                self._fail(408, Reason.TIMED_OUT)
+        elif waiting is Waiting.CONNECTION or waiting is Waiting.FIRST_BYTE:
+            self._fail(504, Reason.APP_TIMED_OUT)
+        else:
+            self.cut(Reason.APP_TIMED_OUT if waiting is Waiting.NEXT_BYTES else Reason.TIMED_OUT)
+
+    # Ends.
+
+    def _finish(self) -> None:
+        """The whole answer went out."""
+        upstream, self._upstream = self._upstream, None
+        client = self._client
+        unfinished = self._body is not None
+        if upstream is not None:
+            if unfinished:
+                upstream.reusable = False
+            if client.authenticated.has(upstream) and upstream.reusable:
+                upstream.exchange = None
+            else:
+                self._pool.release(upstream)
+        self._end("", aborted=unfinished)
+        client.exchange_done(self.keep)
+
+    def _fail(self, status: int, reason: Reason, detail: str = "") -> None:
+        """Answer in the app's place, or cut where its answer has begun; the app's connection is reset."""
+        self._drop_upstream()
+        started = self._status != 0
+        if not started:
+            self._status = status
+        self._end(reason, aborted=self._body is not None, detail=detail)
+        if started:
+            self._client.reset()
+        else:
+            unread = self._body is not None or self.request.expect_continue
+            self._client.exchange_failed(
+                self._services.gatekeeper.failed(self.verdict, self.request, status, reason), close=unread
+            )
+
+    def client_lost(self) -> None:
+        """The client left before the end."""
+        if not self._ended:
+            self._drop_upstream()
+            tunnel = self._tunnel is not None
+            self._end("" if tunnel else CLIENT_GONE, aborted=self._body is not None)
+
+    def cut(self, reason: str) -> None:
+        """End this exchange now (revocation, lock, broken frames): nothing more leaves for the client."""
+        if self._ended:
+            return
+        tunnel = self._tunnel
+        farewell = b""
+        if tunnel is not None and tunnel.outward.at_boundary:
+            farewell = close_frame(POLICY_VIOLATION)
+        self._client.reset(farewell)
+        self._drop_upstream()
+        self._end(reason, aborted=self._body is not None)
+
+    def _drop_upstream(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.discard()
+        elif self._waiting is Waiting.CONNECTION:
+            self._pool.cancel(self)
+
+    def _end(self, reason: str, *, aborted: bool, detail: str = "") -> None:
+        self._ended = True
+        services = self._services
+        services.live.remove(self)
+        tunnel = self._tunnel
+        services.gatekeeper.completed(
+            self.verdict,
+            self.request,
+            Outcome(
+                status=self._status,
+                reason=reason,
+                aborted=aborted,
+                request_bytes=self.request_bytes,
+                response_bytes=self.response_bytes,
+                duration=services.clock() - self._started,
+                first_byte=self._first_byte,
+                detail=detail,
+                tunnel=tunnel is not None,
+                frames_in=0 if tunnel is None else tunnel.inward.frames,
+                frames_out=0 if tunnel is None else tunnel.outward.frames,
+            ),
+        )

@@ -1,0 +1,200 @@
+"""The app's answer: read as strictly as a request, and rewritten into what the browser may get.
+
+Rewritten are only the head's hop-by-hop and framing fields, `Location` that names the app's own address, and
+`Set-Cookie` (Secure added; refused where it would touch our cookies or a parent domain). Bodies are never looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlsplit
+
+import httptools
+
+from gateway.edge.framing import BodyReader, Chunked, Counted, UntilClose
+from gateway.gate.headers import OWN_COOKIE, public_origin
+from gateway.gate.request import RequestHead
+
+HEAD_LIMIT: Final = 65536
+INTERIM_LIMIT: Final = 8
+
+_PHRASES: Final = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+_DROPPED: Final = frozenset(
+    b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer upgrade "
+    b"transfer-encoding content-length alt-svc http2-settings".split()
+)
+_REWRITTEN: Final = frozenset({b"location", b"content-location", b"set-cookie"})
+_DIGITS: Final = re.compile(rb"[0-9]{1,15}")
+_remembered: dict[bytes, tuple[bytes, int]] = {}
+_PASS, _DROP, _REWRITE = 0, 1, 2
+
+
+class AnswerFault(Exception):
+    """The app's answer is not one that may be passed on (502)."""
+
+
+class ResponseHead:
+    """One parsed answer head. `find` holds the fields we read ourselves, in lower case."""
+
+    __slots__ = ("connection", "fields", "find", "keep_alive", "status")
+
+    def __init__(self, status: int, version: str, fields: list[tuple[bytes, bytes]]) -> None:
+        self.status = status
+        self.fields = fields
+        self.find: dict[bytes, bytes] = {}
+        for name, value in fields:
+            lower = name.lower()
+            if lower in _DROPPED or lower == b"www-authenticate":
+                known = self.find.get(lower)
+                self.find[lower] = value if known is None else known + b", " + value
+        connection = self.find.get(b"connection")
+        self.connection = frozenset(o.strip(b" \t") for o in connection.lower().split(b",")) if connection else ()
+        self.keep_alive = b"close" not in self.connection and (version == "1.1" or b"keep-alive" in self.connection)
+        if version != "1.1" and b"transfer-encoding" in self.find:
+            raise AnswerFault("Transfer-Encoding on HTTP/1.0")
+
+    @property
+    def authenticates_connection(self) -> bool:
+        """Whether the app asks for NTLM or Negotiate, which authenticate a connection, not a request."""
+        challenge = self.find.get(b"www-authenticate")
+        return challenge is not None and names_connection_scheme(challenge)
+
+    def body(self, method: str) -> BodyReader:
+        """Return the reader of this answer's body (RFC 9112 §6.3); raises AnswerFault."""
+        coding = self.find.get(b"transfer-encoding")
+        length = self.find.get(b"content-length")
+        if coding is not None and (length is not None or coding.strip(b" \t").lower() != b"chunked"):
+            raise AnswerFault("Transfer-Encoding with Content-Length, or other than chunked")
+        if length is not None and _DIGITS.fullmatch(length.strip(b" \t")) is None:
+            raise AnswerFault("Content-Length is not one number")
+        if method == "HEAD" or self.status in (204, 304):
+            return Counted(0)
+        if coding is not None:
+            return Chunked(strict=False)
+        return UntilClose() if length is None else Counted(int(length))
+
+
+def names_connection_scheme(value: bytes) -> bool:
+    """Whether a challenge or credentials list names NTLM or Negotiate (RFC 4559)."""
+    lower = value.lower()
+    return b"ntlm" in lower or b"negotiate" in lower
+
+
+class AnswerReader:
+    """Reads answer heads of one upstream connection; a fresh llhttp for each, as it cannot be told about HEAD."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self) -> None:
+        self._fields: list[tuple[bytes, bytes]] = []
+
+    def find_end(self, data: bytes) -> int:
+        """Return the length of the head at the start of `data`, 0 while incomplete; raises AnswerFault."""
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4:
+            if len(data) > HEAD_LIMIT or (data[:5] != b"HTTP/"[: len(data)]):
+                raise AnswerFault("answer head too long, or not HTTP")
+            return 0
+        if end > HEAD_LIMIT:
+            raise AnswerFault("answer head too long")
+        return end
+
+    def read(self, data: bytes) -> ResponseHead:
+        """Parse one complete answer head; raises AnswerFault."""
+        fields: list[tuple[bytes, bytes]] = []
+        self._fields = fields
+        parser = httptools.HttpResponseParser(self)
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # a 101: llhttp stops here by design, whether it was asked for is checked by the exchange
+        except httptools.HttpParserError as error:
+            raise AnswerFault("answer head does not follow RFC 9112") from error
+        version = parser.get_http_version()
+        status = parser.get_status_code()
+        if version not in ("1.1", "1.0") or not 100 <= status <= 599:
+            raise AnswerFault("answer of another version, or status out of range")
+        return ResponseHead(status, version, fields)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take one field (called by httptools)."""
+        self._fields.append((name, value))
+
+
+def status_line(status: int) -> bytes:
+    """Return the status line that browsers get; the app's own phrase is not passed on."""
+    return b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES.get(status, b""))
+
+
+def _classify(name: bytes) -> tuple[bytes, int]:
+    lower = name.lower()
+    if lower in _DROPPED or lower.startswith(b"x-sekisho-"):
+        action = _DROP
+    else:
+        action = _REWRITE if lower in _REWRITTEN else _PASS
+    if len(_remembered) < 4096:
+        _remembered[name] = (lower, action)
+    return lower, action
+
+
+def render(head: ResponseHead, request: RequestHead, upstream_origin: bytes) -> list[bytes]:
+    """Return status line and end-to-end fields, rewritten; framing and the blank line are the caller's."""
+    lines = [status_line(head.status)]
+    named = head.connection
+    remembered = _remembered
+    for name, value in head.fields:
+        lower, action = remembered.get(name) or _classify(name)
+        if action == _PASS and not (named and lower in named):
+            lines.append(b"%b: %b\r\n" % (name, value))
+        elif action == _REWRITE:
+            if lower == b"set-cookie":
+                cookie = public_cookie(value, request.host)
+                if cookie:
+                    lines.append(b"%b: %b\r\n" % (name, cookie))
+            else:
+                lines.append(b"%b: %b\r\n" % (name, public_location(value, request, upstream_origin)))
+    return lines
+
+
+def public_location(value: bytes, request: RequestHead, upstream_origin: bytes) -> bytes:
+    """Map a URL that names the app's own address, or this host by another scheme, to the public origin."""
+    if value[:4].lower() != b"http":
+        return value
+    try:
+        parts = urlsplit(value)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return value
+    if host is None or b"@" in parts.netloc:
+        return value
+    standard = {b"http": 80, b"https": 443}.get(parts.scheme.lower())
+    origin = b"%b://%b" % (parts.scheme.lower(), host.lower())
+    if port is not None and port != standard:
+        origin += b":%d" % port
+    same_host = host.lower() == request.host.encode("ascii") and port in (None, standard, request.port)
+    if origin != upstream_origin and not same_host:
+        return value
+    rest = value[len(parts.scheme) + 3 + len(parts.netloc) :]
+    return public_origin(request) + (rest if rest.startswith(b"/") else b"/" + rest)
+
+
+def public_cookie(value: bytes, host: str) -> bytes:
+    """Return a Set-Cookie value with Secure added; b"" where it is refused.
+
+    Refused: our own names in any spelling, and a Domain other than the host itself, which would reach sibling apps.
+    """
+    parts = value.split(b";")
+    name = parts[0].partition(b"=")[0].strip(b" \t").lower()
+    if name.startswith(OWN_COOKIE) or not parts[0].strip(b" \t="):
+        return b""
+    secure = False
+    for part in parts[1:]:
+        key, _, content = part.partition(b"=")
+        key = key.strip(b" \t").lower()
+        if key == b"secure":
+            secure = True
+        elif key == b"domain" and content.strip(b" \t").lstrip(b".").lower() not in (b"", host.encode("ascii")):
+            return b""
+    return value if secure else value + b"; Secure"

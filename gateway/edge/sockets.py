@@ -1,0 +1,40 @@
+"""The socket options that make a cut a cut (promise P3).
+
+Little may be in flight: TCP_NOTSENT_LOWAT bounds what the kernel accepts beyond what it has sent, the transport's
+own buffer is small too. A reset (SO_LINGER with 0 s) throws away what was accepted and not sent; nothing leaves after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from typing import Final
+
+NOTSENT_LOWAT: Final = 65536
+WRITE_HIGH: Final = 65536
+WRITE_LOW: Final = 16384
+_TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; the socket module has no name for it
+_LINGER_ZERO: Final = struct.pack("ii", 1, 0)
+
+
+def _tcp_socket(transport: asyncio.BaseTransport) -> socket.socket | None:
+    sock: socket.socket | None = transport.get_extra_info("socket")
+    return sock if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6) else None
+
+
+def tune(transport: asyncio.Transport) -> None:
+    """Keep little in flight towards a client."""
+    transport.set_write_buffer_limits(high=WRITE_HIGH, low=WRITE_LOW)
+    sock = _tcp_socket(transport)
+    if sock is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Close at once with a reset; what was not sent is thrown away. Harmless on a transport already closed."""
+    if not transport.is_closing():
+        sock = _tcp_socket(transport)
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+    transport.abort()

@@ -1,0 +1,190 @@
+"""One connection to an app: its bytes become one answer at a time for the exchange that holds it.
+
+A byte that nobody asked for, a byte after the answer's end, any fault: the connection is closed, never pooled again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, cast
+
+from gateway.edge.framing import BodyReader, FramingFault, UntilClose
+from gateway.edge.response import INTERIM_LIMIT, AnswerFault, AnswerReader, ResponseHead
+from gateway.edge.sockets import reset
+from gateway.edge.timeouts import NEVER
+
+
+class Receiver(Protocol):
+    """What an upstream connection tells the exchange that holds it."""
+
+    def method(self) -> str:
+        """Return the request's method: an answer to HEAD has no body."""
+
+    def switches(self, head: ResponseHead) -> bool:
+        """Whether a 101 was asked for and is the right answer."""
+
+    def received(self, head: ResponseHead | None, payload: bytes, done: bool) -> None:
+        """Part of the answer: its head once, payload as it comes, `done` with its last byte."""
+
+    def tunnelled(self, data: bytes) -> None:
+        """Bytes after a 101."""
+
+    def answer_broken(self, detail: str) -> None:
+        """The answer cannot be passed on (or not to its end)."""
+
+    def upstream_lost(self) -> None:
+        """The connection ended before the answer did."""
+
+    def upstream_full(self, full: bool) -> None:
+        """The app reads more slowly than we write, or has caught up."""
+
+
+class Owner(Protocol):
+    """The pool, as a connection sees it."""
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """The connection ended or will not be used again."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """Bytes in from one app."""
+
+    __slots__ = (
+        "_body", "_buffer", "_interim", "_owner", "_reader", "deadline", "exchange", "reusable",
+        "transport", "tunnel",
+    )  # fmt: skip
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._reader = AnswerReader()
+        self._buffer = b""
+        self._body: BodyReader | None = None
+        self._interim = 0
+        self.transport: asyncio.Transport | None = None
+        self.exchange: Receiver | None = None
+        self.reusable = True
+        self.tunnel = False
+        self.deadline = NEVER  # while pooled: when it is closed for idleness
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=65536, low=16384)
+
+    @property
+    def answering(self) -> bool:
+        """Whether a byte of the current answer has come."""
+        return bool(self._buffer) or self._body is not None or self._interim > 0
+
+    def take(self, exchange: Receiver) -> None:
+        """Give this connection to `exchange` for one request."""
+        self.exchange = exchange
+        self._body = None
+        self._buffer = b""
+        self._interim = 0
+        self.reusable = True
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the app."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def data_received(self, data: bytes) -> None:
+        """Read the answer."""
+        exchange = self.exchange
+        if exchange is None:
+            self.discard()
+            return
+        if self.tunnel:
+            exchange.tunnelled(data)
+            return
+        head = None
+        try:
+            if self._body is None:
+                head, data = self._read_head(data)
+                if head is None:
+                    return
+                if head.status == 101:
+                    self._switch(exchange, head, data)
+                    return
+                self._body = head.body(exchange.method())
+            body = self._body
+            payload, rest = body.feed(data) if data else (b"", b"")
+        except (AnswerFault, FramingFault) as fault:
+            self.discard()
+            exchange.answer_broken(str(fault))
+            return
+        if rest or (head is not None and not head.keep_alive):
+            self.reusable = False
+        exchange.received(head, payload, body.done)
+
+    def _read_head(self, data: bytes) -> tuple[ResponseHead | None, bytes]:
+        """Return the final answer's head and what follows it; (None, b"") while incomplete. 1xx are dropped."""
+        if self._buffer:
+            data = self._buffer + data
+        while True:
+            end = self._reader.find_end(data)
+            if not end:
+                self._buffer = data
+                return None, b""
+            head = self._reader.read(data[:end])
+            data = data[end:]
+            if head.status >= 200 or head.status == 101:
+                self._buffer = b""
+                return head, data
+            self._interim += 1
+            if self._interim > INTERIM_LIMIT:
+                raise AnswerFault("too many interim answers")
+
+    def _switch(self, exchange: Receiver, head: ResponseHead, data: bytes) -> None:
+        if not exchange.switches(head):
+            raise AnswerFault("101 that was not asked for, or with a wrong Sec-WebSocket-Accept")
+        self.tunnel = True
+        self.reusable = False
+        exchange.received(head, b"", False)
+        if data and self.exchange is not None:
+            exchange.tunnelled(data)
+
+    def eof_received(self) -> bool:
+        """The app sends no more: the end of an answer that ends so, else a loss."""
+        exchange = self.exchange
+        self.reusable = False
+        if exchange is not None and isinstance(self._body, UntilClose):
+            exchange.received(None, b"", True)
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone."""
+        del error
+        self.transport = None
+        self.reusable = False
+        self._owner.forget(self)
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.upstream_lost()
+
+    def pause_writing(self) -> None:
+        """The app does not keep up."""
+        if self.exchange is not None:
+            self.exchange.upstream_full(True)
+
+    def resume_writing(self) -> None:
+        """The app has caught up."""
+        if self.exchange is not None:
+            self.exchange.upstream_full(False)
+
+    def hold(self, paused: bool) -> None:
+        """Stop or go on reading from the app."""
+        if self.transport is not None and not self.transport.is_closing():
+            if paused:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
+    def discard(self) -> None:
+        """Reset this connection: it will not be used again, an unfinished request on it is never completed."""
+        self.exchange = None
+        self.reusable = False
+        if self.transport is not None:
+            reset(self.transport)
+        self._owner.forget(self)
