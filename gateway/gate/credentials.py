@@ -13,6 +13,7 @@ TOKEN_LENGTH = 43  # base64url of 32 bytes without padding
 _ENDS = (b"", b";")
 _APP = APP_COOKIE + b"="
 _PORTAL = PORTAL_COOKIE + b"="
+_STATE = STATE_COOKIE + b"="
 
 
 def app_token(cookies: bytes | None) -> bytes | None:
@@ -23,6 +24,12 @@ def app_token(cookies: bytes | None) -> bytes | None:
 def portal_token(cookies: bytes | None) -> bytes | None:
     """Return the token of the portal's cookie, or None where there is not exactly one well-formed one."""
     return _token(cookies, _PORTAL)
+
+
+def state_token(cookies: bytes | None) -> bytes | None:
+    """Return the text of the app host's state cookie, or None; only base64url counts, since it is sent back."""
+    token = _token(cookies, _STATE)
+    return token if token is not None and token.replace(b"-", b"").replace(b"_", b"").isalnum() else None
 
 
 def _token(cookies: bytes | None, name: bytes) -> bytes | None:

@@ -1,0 +1,98 @@
+"""The signed statement that tells an app who asks: an ES256 JWT (RFC 7519, RFC 7518 §3.4) and its keys (RFC 7517).
+
+Signing costs more than the rest of a request, so one statement serves an app session for up to a minute. It is dropped
+as soon as what it says changes, and `exp` ends it after five minutes wherever it went.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from jwt.algorithms import ECAlgorithm
+from jwt.utils import base64url_encode
+
+from gateway.gate.reference import new_reference
+
+if TYPE_CHECKING:
+    from gateway.gate.request import Moment
+    from gateway.gate.verdict import Forward
+
+LIFETIME: Final = 300  # seconds
+REUSE: Final = 60.0  # seconds
+CAPACITY: Final = 50_000
+_THUMBPRINT_MEMBERS: Final = ("crv", "kty", "x", "y")  # RFC 7638 §3.2, in lexicographic order
+
+
+def public_jwk(key: ec.EllipticCurvePrivateKey) -> dict[str, str]:
+    """Return the public half as a JWK; `kid` is its thumbprint (RFC 7638)."""
+    jwk: dict[str, str] = ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    members = {name: jwk[name] for name in _THUMBPRINT_MEMBERS}
+    thumbprint = sha256(json.dumps(members, separators=(",", ":"), sort_keys=True).encode()).digest()
+    return {**members, "use": "sig", "alg": "ES256", "kid": base64url_encode(thumbprint).decode("ascii")}
+
+
+def key_set(keys: Sequence[ec.EllipticCurvePrivateKey]) -> dict[str, list[dict[str, str]]]:
+    """Return the JWKS document: the key in use first, then the one that will follow it."""
+    return {"keys": [public_jwk(key) for key in keys]}
+
+
+def load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    """Read a P-256 private key. Raises ValueError for anything else."""
+    key = load_pem_private_key(pem, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ValueError("the assertion key must be an EC key on P-256")
+    return key
+
+
+@dataclass(slots=True)
+class _Signed:
+    claims: dict[str, Any]
+    until: float  # monotonic seconds
+    value: bytes = field(repr=False)
+
+
+class Signer:
+    """Signs for one worker. Not shared between threads."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, issuer: str) -> None:
+        """`issuer` is the portal's origin."""
+        self._key = key
+        self._kid = public_jwk(key)["kid"]
+        self._issuer = issuer
+        self._signed: dict[str, _Signed] = {}
+
+    def headers(self, verdict: Forward, moment: Moment) -> list[tuple[bytes, bytes]]:
+        """Return the headers that tell the app who asks: the assertion, the preset's plain ones, the request's id."""
+        headers = [*verdict.headers, (b"X-Sekisho-Request-Id", verdict.request_id.encode("ascii"))]
+        claims = verdict.claims
+        if claims is not None:
+            signed = self._signed.get(verdict.app_session_id)
+            name = verdict.app.assertion_header
+            if (
+                signed is None
+                or signed.until <= moment.mono
+                or (signed.claims is not claims and signed.claims != claims)
+            ):
+                signed = self._sign(verdict.app_session_id, claims, name, moment)
+            headers.append((name.encode("ascii"), signed.value))
+        return headers
+
+    def _sign(self, app_session_id: str, claims: dict[str, Any], name: str, moment: Moment) -> _Signed:
+        now = int(moment.wall)
+        payload = {
+            "iss": self._issuer, **claims, "jti": new_reference(moment.wall), "iat": now, "exp": now + LIFETIME,
+        }  # fmt: skip
+        token = jwt.encode(payload, self._key, algorithm="ES256", headers={"kid": self._kid})
+        value = f"Bearer {token}" if name.lower() == "authorization" else token
+        if len(self._signed) >= CAPACITY:
+            self._signed.clear()
+        signed = _Signed(claims, moment.mono + REUSE, value.encode("ascii"))
+        self._signed[app_session_id] = signed
+        return signed
