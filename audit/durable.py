@@ -13,9 +13,10 @@ from pathlib import Path
 
 
 def make_directory(path: Path) -> None:
-    """Create the directory and its parents (mode 0700) and make its name durable."""
+    """Create the directory and its missing parents (mode 0700) and make their names durable."""
     if not path.is_dir():
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
         sync_directory(path.parent)
 
 
@@ -56,7 +57,7 @@ def replace(path: Path, data: bytes, mode: int = 0o644, *, sync_parent: bool = T
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    os.rename(temporary, path)
+    temporary.rename(path)
     if sync_parent:
         sync_directory(path.parent)
 

@@ -1,0 +1,181 @@
+"""Grows the transparency log over all journals and signs its checkpoints. Synchronous; `audit.daemon` runs it.
+
+Each record gets its place in the order of reading. Order of writes in `commit`, and why a crash between two is harmless:
+
+1. fdatasync of every journal file read from: no leaf outlives its record.
+2. tiles and entry bundles, then `places`: what lies beyond the signed size was promised to nobody; after a crash the
+   journals are read again from the old cursors and these files are written again, perhaps in another order.
+3. `auditor.json`: size, root and, by writer, the last record covered. From here on this order is the order.
+4. `checkpoint`: signed over exactly that size. A crash before it: the next run signs the same tree.
+
+At start the stored tiles must give the root that `auditor.json` and the checkpoint name, else nothing is signed
+(`LogForked`). Without `auditor.json` the cursors are derived again from the tree's entries and the journals.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from audit import durable
+from audit.checkpoint import Checkpoint, Signer
+from audit.log import TileLog, entries, root_at
+from audit.reader import IntegrityError, JournalReader
+from audit.segment import Link, writers
+from audit.verify import follow_tree
+
+_STATE: Final = "auditor.json"
+_VERSION: Final = 1
+
+
+class LogForked(Exception):
+    """What is stored contradicts what was signed: no further checkpoint will be."""
+
+
+class LogLocked(OSError):
+    """Another process grows this log."""
+
+
+class Auditor:
+    """Owns the log under `log`, exclusively, until `close`."""
+
+    def __init__(self, journals: Path, log: Path, signer: Signer) -> None:
+        """Lock and load; raises `LogLocked`, `LogForked`, `audit.log.LogDamaged`, CheckpointInvalid, OSError."""
+        self.journals = journals
+        self.folder = log
+        self.refused: dict[str, IntegrityError] = {}  # by writer, from where on its records are not covered
+        self._signer = signer
+        durable.make_directory(log)
+        self._lock = _lock(log)
+        self.signed = self._load_checkpoint()
+        cursors, size, root = self._load_state()
+        self._log = TileLog(log, size)
+        self._check(size, root)
+        self._readers = {name: JournalReader(journals, name, link) for name, link in cursors.items()}
+        self._places: list[str] = []
+
+    @property
+    def size(self) -> int:
+        """Leaves so far, signed or not."""
+        return self._log.size
+
+    @property
+    def pending(self) -> int:
+        """Leaves that no checkpoint covers yet."""
+        return self._log.size - (self.signed.size if self.signed else 0)
+
+    def poll(self) -> int:
+        """Take in what the journals have grown by, one chunk of each; returns the number of records.
+
+        A writer whose journal does not continue its chain goes to `refused` and is read no further: its records up to
+        there stay covered, and the contradiction stands in the files for `verify` to name.
+        """
+        taken = 0
+        for name in writers(self.journals):
+            if name in self.refused:
+                continue
+            reader = self._readers.get(name)
+            if reader is None:
+                reader = self._readers[name] = JournalReader(self.journals, name)
+            try:
+                records = reader.read()
+            except IntegrityError as error:
+                self.refused[name] = error
+                continue
+            if records:
+                self._note_places(name, [(record.epoch, record.seq) for record in records])
+                for record in records:
+                    self._log.append(record.entry)
+                taken += len(records)
+        return taken
+
+    def commit(self) -> Checkpoint | None:
+        """Make everything taken in durable and sign it; returns the new checkpoint, None when nothing is new."""
+        if not self.pending:
+            return None
+        for reader in self._readers.values():
+            reader.sync()
+        self._log.flush()
+        if self._places:
+            durable.append(self.folder / "places", "".join(self._places).encode())
+            self._places = []
+        checkpoint = Checkpoint(self._signer.name, self._log.size, self._log.root())
+        self._save_state(checkpoint)
+        self._refuse_fork()
+        durable.replace(self.folder / "checkpoint", self._signer.sign(checkpoint).encode())
+        self.signed = checkpoint
+        return checkpoint
+
+    def close(self) -> None:
+        """Let the log go."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _note_places(self, writer: str, numbers: list[tuple[int, int]]) -> None:
+        index, start = self._log.size, 0
+        for at in range(1, len(numbers) + 1):
+            if at == len(numbers) or numbers[at][0] != numbers[start][0]:
+                epoch, seq = numbers[start]
+                self._places.append(f"{index + start} {writer} {epoch} {seq} {at - start}\n")
+                start = at
+
+    def _refuse_fork(self) -> None:
+        """Raise unless the checkpoint on disk is the one signed last and the stored tiles still lead to it."""
+        stored = self._load_checkpoint()
+        if stored != self.signed:
+            raise LogForked(f"the stored checkpoint is {stored}, the last one signed {self.signed}")
+        if stored is not None and root_at(self.folder, stored.size) != stored.root:
+            raise LogForked(f"the stored tiles do not lead to the root signed at size {stored.size}")
+
+    def _load_checkpoint(self) -> Checkpoint | None:
+        path = self.folder / "checkpoint"
+        return self._signer.verifier.open(path.read_text()) if path.exists() else None
+
+    def _check(self, size: int, root: bytes | None) -> None:
+        if root is not None and self._log.root() != root:
+            raise LogForked(f"the stored tiles do not lead to the root of {_STATE} at size {size}")
+        if self.signed is None:
+            return
+        if self.signed.size > size:
+            raise LogForked(f"{_STATE} knows {size} leaves, but {self.signed.size} were signed")
+        self._refuse_fork()
+
+    def _load_state(self) -> tuple[dict[str, Link], int, bytes | None]:
+        path = self.folder / _STATE
+        if path.exists():
+            state = orjson.loads(path.read_bytes())
+            cursors = {
+                name: Link(epoch, seq, bytes.fromhex(entry)) for name, (epoch, seq, entry) in state["writers"].items()
+            }
+            return cursors, state["size"], bytes.fromhex(state["root"])
+        if self.signed is None:
+            return {}, 0, None
+        size = self.signed.size
+        return follow_tree(self.journals, entries(self.folder, size)), size, self.signed.root
+
+    def _save_state(self, checkpoint: Checkpoint) -> None:
+        cursors = {
+            name: (reader.link.epoch, reader.link.seq, reader.link.entry.hex())
+            for name, reader in self._readers.items()
+            if reader.link.seq
+        }
+        state = {"v": _VERSION, "size": checkpoint.size, "root": checkpoint.root.hex(), "writers": cursors}
+        durable.replace(self.folder / _STATE, orjson.dumps(state))
+
+
+def _lock(folder: Path) -> int:
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno == errno.EWOULDBLOCK:
+            raise LogLocked(errno.EWOULDBLOCK, f"{folder}: another process grows this log") from error
+        raise
+    return descriptor

@@ -1,0 +1,144 @@
+"""The auditor's process: `python -m audit.daemon --journal DIR --log DIR --key FILE`.
+
+Follows every journal under DIR, its own included, and signs a checkpoint at the latest `--interval` seconds, or
+`--records` records, after the first record that none covers. Ready (one byte over SEKISHO_READY_FD) once the log is
+loaded and its own journal is open. SIGTERM: sign what is there and end.
+
+Exit codes: 0 ended as asked, 1 the log contradicts itself or the disk refuses (said on stderr), 2 wrong arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from audit.auditor import Auditor, LogForked
+from audit.checkpoint import CheckpointInvalid, read_signer
+from audit.event import Action, event
+from audit.journal import Journal, JournalUnhealthy
+from audit.log import LogDamaged
+
+WRITER: Final = "auditor"
+_IDLE: Final = 0.1  # seconds between looks at journals that did not grow
+_SEGMENT_BYTES: Final = 16 * 1024 * 1024
+_SEGMENT_AGE: Final = 86_400.0
+_CLOSE: Final = 5.0  # seconds
+
+
+class Daemon:
+    """Runs one auditor beside its own journal."""
+
+    def __init__(self, auditor: Auditor, journal: Journal, interval: float, records: int) -> None:
+        """`interval` seconds and `records` bound what no checkpoint covers."""
+        self._auditor = auditor
+        self._journal = journal
+        self._interval = interval
+        self._records = records
+        self._told: set[str] = set()
+        self._uncovered_since: float | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow and sign until `stop`; raises `LogForked`, OSError."""
+        while not stop.is_set():
+            taken = await self._step(time.monotonic())
+            if not taken:
+                await _sleep(stop, _IDLE)
+        self._journal.close(_CLOSE)
+        while await asyncio.to_thread(self._auditor.poll):
+            pass
+        await asyncio.to_thread(self._auditor.commit)
+
+    async def _step(self, now: float) -> int:
+        auditor = self._auditor
+        taken = await asyncio.to_thread(auditor.poll)
+        if taken and self._uncovered_since is None:
+            self._uncovered_since = now
+        if self._due(now):
+            await asyncio.to_thread(auditor.commit)
+            self._uncovered_since = None
+        await self._tell_refusals()
+        return taken
+
+    def _due(self, now: float) -> bool:
+        if self._uncovered_since is None:
+            return False
+        return self._auditor.pending >= self._records or now - self._uncovered_since >= self._interval
+
+    async def _tell_refusals(self) -> None:
+        for writer, error in self._auditor.refused.items():
+            if writer not in self._told:
+                self._told.add(writer)
+                print(f"auditor: {error}", file=sys.stderr, flush=True)
+                await _record(self._journal, Action.AUDIT_REFUSED, {
+                    "sekisho.log.writer": writer, "error.message": str(error), "event.outcome": "failure",
+                })  # fmt: skip
+
+
+async def _record(journal: Journal, action: Action, fields: dict[str, Any]) -> None:
+    """Record an act of the auditor. Its log must go on while its own journal cannot be written: the gap record tells."""
+    try:
+        await journal.record(event(action, time.time(), fields))
+    except JournalUnhealthy as error:
+        print(f"auditor: {error}", file=sys.stderr, flush=True)
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def _ready() -> None:
+    number = os.environ.pop("SEKISHO_READY_FD", None)
+    if number is not None:
+        os.write(int(number), b"R")
+        os.close(int(number))
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    signer = read_signer(options.key.read_text())
+    auditor = await asyncio.to_thread(Auditor, options.journal, options.log, signer)
+    journal = Journal(options.journal, WRITER, segment_bytes=_SEGMENT_BYTES, segment_age=_SEGMENT_AGE)
+    try:
+        journal.open(loop)
+        root = auditor.signed.root.hex() if auditor.signed else None
+        started = {"sekisho.log.size": auditor.size, "sekisho.log.root": root, "process.pid": os.getpid()}
+        await _record(journal, Action.AUDIT_STARTED, started)
+        _ready()
+        await Daemon(auditor, journal, options.interval, options.records).run(stop)
+    finally:
+        journal.close(_CLOSE)
+        auditor.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the auditor; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m audit.daemon", description="Grow and sign the transparency log.")
+    parser.add_argument("--journal", type=Path, required=True, help="folder of all writers' journals")
+    parser.add_argument("--log", type=Path, required=True, help="folder of the log")
+    parser.add_argument("--key", type=Path, required=True, help="signing key in note format, mode 0600")
+    parser.add_argument("--interval", type=float, default=5.0, help="seconds a record may stay uncovered (5)")
+    parser.add_argument("--records", type=int, default=1000, help="records that may stay uncovered (1000)")
+    options = parser.parse_args(arguments)
+    try:
+        asyncio.run(_serve(options))
+    except (LogForked, LogDamaged, CheckpointInvalid, JournalUnhealthy, ValueError, OSError) as error:
+        print(f"auditor: {error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,235 @@
+"""Proves the trail: every writer's chain over all epochs and segments, and the tree up to the latest checkpoint.
+
+The auditor's own notes (`auditor.json`, `places`) are never trusted. The tree's entries, in their order, must be an
+interleaving of the journals in which every writer's order is kept; so each leaf has to be the next record of some
+writer, which is followed with one hash table of the writers' next entries, in constant memory.
+
+What each key alone finds: an edit, deletion, insertion or reordering below the checkpoint by the public key;
+truncation, roll-back, fork and re-signing by the public key and one checkpoint kept elsewhere (`kept`).
+Above the checkpoint only the chain protects: that tail is counted and its age told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import orjson
+
+from audit.checkpoint import Checkpoint, CheckpointInvalid, Verifier
+from audit.log import LogDamaged, entries, place_of, root_at
+from audit.merkle import Frontier, leaf_hash
+from audit.reader import IntegrityError, JournalReader, Record
+from audit.segment import Link, body_of, segments, writers
+
+__all__ = ["IntegrityError", "Verified", "WriterProof", "follow_tree", "verify_journals"]
+
+_TRIMMED = b'"event.action":"audit.trimmed"'
+
+
+@dataclass(slots=True)
+class WriterProof:
+    """What was proved of one writer."""
+
+    records: int = 0
+    epochs: int = 0
+    segments: int = 0
+    removed: int = 0  # records deleted on record, of a bounded journal
+    torn: tuple[str, ...] = ()  # tails set aside after crashes
+    last: Link | None = None
+
+
+@dataclass(slots=True)
+class Verified:
+    """What was proved. `tail_*` is what no checkpoint covers yet."""
+
+    writers: dict[str, WriterProof] = field(default_factory=dict)
+    records: int = 0
+    checkpoint: Checkpoint | None = None
+    tail_records: int = 0
+    tail_oldest: float | None = None  # seconds since the epoch of the oldest uncovered record
+
+    def tail_age(self, now: float) -> float:
+        """Return the age in seconds of the oldest record that no checkpoint covers, 0 when all are covered."""
+        return 0.0 if self.tail_oldest is None else max(0.0, now - self.tail_oldest)
+
+
+class _Follower:
+    """One writer's records, one after the other."""
+
+    def __init__(self, root: Path, writer: str) -> None:
+        self.reader = JournalReader(root, writer)
+        self.proof = WriterProof()
+        self.next: Record | None = None
+        self.trimmed: Link | None = None  # the last deleted record as the latest `audit.trimmed` tells
+        self._chunk: list[Record] = []
+        self._at = 0
+        self.advance()
+
+    def advance(self) -> None:
+        """Go to the next record, None at the end; raises `IntegrityError` where the chain breaks."""
+        if self._at == len(self._chunk):
+            self._chunk, self._at = self.reader.read(), 0
+            if not self._chunk:
+                self.next = None
+                return
+        record = self.next = self._chunk[self._at]
+        self._at += 1
+        proof = self.proof
+        proof.records += 1
+        if record.number == 1:
+            proof.segments += 1
+            if record.seq == 1:
+                proof.epochs += 1
+        if self.reader.gone is not None and _TRIMMED in record.line:
+            body = orjson.loads(body_of(record.line))
+            proof.removed = body["sekisho.trimmed.records_total"]
+            self.trimmed = Link(
+                body["sekisho.trimmed.epoch"], body["sekisho.trimmed.seq"], bytes.fromhex(body["sekisho.trimmed.entry"])
+            )
+
+    def finish(self) -> WriterProof:
+        """Read what is left and check that whatever is missing at the start was deleted on record."""
+        while self.next is not None:
+            self.advance()
+        gone, reader = self.reader.gone, self.reader
+        if gone is not None and self.trimmed != gone:
+            name = segments(reader.folder)[0].path.name
+            raise IntegrityError(
+                reader.writer, name, 1, gone.seq + 1, "start",
+                f"records up to {gone.epoch}:{gone.seq} missing", f"an audit.trimmed record for {self.trimmed}",
+            )  # fmt: skip
+        self.proof.last = reader.link
+        self.proof.torn = tuple(sorted(path.name for path in reader.folder.glob("*.torn")))
+        return self.proof
+
+
+class _Tree:
+    """Matches the tree's entries against the writers' next records."""
+
+    def __init__(self, root: Path) -> None:
+        self.followers = {name: _Follower(root, name) for name in writers(root)}
+        self._by_next = {item.next.entry: item for item in self.followers.values() if item.next is not None}
+        self._starting = {item for item in self.followers.values() if item.reader.gone is not None}
+        self.unknown = 0
+
+    def take(self, entry: bytes) -> bool:
+        """Take the next leaf; False when it is no writer's next record and no deleted one."""
+        follower = self._by_next.pop(entry, None)
+        if follower is None:
+            self.unknown += 1
+            return bool(self._starting)
+        self._starting.discard(follower)
+        follower.advance()
+        if follower.next is not None:
+            self._by_next[follower.next.entry] = follower
+        return True
+
+
+def follow_tree(root: Path, leaves: Iterable[bytes]) -> dict[str, Link]:
+    """Return, by writer, the last record that the tree's entries cover; raises `IntegrityError` where they do not fit."""
+    tree = _Tree(root)
+    covered: dict[str, Link] = {}
+    for index, entry in enumerate(leaves):
+        follower = tree._by_next.get(entry)
+        record = follower.next if follower is not None else None
+        if not tree.take(entry):
+            raise IntegrityError("log", "tile/entries", index, index, "entry", entry.hex(), "a record of some journal")
+        if follower is not None and record is not None:
+            covered[follower.reader.writer] = Link(record.epoch, record.seq, record.entry)
+    return covered
+
+
+def verify_journals(
+    root: Path, log: Path | None = None, verifier: Verifier | None = None, kept: Iterable[Checkpoint] = ()
+) -> Verified:
+    """Prove the journals under `root`, and the log under `log` with its public key where one is given.
+
+    `kept` are checkpoints from elsewhere (receipts, reports, Elasticsearch) that the tree must contain. Raises
+    `IntegrityError` naming the first bad record, CheckpointInvalid for a checkpoint that the key did not sign.
+    """
+    known = sorted(kept, key=lambda item: item.size)
+    result = Verified()
+    if log is not None and verifier is not None:
+        result.checkpoint = _latest(log, verifier, known)  # before the journals: what it covers is in them by now
+    tree = _Tree(root)
+    if log is not None and result.checkpoint is not None:
+        _verify_tree(tree, log, result.checkpoint, known)
+    for name, follower in tree.followers.items():
+        if follower.next is not None:
+            time = datetime.fromisoformat(orjson.loads(body_of(follower.next.line))["@timestamp"]).timestamp()
+            result.tail_oldest = time if result.tail_oldest is None else min(time, result.tail_oldest)
+        before = follower.proof.records - (follower.next is not None)
+        result.writers[name] = proof = follower.finish()
+        result.records += proof.records
+        result.tail_records += proof.records - before
+    removed = sum(proof.removed for proof in result.writers.values())
+    if tree.unknown > removed:
+        raise IntegrityError("log", "tile/entries", 0, 0, "deleted records", str(tree.unknown), f"at most {removed}")
+    return result
+
+
+def _latest(log: Path, verifier: Verifier, kept: list[Checkpoint]) -> Checkpoint | None:
+    path = log / "checkpoint"
+    if not path.exists():
+        if kept:
+            raise _bad_log("checkpoint", "none", f"one of size {kept[-1].size} or more")
+        return None
+    try:
+        checkpoint = verifier.open(path.read_text())
+    except (UnicodeDecodeError, CheckpointInvalid) as error:
+        raise CheckpointInvalid(f"{path}: {error}") from error
+    if kept and kept[-1].size > checkpoint.size:
+        raise _bad_log("size", str(checkpoint.size), f"{kept[-1].size} or more: the log was rolled back")
+    return checkpoint
+
+
+def _verify_tree(tree: _Tree, log: Path, checkpoint: Checkpoint, kept: list[Checkpoint]) -> None:
+    wanted = [*kept, checkpoint]
+    frontier = Frontier()
+    mismatch: tuple[int, bytes] | None = None
+    try:
+        for entry in entries(log, checkpoint.size):
+            _compare_roots(frontier, wanted)
+            frontier.append(leaf_hash(entry))
+            if mismatch is None and not tree.take(entry):
+                mismatch = frontier.size - 1, entry
+        _compare_roots(frontier, wanted)
+        if root_at(log, checkpoint.size) != checkpoint.root:
+            raise _bad_log("tiles", root_at(log, checkpoint.size).hex(), checkpoint.root.hex())
+    except LogDamaged as error:
+        raise _bad_log("tiles", str(error), f"all tiles of {checkpoint.size} leaves") from error
+    if mismatch is not None:
+        _name_record(tree, log, *mismatch)
+
+
+def _compare_roots(frontier: Frontier, wanted: list[Checkpoint]) -> None:
+    while wanted and wanted[0].size == frontier.size:
+        checkpoint = wanted.pop(0)
+        root = frontier.root()
+        if root != checkpoint.root:
+            raise _bad_log(f"root at size {checkpoint.size}", root.hex(), checkpoint.root.hex())
+
+
+def _bad_log(what: str, got: str, expected: str) -> IntegrityError:
+    return IntegrityError("log", "tree", 0, 0, what, got, expected)
+
+
+def _name_record(tree: _Tree, log: Path, index: int, entry: bytes) -> None:
+    """Raise for leaf `index`, which the tree proves and the journals do not have."""
+    for follower in tree.followers.values():
+        follower.finish()  # a broken chain names its record better than the tree can
+    place = place_of(log, index)
+    if place is None:
+        raise IntegrityError("log", "tile/entries", index, index, "entry", "no such record", entry.hex())
+    writer, epoch, seq = place
+    found = tree.followers.get(writer)
+    if found is None:
+        raise IntegrityError(writer, "", 0, seq, "journal", "none", f"record {epoch}:{seq} with entry {entry.hex()}")
+    for segment in reversed(segments(found.reader.folder)):
+        if segment.key <= (epoch, seq):
+            line = seq - segment.first_seq + 1
+            raise IntegrityError(writer, segment.path.name, line, seq, "entry", "another record or none", entry.hex())
+    raise IntegrityError(writer, "", 0, seq, "segment", "none", f"record {epoch}:{seq} with entry {entry.hex()}")
