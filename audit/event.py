@@ -60,6 +60,7 @@ class Action(StrEnum):
     PROCESS_DIED = "process.died"
     WORKER_FENCED = "worker.fenced"
     CLOCK_JUMPED = "clock.jumped"
+    CLOCK_ACCEPTED = "clock.accepted"
     JOURNAL_OPENED = "journal.opened"
     AUDIT_GAP = "audit.gap"
     AUDIT_TRIMMED = "audit.trimmed"
@@ -129,6 +130,7 @@ SHAPES: Final[Mapping[Action, Shape]] = {
     Action.PROCESS_DIED: Shape(*_PROCESS, ("end",)),
     Action.WORKER_FENCED: Shape(*_PROCESS, ("end", "change")),
     Action.CLOCK_JUMPED: _HEALTH,
+    Action.CLOCK_ACCEPTED: _HEALTH,
     Action.JOURNAL_OPENED: Shape("sekisho.health", "event", ("file",), ("creation",)),
     Action.AUDIT_GAP: Shape("sekisho.health", "event", ("file",), ("error",)),
     Action.AUDIT_TRIMMED: Shape("sekisho.health", "event", ("file",), ("deletion",)),

@@ -2,7 +2,7 @@
 
 `python -m gateway.child MODULE ARGS…` is how the supervisor starts every process: the parent-death signal
 (prctl(2) PR_SET_PDEATHSIG) is set before MODULE is imported, then MODULE runs as `__main__` in the same process.
-A process started by hand works too: `ready` and `adopted_listeners` then find no variables and do nothing.
+A process started by hand works too: `ready` then finds no variable and does nothing.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import ctypes
 import os
 import runpy
 import signal
-import socket
 import sys
 
 PARENT = "SEKISHO_PARENT_PID"
 READY = "SEKISHO_READY_FD"
-LISTEN = "SEKISHO_LISTEN"
+LISTEN = "SEKISHO_LISTEN"  # "public:7,help:8", read by gateway.edge.listener
 _PR_SET_PDEATHSIG = 1
 
 
@@ -56,16 +55,6 @@ def stop_event(loop: asyncio.AbstractEventLoop) -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, hear)
     return asked
-
-
-def adopted_listeners() -> dict[str, socket.socket]:
-    """The listening sockets that the supervisor passed on: name (`public`, `loopback` …) to socket."""
-    listeners: dict[str, socket.socket] = {}
-    for item in filter(None, os.environ.get(LISTEN, "").split(",")):
-        name, _, number = item.partition(":")
-        listeners[name] = socket.socket(fileno=int(number))
-        listeners[name].setblocking(False)
-    return listeners
 
 
 def _main() -> None:

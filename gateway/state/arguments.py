@@ -6,7 +6,6 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, TypeVar
 
 from gateway.state.command import CommandRefused
@@ -16,6 +15,7 @@ RecordT = TypeVar("RecordT", bound=Row)
 
 _TEXT_LIMIT = 65_536  # characters
 _ABSENT = object()
+_known_hints: dict[type[Row], dict[str, Any]] = {}
 
 
 class Arguments:
@@ -114,9 +114,10 @@ class Arguments:
             raise CommandRefused("bad_arguments", f"{name}: missing fields {', '.join(missing)}") from None
 
 
-@cache
 def _hints(kind: type[Row]) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+    if kind not in _known_hints:
+        _known_hints[kind] = typing.get_type_hints(kind)
+    return _known_hints[kind]
 
 
 def _fits(value: object, hint: Any) -> bool:

@@ -8,12 +8,12 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.pool import ConnectionPoolEntry
 
-_BUSY = 5.0  # seconds that a reader waits for a checkpoint of the write-ahead log
+_ARGS = {"timeout": 5.0, "check_same_thread": False}  # seconds to wait for a checkpoint of the write-ahead log
 
 
 def writer_engine(path: Path) -> sa.Engine:
     """The one writer's engine: WAL, and a commit returns after fsync (synchronous=FULL, sqlite.org/pragma.html)."""
-    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY, "check_same_thread": False})
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args=_ARGS, hide_parameters=True)
     sa.event.listen(engine, "connect", _durable)
     sa.event.listen(engine, "begin", _begin_immediate)
     return engine
@@ -22,7 +22,7 @@ def writer_engine(path: Path) -> sa.Engine:
 def reader_engine(path: Path) -> sa.Engine:
     """An engine that cannot write: SQLite's `query_only`, and the file is never created."""
     location = f"sqlite:///file:{path}?mode=rw&uri=true"  # mode=ro could not open the shared memory of the WAL
-    engine = sa.create_engine(location, connect_args={"timeout": _BUSY, "check_same_thread": False})
+    engine = sa.create_engine(location, connect_args=_ARGS, hide_parameters=True)
     sa.event.listen(engine, "connect", _query_only)
     return engine
 

@@ -43,6 +43,7 @@ class FeedClient:
         self._writer: asyncio.StreamWriter | None = None
         self._asks: dict[int, asyncio.Future[bool]] = {}
         self._ids = itertools.count(1)
+        self._partial: Change | None = None  # a change of which more frames follow
         self.counted = asyncio.Event()  # set once the first snapshot is applied and acknowledged
 
     async def run(self) -> None:
@@ -109,6 +110,7 @@ class FeedClient:
                 raise wire.WireFault(f"unexpected message {kind!r}")
 
     async def _take_snapshot(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._partial = None
         fresh = View()
         change = Change(0)
         while True:
@@ -130,8 +132,12 @@ class FeedClient:
     async def _take_delta(self, message: wire.Message, writer: asyncio.StreamWriter) -> None:
         if message["after"] != self._view.revision:
             raise wire.WireFault(f"change after revision {message['after']}, ours is {self._view.revision}")
-        change = Change(message["revision"])
+        change = self._partial or Change(message["revision"])
         await self._apply(self._view, message["changes"], change)
+        if message["more"]:
+            self._partial = change
+            return
+        self._partial = None
         self._view.revision = message["revision"]
         closed = dict(self._on_change(change))
         writer.write(wire.encode({"t": "ack", "revision": message["revision"], "closed": closed}))

@@ -17,7 +17,7 @@ _FIRST_WAIT = 5.0  # seconds, doubled with each further failure
 _LONGEST_WAIT = 900.0
 
 
-def put_user(tx: Transaction, args: Arguments, around: Surroundings) -> Outcome:
+def put_user(tx: Transaction, args: Arguments, _around: Surroundings) -> Outcome:
     """`user`: a new person or a changed one. Being disabled is not changed here. Recorded by the caller."""
     user = args.record(User, "user")
     args.end()
@@ -52,7 +52,7 @@ def enable_user(tx: Transaction, args: Arguments, around: Surroundings) -> Outco
     return Outcome({}, [_account(Action.USER_ENABLED, around, user, reason, by)])
 
 
-def put_factor(tx: Transaction, args: Arguments, around: Surroundings) -> Outcome:
+def put_factor(tx: Transaction, args: Arguments, _around: Surroundings) -> Outcome:
     """`factor`: a new or changed means of authentication. Recorded by the caller, who knows the circumstances."""
     factor = args.record(Factor, "factor")
     args.end()
@@ -63,7 +63,7 @@ def put_factor(tx: Transaction, args: Arguments, around: Surroundings) -> Outcom
     return Outcome()
 
 
-def remove_factor(tx: Transaction, args: Arguments, around: Surroundings) -> Outcome:
+def remove_factor(tx: Transaction, args: Arguments, _around: Surroundings) -> Outcome:
     """`id`. Recorded by the caller."""
     factor_id = args.text("id")
     args.end()
@@ -74,7 +74,7 @@ def remove_factor(tx: Transaction, args: Arguments, around: Surroundings) -> Out
     return Outcome()
 
 
-def use_factor(tx: Transaction, args: Arguments, around: Surroundings) -> Outcome:
+def use_factor(tx: Transaction, args: Arguments, _around: Surroundings) -> Outcome:
     """`id at`: notes the last use."""
     factor_id, at = args.text("id"), args.number("at")
     args.end()
@@ -85,7 +85,7 @@ def use_factor(tx: Transaction, args: Arguments, around: Surroundings) -> Outcom
     return Outcome()
 
 
-def use_code(tx: Transaction, args: Arguments, around: Surroundings) -> Outcome:
+def use_code(tx: Transaction, args: Arguments, _around: Surroundings) -> Outcome:
     """`key expires_at` → `fresh`: true for the first taker only, over all workers and restarts (RFC 6238 §5.2)."""
     key, expires_at = args.text("key"), args.number("expires_at")
     args.end()
@@ -105,7 +105,7 @@ def fail_attempt(tx: Transaction, args: Arguments, around: Surroundings) -> Outc
     return Outcome({"count": count, "wait_until": wait_until})
 
 
-def clear_attempts(tx: Transaction, args: Arguments, around: Surroundings) -> Outcome:
+def clear_attempts(tx: Transaction, args: Arguments, _around: Surroundings) -> Outcome:
     """`account`: a sign-in was right in every factor."""
     account = args.text("account")
     args.end()
@@ -113,7 +113,7 @@ def clear_attempts(tx: Transaction, args: Arguments, around: Surroundings) -> Ou
     return Outcome()
 
 
-def get_attempts(tx: Transaction, args: Arguments, around: Surroundings) -> Outcome:
+def get_attempts(tx: Transaction, args: Arguments, _around: Surroundings) -> Outcome:
     """`account` → `count wait_until`."""
     account = args.text("account")
     args.end()

@@ -89,7 +89,7 @@ def activate_policy(tx: Transaction, args: Arguments, around: Surroundings) -> O
     return Outcome({}, [event(Action.POLICY_ACTIVATED, around.now, fields)])
 
 
-def put_devices(tx: Transaction, args: Arguments, around: Surroundings) -> Outcome:
+def put_devices(tx: Transaction, args: Arguments, _around: Surroundings) -> Outcome:
     """`devices`: rows as the MDM tells them. Recorded by the caller, who knows what changed."""
     devices = args.records(Device, "devices")
     args.end()
@@ -101,7 +101,7 @@ def put_devices(tx: Transaction, args: Arguments, around: Surroundings) -> Outco
     return Outcome()
 
 
-def put_pages(tx: Transaction, args: Arguments, around: Surroundings) -> Outcome:
+def put_pages(tx: Transaction, args: Arguments, _around: Surroundings) -> Outcome:
     """`pages` (name → text): the rendered pieces that workers answer with; names left out are gone."""
     pages = args.mapping("pages")
     args.end()

@@ -19,7 +19,7 @@ from typing import Any, Self
 class FactorKind(StrEnum):
     """What a person signs in with."""
 
-    PASSWORD = "password"
+    PASSWORD = "password"  # noqa: S105 (the name of a kind)
     TOTP = "totp"
     PASSKEY = "passkey"
     SETUP_CODE = "setup_code"

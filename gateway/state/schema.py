@@ -1,6 +1,6 @@
 """The tables of the store. Record tables carry the `revision` of their last change; names equal the records' fields.
 
-What is written here is what `migrations/` builds (a test compares the two). Only types that SQLite and PostgreSQL share.
+`migrations/` builds the same (a test compares the two). Only types that SQLite and PostgreSQL share.
 """
 
 from __future__ import annotations

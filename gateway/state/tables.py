@@ -42,6 +42,7 @@ class Tables:
         self.rows: dict[str, dict[str, Row]] = {name: {} for name in _ORDER}
         self.revision = 0
         self._app_tokens: dict[str, set[str]] = {}  # session id → keys of its app sessions
+        self._portal_tokens: dict[str, str] = {}  # token hash → id of a live session
 
     def apply(self, revision: int, changes: Iterable[FeedChange]) -> None:
         """Take one committed change."""
@@ -51,8 +52,12 @@ class Tables:
             old = self.rows[table].pop(key, None)
             if isinstance(old, AppSession):
                 self._app_tokens[old.session_id].discard(key)
+            elif isinstance(old, Session):
+                self._portal_tokens.pop(old.token_hash, None)
             if record is not None:
                 self.rows[table][key] = record
+            if isinstance(record, Session) and record.ended_at is None:
+                self._portal_tokens[record.token_hash] = key
             if isinstance(record, AppSession):
                 self._app_tokens.setdefault(record.session_id, set()).add(key)
         self.revision = revision
@@ -61,13 +66,11 @@ class Tables:
         """Everything, sessions before their app sessions."""
         return [(table, key, record) for table in _ORDER for key, record in self.rows[table].items()]
 
-    def forget_session(self, session_id: str) -> list[FeedChange]:
-        """Drop one ended session and its app sessions, past the absolute limit; returns what workers have to drop."""
-        keys = self._app_tokens.pop(session_id, set())
-        for key in keys:
+    def forget_session(self, session_id: str) -> None:
+        """Drop an ended session and its app sessions, past the absolute limit. Workers bound theirs by themselves."""
+        for key in self._app_tokens.pop(session_id, set()):
             self.rows["app_session"].pop(key, None)
         self.rows["session"].pop(session_id, None)
-        return [("session", session_id, None)]
 
     def sessions(self) -> list[Session]:
         """All sessions held here, ended ones too."""
@@ -79,7 +82,7 @@ class Tables:
         if isinstance(child, AppSession):
             parent = self.rows["session"].get(child.session_id)
             return isinstance(parent, Session) and parent.ended_at is None
-        return any(each.token_hash == token_hash and each.ended_at is None for each in self.sessions())
+        return token_hash in self._portal_tokens
 
 
 def to_wire(change: FeedChange) -> RowChange:

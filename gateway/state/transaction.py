@@ -78,7 +78,7 @@ class Transaction:
         table = schema.RECORD_TABLES[type(records[0])]
         key = _key(table)
         rows = [self._columns(record) for record in records]
-        values = {name: sa.bindparam(f"new_{name}") for name in rows[0]}
+        values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in rows[0]}
         statement = sa.update(table).where(key == sa.bindparam(f"new_{key.name}")).values(values)
         self.connection.execute(statement, [{f"new_{name}": value for name, value in row.items()} for row in rows])
         for record in records:

@@ -37,6 +37,7 @@ class View:
     """The tables of one worker. Read freely; only `gateway.state.feed` calls `apply`, `adopt` and `beat`."""
 
     __slots__ = (
+        "_appliers",
         "_locks_by_id",
         "app_sessions",
         "apps",
@@ -86,6 +87,15 @@ class View:
         self.clock_jumped: bool = False  # True: refuse until an operator accepts the time
         self.checkpoint: str = ""  # latest signed tree head
         self._locks_by_id: dict[str, Lock] = {}
+        self._appliers: dict[str, Callable[[str, dict[str, Any] | None, Change], None]] = {
+            "user": self._user,
+            "session": self._session,
+            "app_session": self._app_session,
+            "device": self._device,
+            "app": self._app,
+            "lock": self._lock,
+            "page": self._page,
+        }
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -105,7 +115,7 @@ class View:
     # -- changing (the feed only) ---------------------------------------------------------------------------------
 
     def beat(self, wall: float, mono: float, checkpoint: str, clock_jumped: bool) -> None:
-        """Take one heartbeat, sent when CLOCK_MONOTONIC (one for the whole machine) showed `mono`; `wall` is its time."""
+        """Take one heartbeat: `mono` is the machine's CLOCK_MONOTONIC as it was sent, `wall` the steward's time."""
         self.beat_wall = max(wall, self.now(mono)) if self.beat_mono else wall
         self.beat_mono = mono
         self.checkpoint = checkpoint
@@ -117,7 +127,7 @@ class View:
         `policy` rows are compiled beforehand by the caller and set with `set_policy`.
         """
         for table, key, row in changes:
-            _APPLY[table](self, key, row, into)
+            self._appliers[table](key, row, into)
         return into
 
     def set_policy(self, policy: CompiledPolicy, into: Change) -> None:
@@ -130,7 +140,7 @@ class View:
         for session_id in self.sessions.keys() - fresh.sessions.keys():
             end = fresh.ended.get(session_id)
             into.ended[session_id] = end.reason if end else "session_ended"
-        keep = {"beat_mono", "beat_wall", "clock_jumped", "checkpoint"}
+        keep = {"beat_mono", "beat_wall", "clock_jumped", "checkpoint", "_appliers"}
         for name in self.__slots__:
             if name not in keep:
                 setattr(self, name, getattr(fresh, name))
@@ -269,17 +279,6 @@ class View:
             self.pages.pop(key, None)
         else:
             self.pages[key] = row["body"]
-
-
-_APPLY: dict[str, Callable[[View, str, dict[str, Any] | None, Change], None]] = {
-    "user": View._user,
-    "session": View._session,
-    "app_session": View._app_session,
-    "device": View._device,
-    "app": View._app,
-    "lock": View._lock,
-    "page": View._page,
-}
 
 
 def _lean(session: Session) -> Session:

@@ -1,13 +1,15 @@
 """Frames between the steward and its clients: four bytes of length (big endian), then one JSON mapping.
 
-Both unix sockets (`steward.sock`, `feed.sock`) speak it. A frame above `FRAME_LIMIT` or a broken one ends the connection.
+Both unix sockets (`steward.sock`, `feed.sock`) speak it. A broken or too long frame ends the connection.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -51,3 +53,14 @@ def peer_credentials(writer: asyncio.StreamWriter) -> tuple[int, int]:
     sock = writer.get_extra_info("socket")
     pid, uid, _gid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
     return pid, uid
+
+
+def listening(path: Path) -> socket.socket:
+    """A unix socket at `path` that only our own user may connect to (0600 from its first moment on)."""
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    os.fchmod(sock.fileno(), 0o600)  # before bind(2): the file gets this mode
+    sock.bind(str(path))
+    sock.listen(128)
+    sock.setblocking(False)
+    return sock
