@@ -1,6 +1,6 @@
 """Grows the transparency log over all journals and signs its checkpoints. Synchronous; `audit.daemon` runs it.
 
-Each record gets its place in the order of reading. Order of writes in `commit`, and why a crash between two is harmless:
+Each record gets its place in the order of reading. Order of writes in `commit`, and why a crash between is harmless:
 
 1. fdatasync of every journal file read from: no leaf outlives its record.
 2. tiles and entry bundles, then `places`: what lies beyond the signed size was promised to nobody; after a crash the

@@ -1,10 +1,10 @@
-"""Checkpoints: signed tree heads, as C2SP tlog-checkpoint v1 in a C2SP signed note with an Ed25519 signature. No I/O.
+r"""Checkpoints: signed tree heads (C2SP tlog-checkpoint v1, C2SP signed-note with Ed25519). No I/O.
 
-A checkpoint is the text `<origin>\\n<size>\\n<base64 root>\\n`, a blank line, and signature lines
-`— <key name> <base64(key hash ‖ signature)>\\n`. The key name is the origin.
+A checkpoint is the text `<origin>\n<size>\n<base64 root>\n`, a blank line, and signature lines
+`— <key name> <base64(key hash ‖ signature)>\n`. The key name is the origin.
 
 Keys are in the note format: `PRIVATE+KEY+<name>+<hash>+<base64(0x01 ‖ seed)>` and the verifier key
-`<name>+<hash>+<base64(0x01 ‖ public key)>`, hash = first 4 bytes of SHA-256(name ‖ "\\n" ‖ 0x01 ‖ public key).
+`<name>+<hash>+<base64(0x01 ‖ public key)>`, hash = first 4 bytes of SHA-256(name ‖ "\n" ‖ 0x01 ‖ public key).
 """
 
 from __future__ import annotations

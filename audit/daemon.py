@@ -75,18 +75,23 @@ class Daemon:
         for writer, error in self._auditor.refused.items():
             if writer not in self._told:
                 self._told.add(writer)
-                print(f"auditor: {error}", file=sys.stderr, flush=True)
+                _say(error)
                 await _record(self._journal, Action.AUDIT_REFUSED, {
                     "sekisho.log.writer": writer, "error.message": str(error), "event.outcome": "failure",
                 })  # fmt: skip
 
 
 async def _record(journal: Journal, action: Action, fields: dict[str, Any]) -> None:
-    """Record an act of the auditor. Its log must go on while its own journal cannot be written: the gap record tells."""
+    """Record an act of the auditor; the log goes on while its own journal cannot be written: the gap record tells."""
     try:
         await journal.record(event(action, time.time(), fields))
     except JournalUnhealthy as error:
-        print(f"auditor: {error}", file=sys.stderr, flush=True)
+        _say(error)
+
+
+def _say(error: Exception) -> None:
+    sys.stderr.write(f"auditor: {error}\n")
+    sys.stderr.flush()
 
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:
@@ -135,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(_serve(options))
     except (LogForked, LogDamaged, CheckpointInvalid, JournalUnhealthy, ValueError, OSError) as error:
-        print(f"auditor: {error}", file=sys.stderr, flush=True)
+        _say(error)
         return 1
     return 0
 

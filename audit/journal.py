@@ -34,6 +34,8 @@ from audit.segment import GENESIS, LINE_LIMIT, WRITER_NAME, Link, encode, head
 from audit.segment_writer import Sealed, SegmentWriter
 
 _START_LIMIT: Final = 60.0  # seconds that settling a folder may take at start
+_EMPTY: Final = len(b"{}")
+_LONGEST: Final = LINE_LIMIT - 512  # bytes of an event, leaving room for the members that every line has
 _SALT_POOL: Final = 16 * 256  # bytes of randomness fetched at once: a system call each would cost more than the hash
 
 
@@ -132,8 +134,8 @@ class Journal:
             payload = orjson.dumps(event)
         except TypeError:
             payload = orjson.dumps(_mended(event))
-        if not 2 < len(payload) < LINE_LIMIT - 512:
-            raise ValueError(f"a record of {len(payload)} bytes: expected 3 to {LINE_LIMIT - 512}")
+        if not _EMPTY < len(payload) <= _LONGEST:
+            raise ValueError(f"a record of {len(payload)} bytes: expected {_EMPTY + 1} to {_LONGEST}")
         at = self._salt_at
         if at == _SALT_POOL:
             self._salts, at = os.urandom(_SALT_POOL), 0
@@ -147,7 +149,7 @@ class Journal:
             self._on_synced.append(_nobody)
         if not self._scheduled:
             self._scheduled = True
-            assert self._loop is not None  # a journal without a loop is not healthy
+            assert self._loop is not None  # noqa: S101 (a journal without a loop is not healthy)
             self._loop.call_soon(self._submit)
         return seq
 
@@ -192,7 +194,7 @@ class Journal:
         self._scheduled = False
         if not self._lines:
             return
-        assert self._loop is not None  # without a loop nothing was appended
+        assert self._loop is not None  # noqa: S101 (without a loop nothing was appended)
         outstanding = self._outstanding
         while outstanding and outstanding[0].kept:
             outstanding.popleft()
@@ -225,7 +227,7 @@ class Journal:
             try:
                 done(error)
             except Exception as fault:  # noqa: BLE001 (one waiter's fault must not keep the news from the others)
-                assert self._loop is not None
+                assert self._loop is not None  # noqa: S101 (waiters come from a loop)
                 self._loop.call_exception_handler({"message": "a journal waiter failed", "exception": fault})
 
     def _continue(self, end: Link) -> None:

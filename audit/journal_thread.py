@@ -245,7 +245,7 @@ class WriterThread:
             try:
                 self._end = self._begin(self._files.settle(suspect=True), failure, reported)
             except OSError as again:
-                failure.reason = f"{failure.reason}; then: {again}" if "; then: " not in failure.reason else failure.reason
+                failure.reason = f"{failure.reason.partition('; then: ')[0]}; then: {again}"
                 continue
             self._handled = failure
             self._call(self._listener.recovered, self._end, failure, reported)

@@ -145,7 +145,8 @@ def _row(folder: Path, level: int, size: int) -> list[bytes]:
         return []
     data = _read(folder / f"tile/{level}", count // WIDTH, width)
     if len(data) % ENTRY_SIZE or len(data) < width * ENTRY_SIZE:
-        raise LogDamaged(f"tile/{level}/{tile_name(count // WIDTH)}: got {len(data)} bytes, expected {width * ENTRY_SIZE}")
+        name = f"tile/{level}/{tile_name(count // WIDTH)}"
+        raise LogDamaged(f"{name}: got {len(data)} bytes, expected {width * ENTRY_SIZE}")
     return [data[at : at + ENTRY_SIZE] for at in range(0, width * ENTRY_SIZE, ENTRY_SIZE)]
 
 

@@ -45,10 +45,10 @@ class JournalReader:
     """Follows one writer's journal from its start, or from after a record whose place is known."""
 
     def __init__(self, root: Path, writer: str, after: Link | None = None) -> None:
-        """Prepare; files are opened by `read`."""
+        """Prepare; files are opened by `read`. A bounded writer's deleted records are passed over, see `gone`."""
         self.writer = writer
         self.folder = root / writer
-        self.gone: Link | None = None  # the record before the first one that is still there, where older ones were deleted
+        self.gone: Link | None = None  # the last deleted record before the first that is still there
         self._chain = Chain(writer, after)
         self._resume = after
         self._segment: Segment | None = None
@@ -65,11 +65,10 @@ class JournalReader:
         found = segments(self.folder) if self.folder.is_dir() else []
         records: list[Record] = []
         while not records:
-            if self._segment is None:
-                if not self._enter(found):
-                    return records
+            if self._segment is None and not self._enter(found):
+                return records
             data = self._load(limit)
-            if data is None:  # renamed since the folder was listed
+            if data is None:  # renamed, or deleted on record, since the folder was listed
                 found = segments(self.folder)
                 continue
             records = self._accept(data)
@@ -120,22 +119,23 @@ class JournalReader:
         before = [item for item in found if item.epoch == after.epoch and item.first_seq <= after.seq]
         if not before:
             if not self.writer.endswith(_BOUNDED):
-                raise IntegrityError(self.writer, "", 0, after.seq, "segment", "none", f"record {after.seq} of epoch {after.epoch}")
+                wanted = f"record {after.seq} of epoch {after.epoch}"
+                raise IntegrityError(self.writer, "", 0, after.seq, "segment", "none", wanted)
             self._resume, self._chain = None, Chain(self.writer)
             self._enter(found)
             return
         segment = before[-1]
         self._resume = None
         data = segment.path.read_bytes() if segment.path.exists() else segment.path.with_suffix(".jsonl").read_bytes()
-        wanted = after.seq - segment.first_seq + 1
+        position = after.seq - segment.first_seq + 1
         offset = 0
         for number, line in enumerate(whole_lines(data), 1):
             offset += len(line)
-            if number == wanted:
+            if number == position:
                 self._confirm(segment, number, line, after)
                 self._go(segment, offset, number)
                 return
-        raise IntegrityError(self.writer, segment.path.name, wanted, after.seq, "record", "none", after.entry.hex())
+        raise IntegrityError(self.writer, segment.path.name, position, after.seq, "record", "none", after.entry.hex())
 
     def _confirm(self, segment: Segment, number: int, line: bytes, after: Link) -> None:
         try:
@@ -164,6 +164,9 @@ class JournalReader:
         except FileNotFoundError:
             sealed = segment.path.with_suffix(".jsonl")
             if segment.sealed or not sealed.exists():
+                if self.writer.endswith(_BOUNDED):
+                    self._segment = None
+                    return None
                 raise IntegrityError(
                     self.writer, segment.path.name, self._number + 1, self._chain.seq + 1, "segment", "none", "a file"
                 ) from None
@@ -206,6 +209,9 @@ class JournalReader:
         if following.epoch == self._chain.epoch + 1 and following.first_seq == 1:
             self._chain.turn(following.epoch)
         elif following.key != (self._chain.epoch, self._chain.seq + 1):
+            if self.writer.endswith(_BOUNDED) and following is found[0]:
+                self._segment = None
+                return True
             raise self._misplaced(following, f"epoch {self._chain.epoch}, record {self._chain.seq + 1}")
         self._go(following)
         return True

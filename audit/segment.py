@@ -1,11 +1,11 @@
-"""The format of a journal on disk: lines, the chain over them, and the names of the files that hold them.
+r"""The format of a journal on disk: lines, the chain over them, and the names of the files that hold them.
 
 A writer's folder holds segments `<epoch>-<first seq>.jsonl` (sealed, 0400) and at most one `….active` (being written).
 `….torn` keeps what a crash left behind a segment's last whole record; `….opening` was never part of the journal.
 
 One record is one line::
 
-    {"salt":"<32 hex>","body":{"v":1,"writer":"worker-0","epoch":1,"seq":1,"prev":"<64 hex>", … the event's fields}}\\n
+    {"salt":"<32 hex>","body":{"v":1,"writer":"worker-0","epoch":1,"seq":1,"prev":"<64 hex>", … the event's fields}}\n
 
 entry = SHA-256(salt bytes ‖ the body's exact bytes). `prev` is the entry before it, over segments and epochs; 64 zeros
 for a writer's first record. `seq` counts from 1 in each epoch. The members up to `prev` stand in exactly this order and
@@ -28,6 +28,8 @@ VERSION: Final = 1
 GENESIS: Final = bytes(32)  # the entry before a writer's first record
 LINE_LIMIT: Final = 1_048_576  # bytes of one line; a longer record is refused by the writer
 WRITER_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?")
+
+TRIMMED: Final = b'"event.action":"audit.trimmed"'  # how a line says that older segments were deleted
 
 _SALT_OPEN: Final = b'{"salt":"'
 _BODY_OPEN: Final = b'","body":'
@@ -76,7 +78,7 @@ def head(writer: str, epoch: int) -> bytes:
 
 
 def encode(start: bytes, seq: int, prev: bytes, salt: bytes, event: bytes) -> tuple[bytes, bytes]:
-    """Return a record's line and its entry in hex; `start` is `head(…)`, `prev` hex, `event` a non-empty JSON object."""
+    """Return a line and its entry in hex; `start` is `head(…)`, `prev` hex, `event` a non-empty JSON object."""
     body = b'%b%d,"prev":"%b",%b' % (start, seq, prev, event[1:])
     entry = hashlib.sha256(salt + body).hexdigest().encode()
     return b'{"salt":"%b","body":%b}\n' % (salt.hex().encode(), body), entry
@@ -161,7 +163,7 @@ def name_of(epoch: int, first_seq: int, suffix: str) -> str:
 def segments(folder: Path) -> list[Segment]:
     """Return a writer's segments in order; of a segment found under both names the sealed one counts."""
     found: dict[tuple[int, int], Segment] = {}
-    for name in os.listdir(folder):
+    for name in os.listdir(folder):  # noqa: PTH208 (names are what is needed, polled often)
         match = _SEGMENT_NAME.fullmatch(name)
         if match:
             segment = Segment(folder / name, int(match[1]), int(match[2]), match[3] == "jsonl")

@@ -5,11 +5,11 @@ Order of steps, and why a crash between any two is harmless:
 * **settle** (start, or after a failure): whole records of the segment left behind are kept, what follows the last of
   them goes to `.torn` first and only then is the segment sealed without it. Where a sync had failed, the records are
   written to a new file (`durable`: a failed fsync is never retried). Doing it twice gives the same files.
-* **begin** an epoch: its first record is written and synced as `.opening`, then renamed to `.active`, then the folder is
-  synced. Before the rename nobody has seen the record; after it the record is durable.
+* **begin** an epoch: its first record is written and synced as `.opening`, then renamed to `.active`, then the folder
+  is synced. Before the rename nobody has seen the record; after it the record is durable.
 * **write / sync**: append, fdatasync. The folder is synced before the first sync of a new segment counts.
-* **seal** (nothing unsynced is left): mode 0400, rename `.active` → `.jsonl`, sync the folder. A crash before the rename
-  leaves an `.active` of whole records, which settle seals.
+* **seal** (nothing unsynced is left): mode 0400, rename `.active` → `.jsonl`, sync the folder. A crash before the
+  rename leaves an `.active` of whole records, which settle seals.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class SegmentWriter:
                 os.fchmod(descriptor, 0o400)
             finally:
                 os.close(descriptor)
-            os.rename(path, sealed)
+            path.rename(sealed)
         return last, torn
 
     def _last_of_sealed(self) -> Link | None:
@@ -153,7 +153,7 @@ class SegmentWriter:
             durable.write_all(descriptor, line)
             os.fdatasync(descriptor)
             self._path = opening.with_suffix(".active")
-            os.rename(opening, self._path)
+            opening.rename(self._path)
             durable.sync_directory(self.folder)
         except OSError:
             os.close(descriptor)
@@ -181,7 +181,7 @@ class SegmentWriter:
         """Make the open segment immutable; everything in it has been synced."""
         os.fchmod(self._descriptor, 0o400)
         sealed = self._path.with_suffix(".jsonl")
-        os.rename(self._path, sealed)
+        self._path.rename(sealed)
         durable.sync_directory(self.folder)
         self.abandon()
         return Sealed(Segment(sealed, self._key[0], self._key[1], sealed=True), self.size, last)

@@ -22,11 +22,9 @@ from audit.checkpoint import Checkpoint, CheckpointInvalid, Verifier
 from audit.log import LogDamaged, entries, place_of, root_at
 from audit.merkle import Frontier, leaf_hash
 from audit.reader import IntegrityError, JournalReader, Record
-from audit.segment import Link, body_of, segments, writers
+from audit.segment import TRIMMED, Link, body_of, segments, writers
 
 __all__ = ["IntegrityError", "Verified", "WriterProof", "follow_tree", "verify_journals"]
-
-_TRIMMED = b'"event.action":"audit.trimmed"'
 
 
 @dataclass(slots=True)
@@ -63,6 +61,7 @@ class _Follower:
         self.reader = JournalReader(root, writer)
         self.proof = WriterProof()
         self.next: Record | None = None
+        self.covered: Record | None = None  # the last one that the tree has
         self.trimmed: Link | None = None  # the last deleted record as the latest `audit.trimmed` tells
         self._chunk: list[Record] = []
         self._at = 0
@@ -83,7 +82,7 @@ class _Follower:
             proof.segments += 1
             if record.seq == 1:
                 proof.epochs += 1
-        if self.reader.gone is not None and _TRIMMED in record.line:
+        if self.reader.gone is not None and TRIMMED in record.line:
             body = orjson.loads(body_of(record.line))
             proof.removed = body["sekisho.trimmed.records_total"]
             self.trimmed = Link(
@@ -122,6 +121,8 @@ class _Tree:
             self.unknown += 1
             return bool(self._starting)
         self._starting.discard(follower)
+        if follower.next is not None:
+            follower.covered = follower.next
         follower.advance()
         if follower.next is not None:
             self._by_next[follower.next.entry] = follower
@@ -129,17 +130,13 @@ class _Tree:
 
 
 def follow_tree(root: Path, leaves: Iterable[bytes]) -> dict[str, Link]:
-    """Return, by writer, the last record that the tree's entries cover; raises `IntegrityError` where they do not fit."""
+    """Return, by writer, the last record that the tree covers; raises `IntegrityError` where they do not fit."""
     tree = _Tree(root)
-    covered: dict[str, Link] = {}
     for index, entry in enumerate(leaves):
-        follower = tree._by_next.get(entry)
-        record = follower.next if follower is not None else None
         if not tree.take(entry):
             raise IntegrityError("log", "tile/entries", index, index, "entry", entry.hex(), "a record of some journal")
-        if follower is not None and record is not None:
-            covered[follower.reader.writer] = Link(record.epoch, record.seq, record.entry)
-    return covered
+    reached = [(name, item.covered) for name, item in tree.followers.items() if item.covered is not None]
+    return {name: Link(record.epoch, record.seq, record.entry) for name, record in reached}
 
 
 def verify_journals(

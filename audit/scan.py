@@ -1,0 +1,109 @@
+"""Raw lines of the journals for searching, newest first, and the byte tests that come before any JSON parsing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from audit.segment import Segment, body_of, segments
+
+Position = tuple[int, int]
+"""(epoch, seq): a place in one writer's journal."""
+
+_TIME: Final = b'"@timestamp":"'
+_TIME_LENGTH: Final = 24
+_REQUEST: Final = b'"http.request.id":"'
+COMPLETED: Final = b'"event.action":"request.completed"'
+SLACK: Final = 600.0  # seconds by which a writer's times may stand out of order before a search stops too early
+
+
+@dataclass(frozen=True, slots=True)
+class RawLine:
+    """One line and its place; nothing of it has been parsed or proved."""
+
+    line: bytes
+    writer: str
+    position: Position
+
+    @property
+    def id(self) -> str:
+        """The record's `event.id`: `<writer>:<epoch>:<seq>`."""
+        return f"{self.writer}:{self.position[0]}:{self.position[1]}"
+
+    def parse(self) -> dict[str, object]:
+        """Return the event with its `event.id`; a line that cannot be read gives a record that says so."""
+        try:
+            event: dict[str, object] = orjson.loads(body_of(self.line))
+        except orjson.JSONDecodeError as error:
+            return {"event.id": self.id, "error.type": "unreadable_record", "error.message": str(error)}
+        for name in ("v", "writer", "epoch", "seq", "prev"):
+            event.pop(name, None)
+        event["event.id"] = self.id
+        return event
+
+
+def time_of(line: bytes) -> bytes:
+    """Return the line's `@timestamp` (24 bytes that sort as the times do), empty when it has none."""
+    at = line.find(_TIME)
+    return line[at + len(_TIME) : at + len(_TIME) + _TIME_LENGTH] if at >= 0 else b""
+
+
+def request_of(line: bytes) -> bytes:
+    """Return the line's request id, empty when it has none."""
+    at = line.find(_REQUEST)
+    if at < 0:
+        return b""
+    start = at + len(_REQUEST)
+    return line[start : line.find(b'"', start)]
+
+
+def load(segment: Segment) -> bytes:
+    """Return a segment's bytes, under whichever name it has by now; empty when it was deleted."""
+    for path in (segment.path, segment.path.with_suffix(".jsonl")):
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            continue
+    return b""
+
+
+def newest_first(
+    root: Path, writer: str, needles: Sequence[bytes], before: Position | None, since: bytes
+) -> Iterator[RawLine]:
+    """Yield a writer's lines from the newest back, of segments in which all `needles` may be found.
+
+    `before` leaves out what is at or after that place except completions, whose decision may be older than it; `since`
+    ends the walk. A segment without a needle is passed over, unless it has a completion: its decision may be elsewhere.
+    """
+    for segment in reversed(segments(root / writer)):
+        data = load(segment)
+        if needles and not all(needle in data for needle in needles) and COMPLETED not in data:
+            continue
+        lines = data.split(b"\n")[:-1]  # what follows the last newline is not a record yet
+        for index in range(len(lines) - 1, -1, -1):
+            line = lines[index] + b"\n"
+            position = (segment.epoch, segment.first_seq + index)
+            if before is not None and position >= before and COMPLETED not in line:
+                continue
+            yield RawLine(line, writer, position)
+        if since and lines and time_of(lines[0]) < since:
+            return
+
+
+def at(root: Path, writer: str, position: Position) -> RawLine | None:
+    """Return the line at one place, None when there is none."""
+    folder = root / writer
+    if not folder.is_dir():
+        return None
+    for segment in reversed(segments(folder)):
+        if segment.key <= position:
+            lines = load(segment).split(b"\n")[:-1]
+            index = position[1] - segment.first_seq
+            if segment.epoch == position[0] and index < len(lines):
+                return RawLine(lines[index] + b"\n", writer, position)
+            return None
+    return None

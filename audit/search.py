@@ -1,0 +1,272 @@
+"""Questions over the journals: by field, time and text, newest first, each request one answer.
+
+Reads what the writers write, sealed or not, and trusts none of it: a search shows, `audit.verify` proves.
+A request's decision and completion are folded by `http.request.id`: the decision's fields, what the completion adds,
+and `event.end` with the time of completion; a request without `event.end` is still open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import heapq
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from audit.event import timestamp
+from audit.reader import JournalReader
+from audit.scan import COMPLETED, SLACK, Position, RawLine, at, newest_first, request_of, time_of
+from audit.segment import segments, writers
+from audit.segment_writer import valid_prefix
+
+_HELD: Final = 100_000  # decisions a follower remembers to complete their requests
+_OWN: Final = frozenset({"@timestamp", "event.action", "event.id", "event.type"})  # of a completion, not its request's
+_ID_PARTS: Final = 3
+
+
+class CursorInvalid(ValueError):
+    """The cursor was not made by `page`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to look for. Times are seconds since the epoch; `since` is inclusive, `until` exclusive.
+
+    `filters` maps a dotted field to a value; a list field matches when it contains the value, and all filters must
+    match. `text` is found anywhere in a record, ASCII letters without case. `after` is a cursor of `page`.
+    """
+
+    since: float | None = None
+    until: float | None = None
+    filters: Mapping[str, str] = field(default_factory=dict)
+    text: str = ""
+    limit: int = 100
+    newest_first: bool = True
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some answers and where to go on; `cursor` is empty when there is nothing more."""
+
+    events: tuple[dict[str, Any], ...]
+    cursor: str
+
+
+class _Matcher:
+    """A query, prepared: bytes to look for first, then the fields to compare."""
+
+    def __init__(self, query: Query) -> None:
+        self._query = query
+        self.needles = [orjson.dumps(value)[1:-1] for value in query.filters.values() if value]
+        self.since = timestamp(query.since).encode() if query.since is not None else b""
+        self.stop = timestamp(query.since - SLACK).encode() if query.since is not None else b""
+        self._until = timestamp(query.until).encode() if query.until is not None else b""
+        escaped = orjson.dumps(query.text)[1:-1]
+        self._text = escaped.lower() if query.text.isascii() else escaped
+
+    def may(self, line: bytes, completion: bytes) -> bool:
+        """Tell from the bytes whether the record can match at all."""
+        time = time_of(line)
+        if time < self.since or (self._until and time >= self._until):
+            return False
+        if not all(needle in line or needle in completion for needle in self.needles):
+            return False
+        if not self._text:
+            return True
+        both = line + completion
+        return self._text in (both.lower() if self._query.text.isascii() else both)
+
+    def matches(self, event: Mapping[str, Any]) -> bool:
+        """Compare the fields."""
+        return all(_equal(event.get(name), value) for name, value in self._query.filters.items())
+
+
+def _equal(found: object, wanted: str) -> bool:
+    if isinstance(found, list):
+        return any(_equal(item, wanted) for item in found)
+    if isinstance(found, bool):
+        return wanted == ("true" if found else "false")
+    return found is not None and str(found) == wanted
+
+
+def _fold(decision: dict[str, Any], completion: Mapping[str, Any]) -> dict[str, Any]:
+    added = {name: value for name, value in completion.items() if name not in _OWN}
+    return {**decision, **added, "event.end": completion.get("@timestamp", "")}
+
+
+class _Stream:
+    """One writer's matching records, newest first."""
+
+    def __init__(self, root: Path, writer: str, matcher: _Matcher, before: Position | None) -> None:
+        self.writer = writer
+        self.position = before
+        self._matcher = matcher
+        self._before = before
+        self._completions: dict[bytes, RawLine] = {}
+        self._lines = newest_first(root, writer, matcher.needles, before, matcher.stop)
+
+    def __iter__(self) -> Iterator[tuple[RawLine, dict[str, Any]]]:
+        for raw in self._lines:
+            if COMPLETED in raw.line:
+                self._completions[request_of(raw.line)] = raw
+                continue
+            request = request_of(raw.line) if self._completions else b""
+            completion = self._completions.pop(request, None) if request else None
+            if not self._matcher.may(raw.line, completion.line if completion else b""):
+                continue
+            event = raw.parse()
+            if completion is not None:
+                event = _fold(event, completion.parse())
+            if self._matcher.matches(event):
+                yield raw, event
+        yield from self._orphans()
+
+    def _orphans(self) -> Iterator[tuple[RawLine, dict[str, Any]]]:
+        """Completions whose decision is not there (deleted, or of before the walk's end)."""
+        for raw in self._completions.values():
+            if (self._before is None or raw.position < self._before) and self._matcher.may(raw.line, b""):
+                event = raw.parse()
+                if self._matcher.matches(event):
+                    yield raw, event
+
+
+def _merged(root: Path, query: Query) -> Iterator[tuple[RawLine, dict[str, Any]]]:
+    """Yield matches of all writers, newest first by their times."""
+    matcher, after = _Matcher(query), _positions(query.after)
+    heap: list[tuple[bytes, int, RawLine, dict[str, Any], Iterator[tuple[RawLine, dict[str, Any]]]]] = []
+
+    def push(number: int, stream: Iterator[tuple[RawLine, dict[str, Any]]]) -> None:
+        for raw, event in stream:
+            heapq.heappush(heap, (bytes(255 - byte for byte in time_of(raw.line)), number, raw, event, stream))
+            return
+
+    for number, writer in enumerate(writers(root)):
+        push(number, iter(_Stream(root, writer, matcher, after.get(writer))))
+    while heap:
+        _, number, raw, event, stream = heapq.heappop(heap)
+        yield raw, event
+        push(number, stream)
+
+
+def search(root: Path, query: Query) -> Iterator[dict[str, Any]]:
+    """Yield at most `query.limit` events of the journals under `root`; raises `CursorInvalid`."""
+    if query.newest_first:
+        for count, (_, event) in enumerate(_merged(root, query), 1):
+            yield event
+            if count >= query.limit:
+                return
+    else:
+        oldest = deque((event for _, event in _merged(root, query)), maxlen=query.limit)
+        yield from reversed(oldest)
+
+
+def page(root: Path, query: Query) -> Page:
+    """Return one page of answers, newest first, and the cursor of the next; raises `CursorInvalid`."""
+    positions = _positions(query.after)
+    for writer in writers(root):
+        positions.setdefault(writer, _end_of(root, writer))
+    events: list[dict[str, Any]] = []
+    for raw, event in _merged(root, replace(query, after=_cursor(positions))):
+        if len(events) == query.limit:
+            return Page(tuple(events), _cursor(positions))
+        events.append(event)
+        positions[raw.writer] = raw.position
+    return Page(tuple(events), "")
+
+
+def show(root: Path, reference: str) -> list[dict[str, Any]]:
+    """Return what is recorded under a request id (受付番号, hyphens optional) or an `event.id`, oldest first."""
+    parts = reference.rsplit(":", 2)
+    if len(parts) == _ID_PARTS and parts[1].isdecimal() and parts[2].isdecimal():
+        raw = at(root, parts[0], (int(parts[1]), int(parts[2])))
+        return [] if raw is None else [raw.parse()]
+    spellings = dict.fromkeys((reference, reference.replace("-", "").upper()))
+    for spelling in spellings:
+        query = Query(filters={"http.request.id": spelling}, newest_first=False, limit=1000)
+        if found := list(search(root, query)):
+            return found
+    return []
+
+
+class Following:
+    """What is appended from now on, as one looks."""
+
+    def __init__(self, root: Path, query: Query) -> None:
+        """Stand at the end of every journal under `root`."""
+        self._root = root
+        self._matcher = _Matcher(query)
+        self._readers = {writer: _reader_at_end(root, writer) for writer in writers(root)}
+        self._decisions: dict[str, dict[str, Any]] = {}
+
+    def poll(self) -> list[dict[str, Any]]:
+        """Return what was recorded since; a completion comes with its decision's fields. Raises IntegrityError."""
+        events: list[dict[str, Any]] = []
+        for writer in writers(self._root):
+            reader = self._readers.setdefault(writer, JournalReader(self._root, writer))
+            for record in reader.read():
+                event = self._completed(RawLine(record.line, writer, (record.epoch, record.seq)))
+                if self._matcher.may(record.line, orjson.dumps(event)) and self._matcher.matches(event):
+                    events.append(event)
+        return sorted(events, key=lambda event: str(event.get("@timestamp", "")))
+
+    def _completed(self, raw: RawLine) -> dict[str, Any]:
+        event = raw.parse()
+        request = event.get("http.request.id")
+        if not isinstance(request, str):
+            return event
+        if event.get("event.action") == "request.completed":
+            return {**self._decisions.pop(request, {}), **event}
+        if event.get("event.action") == "request.decided":
+            self._decisions[request] = event
+            if len(self._decisions) > _HELD:
+                del self._decisions[next(iter(self._decisions))]
+        return event
+
+
+async def follow(root: Path, query: Query, idle: float = 0.2) -> AsyncIterator[dict[str, Any]]:
+    """Yield what is recorded from now on, looking each `idle` seconds; ends with its task."""
+    following = await asyncio.to_thread(Following, root, query)
+    while True:
+        events = await asyncio.to_thread(following.poll)
+        for event in events:
+            yield event
+        if not events:
+            await asyncio.sleep(idle)
+
+
+def _reader_at_end(root: Path, writer: str) -> JournalReader:
+    for segment in reversed(segments(root / writer)):
+        _, last = valid_prefix(writer, segment.path.read_bytes())
+        if last is not None:
+            return JournalReader(root, writer, last)
+    return JournalReader(root, writer)
+
+
+def _end_of(root: Path, writer: str) -> Position:
+    """Return the place after a writer's last record, so that later pages don't see what came after the first."""
+    found = segments(root / writer)
+    if not found:
+        return 1, 1
+    last = found[-1]
+    return last.epoch, last.first_seq + last.path.read_bytes().count(b"\n")
+
+
+def _cursor(positions: Mapping[str, Position]) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(positions)).decode()
+
+
+def _positions(cursor: str) -> dict[str, Position]:
+    if not cursor:
+        return {}
+    try:
+        found = orjson.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+        return {str(writer): (int(epoch), int(seq)) for writer, (epoch, seq) in found.items()}
+    except (UnicodeEncodeError, binascii.Error, orjson.JSONDecodeError, AttributeError, TypeError, ValueError) as error:
+        raise CursorInvalid(f"cursor: got {cursor[:40]!r}, expected one of an earlier page") from error
