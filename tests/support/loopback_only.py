@@ -17,8 +17,12 @@ def is_local(host: object) -> bool:
     """Tell whether an address or name can only mean this machine."""
     if isinstance(host, bytes):
         host = host.decode("ascii", "replace")
-    if not isinstance(host, str) or host in _LOCAL_NAMES or host.endswith(".localhost"):
-        return host in _LOCAL_NAMES or isinstance(host, str)
+    if host in _LOCAL_NAMES:
+        return True
+    if not isinstance(host, str):
+        return False
+    if host.endswith(".localhost"):
+        return True
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
