@@ -55,3 +55,8 @@ def _masked(path: str, templates: tuple[_Template, ...], key: bytes) -> str:
     for place in masked:
         segments[place] = "~" + digest(key, segments[place].encode())
     return "/".join(segments)
+
+
+def record_key(sealing_key: bytes) -> bytes:
+    """Derive the key of the digests in records from the installation's sealing key file: one secret fewer to keep."""
+    return blake2b(sealing_key.strip(), person=b"sekisho-record", digest_size=32).digest()

@@ -39,7 +39,7 @@ _COMMON: Headers = (
     (b"Referrer-Policy", b"same-origin"),
     (
         b"Content-Security-Policy",
-        b"default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+        b"default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'",
     ),
 )
 _PROBLEM = (b"Content-Type", b"application/problem+json")
@@ -81,7 +81,7 @@ class Refusals:
         contact: str,
         new_state: Callable[[], str] = lambda: secrets.token_urlsafe(32),
     ) -> None:
-        """`contact` says whom to ask. `new_state` makes the text of a state cookie: 43 characters of base64url that nobody can guess."""
+        """`contact` says whom to ask; `new_state` makes a state cookie: 43 characters that nobody can guess."""
         self._view = view
         self._portal = portal_origin
         self._default = default_language

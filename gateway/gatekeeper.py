@@ -1,0 +1,257 @@
+"""The gate with everything that makes it live: the clock, the token buckets, the journals, the question to the steward.
+
+The edge asks it and acts on its verdicts. It never raises towards the edge: what goes wrong here is a refusal with a
+record, or, where the record itself fails, a refusal that is counted and told in the next `audit.gap`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from audit.event import Action, event, text
+from audit.journal import JournalUnhealthy
+from gateway.counters import Counters
+from gateway.edge.services import Answer, Answered, Outcome, Passed, RecordNotKept
+from gateway.gate.decision_record import fault_record
+from gateway.gate.judge import Terms, judge
+from gateway.gate.limits import OPEN, SETTLED, Buckets, Limits, Rate
+from gateway.gate.reference import new_reference
+from gateway.gate.refusal import Refusals, Told
+from gateway.gate.request import Moment, Peer, RequestFault, RequestHead
+from gateway.gate.verdict import Forward, Local, Refuse, SignIn, StepUp, Unknown, Verdict
+from gateway.session_use import SessionUse
+from policies.reasons import Reason
+
+if TYPE_CHECKING:
+    from audit.anonymous import Coalescer
+    from audit.journal import Journal
+    from gateway.gate.assertion import Signer
+    from gateway.state.view import View
+
+Done = Callable[[BaseException | None], None]
+
+_log = logging.getLogger("sekisho.worker")
+_NOT_KNOWN_KEPT: Final = 10_000
+_ADDRESSES: Final = 20_000
+_PEOPLE: Final = 50_000
+_ASKS: Final = Rate(per_second=5, burst=20)
+
+
+@dataclass(slots=True)
+class Trail:
+    """Where decisions are kept: people's in the journal, strangers' in the bounded one."""
+
+    journal: Journal
+    strangers: Coalescer
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How often one address, one person, one session may ask."""
+
+    address: Rate
+    user: Rate
+    session: Rate
+
+
+class WorkerGatekeeper:
+    """One worker's `gateway.edge.services.Gatekeeper`. Used from its loop only."""
+
+    def __init__(
+        self, view: View, terms: Terms, refusals: Refusals, signer: Signer, trail: Trail, rates: Rates,
+        ask: Callable[[str], Awaitable[bool]], ask_limit: float,
+    ) -> None:  # fmt: skip
+        """`ask` puts a token's digest (hex) to the steward; `ask_limit` bounds the wait in seconds."""
+        self._view = view
+        self._terms = terms
+        self._refusals = refusals
+        self._signer = signer
+        self._trail = trail
+        self._addresses = Buckets(rates.address, _ADDRESSES)
+        self._users = Buckets(rates.user, _PEOPLE)
+        self._sessions = Buckets(rates.session, _PEOPLE)
+        self._asks = Buckets(_ASKS, _ADDRESSES)
+        self._ask = ask
+        self._ask_limit = ask_limit
+        self._not_known: dict[str, None] = {}
+        self.counters = Counters()
+        self.use = SessionUse()
+
+    # -- verdicts -----------------------------------------------------------------------------------------------------
+
+    def moment(self) -> Moment:
+        """Return now: the steward's time, carried on by the monotonic clock; before its first word our own."""
+        mono = time.monotonic()
+        return Moment(self._view.now(mono) if self._view.beat_mono else time.time(), mono)
+
+    def judge(self, request: RequestHead) -> Verdict:
+        """Judge one request; an internal error is a refusal."""
+        moment = self.moment()
+        request_id = new_reference(moment.wall)
+        try:
+            verdict = self._judge(request, moment, request_id)
+        except Exception:  # noqa: BLE001  # whatever it was, the answer is a refusal with a record
+            _log.exception("judging failed; the request is refused")
+            self.counters.internal_errors += 1
+            fault = RequestFault(503, Reason.INTERNAL_ERROR, "the gate failed")
+            verdict = self._fault(request.peer, fault, moment.wall, request_id)
+        self.counters.judged(verdict)
+        return verdict
+
+    def _judge(self, request: RequestHead, moment: Moment, request_id: str) -> Verdict:
+        address = request.peer.address
+        wait = self._addresses.take(address, moment.mono) if address else 0
+        limits = Limits(address_wait=wait) if wait else OPEN
+        verdict = judge(self._view, request, moment, limits, request_id, self._terms)
+        if isinstance(verdict, Unknown) and (
+            verdict.token_hash in self._not_known or self._asks.take(address, moment.mono)
+        ):
+            verdict = judge(self._view, request, moment, SETTLED, request_id, self._terms)
+        if isinstance(verdict, Forward):
+            wait = self._users.take(verdict.user.id, moment.mono) or self._sessions.take(
+                verdict.session.id, moment.mono
+            )
+            if wait:
+                return judge(self._view, request, moment, Limits(principal_wait=wait), request_id, self._terms)
+            self.use.forwarded(request, verdict, moment.wall)
+        return verdict
+
+    def judge_again(self, request: RequestHead) -> str:
+        """Return why a request that was forwarded would not be forwarded now; "" = it still would."""
+        moment = self.moment()
+        try:
+            verdict = judge(self._view, request, moment, SETTLED, new_reference(moment.wall), self._terms)
+        except Exception:  # noqa: BLE001  # whatever it was, what is no longer known to be allowed ends
+            _log.exception("judging again failed; the exchange is ended")
+            self.counters.internal_errors += 1
+            return Reason.INTERNAL_ERROR.value
+        if isinstance(verdict, Forward | Local):
+            return ""
+        if isinstance(verdict, Refuse | SignIn):
+            return verdict.reason
+        return Reason.STEP_UP_REQUIRED.value if isinstance(verdict, StepUp) else Reason.SESSION_ENDED.value
+
+    def reject(self, peer: Peer, fault: RequestFault) -> Refuse:
+        """Refuse what never became a request."""
+        wall = self.moment().wall
+        verdict = self._fault(peer, fault, wall, new_reference(wall))
+        self.counters.judged(verdict)
+        return verdict
+
+    def _fault(self, peer: Peer, fault: RequestFault, wall: float, request_id: str) -> Refuse:
+        record = fault_record(peer, fault, wall, request_id)
+        return Refuse(request_id, record, fault.status, fault.reason.value, close=True)
+
+    async def resolve(self, token_hash: str) -> None:
+        """Ask the steward once; whatever it says, this token is not asked about again."""
+        try:
+            async with asyncio.timeout(self._ask_limit):
+                await self._ask(token_hash)
+        except (TimeoutError, OSError):
+            self.counters.asks_failed += 1
+        if len(self._not_known) >= _NOT_KNOWN_KEPT:
+            self._not_known.clear()
+        self._not_known[token_hash] = None
+
+    # -- records ------------------------------------------------------------------------------------------------------
+
+    def keep(self, verdict: Verdict, done: Done) -> None:
+        """Record a decision where it belongs, as durably as the app wants it."""
+        if isinstance(verdict, Unknown):
+            raise RecordNotKept("no decision yet")
+        record = verdict.record
+        try:
+            if isinstance(verdict, Forward):
+                self._trail.journal.append(record, verdict.app.durability == "synced", done)
+            elif "user.id" in record:
+                self._trail.journal.append(record, False, done)
+            else:
+                address, reason = record.get("source.ip", ""), record["sekisho.reason"]
+                self._trail.strangers.append(record, address, reason, self.moment().wall, done)
+        except (JournalUnhealthy, TypeError, ValueError) as error:
+            raise RecordNotKept(str(error)) from error
+
+    def unkept(self, request: RequestHead | None) -> Answer:
+        """Say that nothing can be recorded, so nothing may happen."""
+        self.counters.refused_unhealthy += 1
+        told = Told(
+            new_reference(self.moment().wall), 503, Reason.JOURNAL_UNHEALTHY.value, extra=((b"Retry-After", b"5"),)
+        )
+        return self._refusals.tell(told, request)
+
+    def completed(self, verdict: Passed, request: RequestHead, outcome: Outcome) -> None:
+        """Record how a forwarded request ended; a failing journal counts it in its gap."""
+        try:
+            wall = self.moment().wall
+            record = event(Action.REQUEST_COMPLETED, wall, _completion(verdict, request, outcome))
+            if "user.id" in record:
+                self._trail.journal.append(record, False, None)
+            else:
+                outcome_name = record["sekisho.outcome"]
+                self._trail.strangers.append(record, request.peer.address, outcome_name, wall, None)
+        except (JournalUnhealthy, TypeError, ValueError):
+            self.counters.completions_lost += 1
+
+    def handshake_failed(self, peer: Peer, error: str) -> None:
+        """Record a TLS handshake or PROXY header that failed."""
+        wall = self.moment().wall
+        fields = {
+            "source.ip": peer.address or None, "sekisho.listener": peer.listener, "error.message": error,
+            "tls.client.server_name": text(peer.server_name) or None, "event.outcome": "failure",
+        }  # fmt: skip
+        try:
+            self._trail.strangers.append(event(Action.TLS_FAILED, wall, fields), peer.address, "tls", wall, None)
+        except (JournalUnhealthy, TypeError, ValueError):
+            self.counters.completions_lost += 1
+
+    # -- answers ------------------------------------------------------------------------------------------------------
+
+    def answer(self, verdict: Answered, request: RequestHead | None) -> Answer:
+        """Write the answer of a verdict that is not forwarded."""
+        return self._refusals.answer(verdict, request)
+
+    def failed(self, verdict: Passed, request: RequestHead, status: int, reason: str) -> Answer:
+        """Write the answer of a request whose app, or control, did not answer."""
+        if isinstance(verdict, Local):
+            return self._refusals.tell(Told(verdict.request_id, 503, Reason.CONTROL_UNAVAILABLE.value), request)
+        told = Told(verdict.request_id, status, reason, verdict.app, verdict.user.language)
+        return self._refusals.tell(told, request)
+
+    def identity(self, verdict: Forward) -> Sequence[tuple[bytes, bytes]]:
+        """Return the headers that tell the app who asks."""
+        return self._signer.headers(verdict, self.moment())
+
+    def knows_host(self, host: str) -> bool:
+        """Whether a host is the portal or an active app."""
+        return host == self._terms.portal_host or host in self._view.hosts
+
+
+_WHO: Final = (
+    "user.id", "user.name", "sekisho.app.id", "sekisho.session.id", "sekisho.app_session.id", "device.id", "source.ip",
+    "http.request.method", "url.domain", "sekisho.area",
+)  # fmt: skip
+
+
+def _completion(verdict: Passed, request: RequestHead, outcome: Outcome) -> dict[str, Any]:
+    decided = verdict.record
+    whole = not outcome.reason and not outcome.aborted
+    return {
+        "http.request.id": verdict.request_id,
+        **{name: decided[name] for name in _WHO if name in decided},
+        "event.outcome": "success" if whole else "failure",
+        "sekisho.outcome": outcome.reason or ("request_incomplete" if outcome.aborted else "complete"),
+        "sekisho.reason": outcome.reason or None,
+        "http.response.status_code": outcome.status or None,
+        "http.request.body.bytes": outcome.request_bytes,
+        "http.response.body.bytes": outcome.response_bytes,
+        "event.duration": int(outcome.duration * 1e9),
+        "sekisho.upstream.first_byte_ms": None if outcome.first_byte is None else round(outcome.first_byte * 1e3, 3),
+        "sekisho.frames.in": outcome.frames_in if outcome.tunnel else None,
+        "sekisho.frames.out": outcome.frames_out if outcome.tunnel else None,
+        "url.path": decided.get("url.path") or request.path_text,
+    }

@@ -1,0 +1,239 @@
+"""The worker process: requests in, decisions, records, requests out. Nothing else, and nothing that can block.
+
+`python -m gateway.worker --slot 0 --config DIR/sekisho.toml`. It says it is ready when it counts: its view is complete
+and acknowledged, its journals are open, its sockets accept. It ends when what keeps its view true ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+from audit.anonymous import BoundedJournal, Coalescer
+from audit.event import Action, event
+from audit.journal import Journal, JournalUnhealthy
+from gateway import child
+from gateway.edge.listener import Listeners, Listening, inherited
+from gateway.edge.live import LiveExchange, LiveExchanges
+from gateway.edge.pool import Pool, Pools, Upstream
+from gateway.edge.services import EdgeLimits, EdgeServices, EdgeTimeouts
+from gateway.edge.timeouts import Sweeper
+from gateway.edge.tls import server_context
+from gateway.gate.assertion import Signer, load_key
+from gateway.gate.judge import Terms
+from gateway.gate.limits import Rate
+from gateway.gate.masking import record_key
+from gateway.gate.refusal import Refusals
+from gateway.gatekeeper import Rates, Trail, WorkerGatekeeper
+from gateway.keyfiles import ASSERTION_CURRENT, SEALING
+from gateway.settings import Settings
+from gateway.state.changes import Change
+from gateway.state.feed import FeedClient
+from gateway.state.view import View
+from policies.reasons import Reason
+
+LOG = logging.getLogger("sekisho.worker")
+DRAIN: Final = 10.0  # seconds that requests in flight may take to end after SIGTERM
+_DRAIN_STEP: Final = 0.1
+_USE_EACH: Final = 4.0  # seconds between two reports of session use: the steward counts on one each 5 s
+_LOOK_EACH: Final = 1.0
+_GC_THRESHOLDS: Final = (50_000, 20, 50)  # the path allocates no cycles: collect seldom (perf §6)
+
+
+class Worker:
+    """The running parts of one slot."""
+
+    def __init__(self, settings: Settings, slot: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Open journals and keys; raises what each of them raises: without them it must not run."""
+        self._settings = settings
+        self._loop = loop
+        self.name = f"worker-{slot}"
+        self.view = View()
+        self._journal, strangers = _journals(settings, self.name)
+        self._strangers_journal = strangers
+        self._journal.open(loop)
+        strangers.open(loop)
+        self._strangers = Coalescer(strangers, settings.journal.anonymous_budget_per_minute)
+        self._feed = FeedClient(settings.paths.run / "feed.sock", self.name, self.view, self._on_change)
+        self._gate = self._gatekeeper()
+        self.live = LiveExchanges()
+        self._sweeper = Sweeper(time.monotonic)
+        timeouts = EdgeTimeouts.of(settings.timeouts)
+        control = Upstream.parse(f"unix:{settings.paths.run / 'control.sock'}")
+        self._pools = Pools(timeouts, self._sweeper)
+        self._listeners = Listeners(
+            EdgeServices(
+                gatekeeper=self._gate, pools=self._pools, control=Pool(control, timeouts, self._sweeper),
+                live=self.live, sweeper=self._sweeper, limits=EdgeLimits.of(settings.limits), timeouts=timeouts,
+                clock=time.monotonic, public_port=settings.portal.port,
+            ),
+            loop,
+        )  # fmt: skip
+
+    def _gatekeeper(self) -> WorkerGatekeeper:
+        settings = self._settings
+        keys, portal, limits = settings.paths.keys, settings.portal, settings.limits
+        terms = Terms(portal.host, settings.timeouts.stale_refuse, record_key((keys / SEALING).read_bytes()))
+        return WorkerGatekeeper(
+            self.view,
+            terms,
+            Refusals(self.view, portal.origin, portal.default_language, portal.help_contact),
+            Signer(load_key((keys / ASSERTION_CURRENT).read_bytes()), portal.origin),
+            Trail(self._journal, self._strangers),
+            Rates(
+                Rate(limits.address_rate.per_second, limits.address_rate.burst),
+                Rate(limits.user_rate.per_second, limits.user_rate.burst),
+                Rate(limits.session_rate.per_second, limits.session_rate.burst),
+            ),
+            self._feed.ask,
+            settings.timeouts.unknown_ask,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop`; raises what ends the feed."""
+        self._loop.set_exception_handler(self._on_loop_fault)
+        feed = asyncio.create_task(self._feed.run())
+        stopping = asyncio.create_task(stop.wait())
+        counted = asyncio.create_task(self._feed.counted.wait())
+        await asyncio.wait([feed, stopping, counted], return_when=asyncio.FIRST_COMPLETED)
+        if counted.done():
+            await self._open()
+            child.ready()
+            await asyncio.wait([feed, stopping], return_when=asyncio.FIRST_COMPLETED)
+        await self._drain()
+        stopped = feed if feed.done() else None
+        for task in (feed, stopping, counted):
+            task.cancel()
+        if stopped is not None:
+            stopped.result()
+
+    async def _open(self) -> None:
+        fields = {"sekisho.worker": self.name, "process.pid": os.getpid()}
+        await self._journal.record(event(Action.PROCESS_STARTED, time.time(), fields))
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
+        self._sweeper.every(_LOOK_EACH, self._look)
+        self._sweeper.every(_USE_EACH, self._report_use)
+        self._sweeper.every(60.0, self._flush_strangers)
+        self._sweeper.start(self._loop)
+        for listening in _listening(self._settings):
+            await self._listeners.open(listening)
+
+    async def _drain(self) -> None:
+        """Stop accepting, let what is in flight end, then end what is left."""
+        self._listeners.stop_accepting()
+        until = time.monotonic() + DRAIN
+        while self._listeners.cut_idle() and time.monotonic() < until:  # noqa: ASYNC110  # many ends, one look
+            await asyncio.sleep(_DRAIN_STEP)
+        self.live.cut_each(self.live.all(), "gateway_restarting")
+        self._report_use()
+        self._sweeper.stop()
+        self._pools.close()
+        await asyncio.to_thread(self._close_journals)
+
+    def _close_journals(self) -> None:
+        self._journal.close(5.0)
+        self._strangers_journal.close(5.0)
+
+    # -- what changes -------------------------------------------------------------------------------------------------
+
+    def _on_change(self, change: Change) -> Mapping[str, int]:
+        """End the live exchanges that the change no longer allows; return how many per session."""
+        if not change.narrows:
+            return {}
+        return self.live.rejudge(self._touched(change), self._judge_again)
+
+    def _judge_again(self, exchange: LiveExchange) -> str:
+        return self._gate.judge_again(exchange.request)
+
+    def _touched(self, change: Change) -> Iterable[LiveExchange]:
+        if change.everything or change.policy or change.groups:
+            return self.live.all()
+        found: dict[LiveExchange, None] = {}
+        sessions = change.sessions | change.ended.keys()
+        for index, ids in (
+            ("session", sessions), ("user", change.users), ("device", change.devices), ("app", change.apps),
+        ):  # fmt: skip
+            for each in ids:
+                found.update(dict.fromkeys(self.live.find(index, each)))
+        return found
+
+    def _look(self) -> None:
+        """Once a second: index what lives on, and end everything when the state is too old to stand by."""
+        self.live.settle()
+        if self.view.age(time.monotonic()) > self._settings.timeouts.stale_cut and len(self.live):
+            self.live.cut_each(self.live.all(), Reason.STATE_STALE.value)
+
+    def _report_use(self) -> None:
+        self._feed.report_use(self._gate.use.take())
+
+    def _flush_strangers(self) -> None:
+        try:
+            self._strangers.flush(self._gate.moment().wall)
+        except JournalUnhealthy:
+            LOG.warning("counts of anonymous refusals wait for the journal")
+
+    def _on_loop_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback failed outside every request: tell and count it. What it was doing is refused or times out."""
+        del loop
+        self._gate.counters.internal_errors += 1
+        LOG.error("%s", context.get("message", "fault in the loop"), exc_info=context.get("exception"))
+
+
+def _journals(settings: Settings, name: str) -> tuple[Journal, BoundedJournal]:
+    journal, stall = settings.journal, settings.timeouts.journal_stall
+    return (
+        Journal(
+            settings.paths.journal, name, segment_bytes=journal.segment_bytes, segment_age=journal.segment_age,
+            stall_limit=stall,
+        ),
+        BoundedJournal(
+            settings.paths.journal, f"{name}.anonymous", total_bytes=journal.anonymous_total_bytes,
+            segment_bytes=journal.segment_bytes, segment_age=journal.segment_age, stall_limit=stall,
+        ),
+    )  # fmt: skip
+
+
+def _listening(settings: Settings) -> Iterable[Listening]:
+    """Return the sockets that the supervisor passed on, each with how it is to be read."""
+    listeners = settings.listeners
+    for name, sock in inherited(os.environ).items():
+        if name == "public" and listeners.public is not None:
+            public = listeners.public
+            yield Listening(name, sock, server_context(public.certificate, public.key, public.client_ca), "https")
+        elif name == "help" and listeners.help is not None:
+            yield Listening(name, sock, server_context(listeners.help.certificate, listeners.help.key, None), "https")
+        elif name == "behind" and listeners.behind is not None:
+            yield Listening(name, sock, scheme=listeners.behind.scheme)
+        else:
+            yield Listening(name, sock)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one worker until it is told to stop."""
+    parser = argparse.ArgumentParser(prog="gateway.worker")
+    parser.add_argument("--slot", type=int, required=True)
+    parser.add_argument("--config", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    settings = Settings.load(arguments.config)
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        await Worker(settings, arguments.slot, loop).run(child.stop_event(loop))
+
+    uvloop.run(serve())
+
+
+if __name__ == "__main__":
+    main()
