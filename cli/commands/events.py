@@ -1,0 +1,149 @@
+"""`sekisho events`: the trail. Every search is itself recorded by the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from cli.call import Call, Output, tell
+from cli.client import segment
+from cli.command import lists, shows
+from cli.exit_codes import ExitCode
+from cli.failure import Failure
+from cli.language import t
+from cli.moments import parse_moment
+from cli.render.table import Column
+
+group = typer.Typer(no_args_is_help=True, help=t("記録の検索", "the trail"))
+
+COLUMNS = (
+    Column("@timestamp", "時刻", "time", lambda value: _time(value), keep=True),
+    Column("user.name", "職員ID", "user"),
+    Column("event.action", "出来事", "action"),
+    Column("event.outcome", "結果", "outcome", lambda value: {"success": "○", "failure": "×"}.get(str(value), "-")),
+    Column("subject", "対象", "of"),
+    Column("sekisho.reason", "理由", "reason"),
+)
+Since = Annotated[str, typer.Option("--since", help=t("24h、RFC 3339、令和8年11月22日", "24h, RFC 3339, 令和8年…"))]
+Filter = Annotated[list[str] | None, typer.Argument(help=t("項目=値 (複数可)、または語", "field=value, or a word"))]
+User = Annotated[str, typer.Option("--user", help=t("職員ID", "login"))]
+AppName = Annotated[str, typer.Option("--app", help=t("アプリID", "app id"))]
+Outcome = Annotated[str, typer.Option("--outcome", help="success | failure")]
+
+
+@lists(group, "search", "記録を検索", "search the trail")
+def search(
+    call: Call,
+    terms: Filter = None,
+    since: Since = "24h",
+    until: Annotated[str, typer.Option("--until", help=t("この時刻まで", "until"))] = "",
+    user: User = "",
+    app: AppName = "",
+    outcome: Outcome = "",
+    action: Annotated[str, typer.Option("--action", help=t("出来事 (例 session.ended)", "event.action"))] = "",
+    oldest: Annotated[bool, typer.Option("--oldest", help=t("古い順", "oldest first"))] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help=t("見つかれば 8", "8 if found"))] = False,
+) -> None:
+    """Search."""
+    body = _query(call, terms or [], since, {"user.name": user, "sekisho.app.id": app, "event.outcome": outcome,
+                                             "event.action": action})  # fmt: skip
+    body |= {"until": _moment(call, "--until", until), "limit": call.limit, "order": "oldest" if oldest else "newest"}
+    records = call.client().stream("/v1/events/search", body)
+    if call.output in (Output.NDJSON,) and not call.fields:
+        count = call.stream(records)
+    else:
+        rows = [_row(record) for record in records] if call.output is Output.TABLE else list(records)
+        empty = t("該当する記録はありません。--since で期間を広げてください。", "no records; widen --since.")
+        call.rows(rows, COLUMNS, empty)
+        count = len(rows)
+    if exit_code and count:
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+@shows(group, "tail", "記録を流し続ける (Ctrl-C で終了)", "follow the trail; Ctrl-C ends")
+def tail(
+    call: Call,
+    terms: Filter = None,
+    since: Since = "0s",
+    user: User = "",
+    app: AppName = "",
+    outcome: Outcome = "",
+) -> None:
+    """Follow."""
+    filters = {"user.name": user, "sekisho.app.id": app, "event.outcome": outcome}
+    body = {**_query(call, terms or [], since, filters), "order": "oldest"}
+    records = call.client().stream("/v1/events/tail", body, endless=True)
+    if call.output is Output.TABLE:
+        call.lines(_lines(records))
+    else:
+        call.stream(records)
+
+
+@shows(group, "show", "受付番号の記録", "the records of one reference")
+def show(call: Call, reference: Annotated[str, typer.Argument(help=t("受付番号", "reference"))]) -> None:
+    """Show one request."""
+    answer = call.client().get(f"/v1/events/{segment(reference)}")
+    if call.output is not Output.TABLE:
+        call.rows(answer["items"], (), "")
+        return
+    for number, record in enumerate(answer["items"]):
+        if number:
+            tell("")
+        call.one(record)
+
+
+def _query(call: Call, terms: list[str], since: str, options: dict[str, str]) -> dict[str, Any]:
+    filters: dict[str, list[str]] = {name: [value] for name, value in options.items() if value}
+    words: list[str] = []
+    for term in terms:
+        name, equals, value = term.partition("=")
+        if equals and name:
+            filters.setdefault(name, []).append(value)
+        else:
+            words.append(term)
+    if len(words) > 1:
+        raise Failure(ExitCode.USAGE, t("語は一つだけ指定できます。", "one word at most."))
+    return {"since": _moment(call, "--since", since), "filters": filters, "text": words[0] if words else ""}
+
+
+def _moment(call: Call, option: str, text: str) -> float | None:
+    try:
+        return parse_moment(text, call.now) if text else None
+    except ValueError as error:
+        raise Failure(ExitCode.USAGE, f"{option}: {error}") from error
+
+
+def _row(record: dict[str, Any]) -> dict[str, Any]:
+    return {**record, "subject": _subject(record)}
+
+
+def _subject(record: dict[str, Any]) -> str:
+    """What the record is about, in one short text."""
+    if record.get("url.domain"):
+        request = f"{record.get('http.request.method', '')} {record['url.domain']}{record.get('url.path', '')}"
+        return request.strip()
+    if record.get("sekisho.admin.command"):
+        return f"{record['sekisho.admin.command']} {record.get('sekisho.admin.result', '')}".strip()
+    for name in ("user.target.name", "sekisho.lock.target_id", "sekisho.app.id", "sekisho.session.id", "device.id",
+                 "sekisho.policy.hash", "process.name"):  # fmt: skip
+        if record.get(name):
+            return str(record[name])
+    return ""
+
+
+def _lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
+    for record in records:
+        mark = {"success": "○", "failure": "×"}.get(str(record.get("event.outcome")), "-")
+        parts = (_time(record.get("@timestamp")), mark, record.get("user.name", "-"), record.get("event.action", ""),
+                 _subject(record), record.get("sekisho.reason", ""))  # fmt: skip
+        yield " ".join(str(part) for part in parts if part)
+
+
+def _time(value: Any) -> str:
+    try:
+        return datetime.fromisoformat(str(value)).astimezone().strftime("%m-%d %H:%M:%S")
+    except ValueError:
+        return str(value)

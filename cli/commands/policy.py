@@ -1,0 +1,204 @@
+"""`sekisho policy`: what may pass. `check` works offline; `apply` waits for another person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.call import Call, Output, tell
+from cli.command import changes, lists, shows
+from cli.commands.apps import tell_proposed
+from cli.confirm import carry_out
+from cli.exit_codes import ExitCode
+from cli.failure import Failure
+from cli.files import read_text
+from cli.language import t
+from cli.moments import parse_span, short
+from cli.render.table import Column
+
+group = typer.Typer(no_args_is_help=True, help=t("ポリシー", "policy"))
+
+COLUMNS = (
+    Column("hash", "版", "version", lambda value: str(value)[:12], keep=True),
+    Column("title", "名称", "title"),
+    Column("state", "状態", "state"),
+    Column("created_by", "申請者", "by"),
+    Column("approved_by", "承認者", "approved by"),
+    Column("created_at", "登録", "created", short),
+)
+PLAN = (
+    Column("action", "操作", "action"),
+    Column("hash", "版", "version", lambda value: str(value)[:12]),
+    Column("rules_added", "追加", "added"),
+    Column("rules_removed", "削除", "removed"),
+    Column("rules_changed", "変更", "changed"),
+)
+UNMET = (
+    Column("attribute", "条件", "condition", keep=True),
+    Column("operator", "", ""),
+    Column("required", "必要", "required"),
+    Column("actual", "実際", "actual", lambda value: t("不明", "missing") if value is None else str(value)),
+    Column("advice", "案内", "advice"),
+)
+FAULTS = (
+    Column("line", "行", "line", keep=True),
+    Column("column", "列", "column"),
+    Column("key", "キー", "key"),
+    Column("got", "内容", "got"),
+    Column("expected", "正しい形", "expected"),
+)
+TESTS = (Column("name", "試験", "test"), Column("passed", "合格", "passed"), Column("got", "結果", "got"))
+File = Annotated[Path, typer.Option("--file", "-f", help=t("ポリシーのファイル", "policy file"))]
+
+
+@shows(group, "check", "ファイルを検査 (接続不要、ファイル内の試験も実行)", "check a file offline, its tests included")
+def check(call: Call, file: Annotated[Path, typer.Argument(help=t("ポリシーのファイル", "policy file"))]) -> None:
+    """Check a policy file."""
+    ir = _loaded(call, file)
+    facts = {"file": str(file), "hash": ir.hash, "rules": len(ir.rules), "tests": len(ir.tests)}
+    if call.output is Output.TABLE:
+        words = f"{file}: 規則 {len(ir.rules)} 件、試験 {len(ir.tests)} 件合格。版 {ir.hash[:12]}"
+        tell(t(words, f"{file}: {len(ir.rules)} rules, {len(ir.tests)} tests pass. Version {ir.hash[:12]}"))
+    else:
+        call.one(facts)
+
+
+@shows(group, "test", "仮の要求を判定 (ファイルだけならファイル内の試験)", "decide an imagined request; with a file only, run its tests")
+def test(
+    call: Call,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help=t("既定は有効な版", "default: the active one"))] = None,
+    user: Annotated[str, typer.Option("--user", help=t("職員ID", "login"))] = "",
+    app: Annotated[str, typer.Option("--app", help=t("アプリID", "app id"))] = "",
+    device: Annotated[str, typer.Option("--device", help=t("端末", "device"))] = "",
+    zone: Annotated[str, typer.Option("--zone", help=t("接続元のゾーン", "zone"))] = "office",
+    method: Annotated[str, typer.Option("--method")] = "GET",
+    path: Annotated[str, typer.Option("--path")] = "/",
+    mfa: Annotated[str, typer.Option("--mfa", help="totp | webauthn | none")] = "totp",
+    mfa_age: Annotated[str, typer.Option("--mfa-age", help=t("MFA からの時間 (例 30m)", "since MFA"))] = "0s",
+) -> None:
+    """Test a policy."""
+    if file is not None and not (user or app):
+        _run_tests(call, file)
+        return
+    if not (user and app):
+        raise Failure(ExitCode.USAGE, t("--user と --app を指定してください。", "give --user and --app."))
+    try:
+        since = parse_span(mfa_age)
+    except ValueError as error:
+        raise Failure(ExitCode.USAGE, f"--mfa-age: {error}") from error
+    body = {
+        "source": read_text(file) if file else "", "file": file.name if file else "active", "user": user, "app": app,
+        "device": device, "zone": zone, "method": method.upper(), "path": path, "mfa_age": since,
+        "mfa": "" if mfa == "none" else mfa,
+    }  # fmt: skip
+    explained(call, call.client().post("/v1/policies/test", body))
+
+
+@shows(group, "explain", "受付番号の判定の理由", "why a recorded request was decided so")
+def explain(call: Call, decision: Annotated[str, typer.Argument(help=t("受付番号", "reference"))]) -> None:
+    """Explain a decision."""
+    explained(call, call.client().post("/v1/policies/explain", {"decision": decision}))
+
+
+@shows(group, "diff", "ファイルと有効な版の違い", "the file against the active version")
+def diff(
+    call: Call,
+    file: File,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help=t("違いがあれば 8", "8 if they differ"))] = False,
+) -> None:
+    """Compare."""
+    answer = call.client().post("/v1/policies/diff", {"source": read_text(file), "file": file.name})
+    answer.pop("request_id", None)
+    if call.output is Output.TABLE:
+        call.one({name: answer[name] for name in ("rules_added", "rules_removed", "rules_changed")}, PLAN)
+        call.lines(answer["lines"])
+    else:
+        call.one(answer)
+    if exit_code and answer["lines"]:
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+@changes(group, "apply", "新しい版を申請 (別の人の承認で有効)", "propose a version, effective when another approves")
+def apply(call: Call, file: File) -> None:
+    """Propose a policy."""
+    body = {"source": read_text(file), "file": file.name}
+    client = call.client()
+
+    def send(shared: Mapping[str, Any]) -> dict[str, Any]:
+        return client.post("/v1/policies/apply", {**body, **shared})
+
+    _proposed(carry_out(call, send, PLAN, _question))
+
+
+@changes(group, "rollback", "以前の版に戻す申請", "propose an older version")
+def rollback(call: Call, version: Annotated[str, typer.Argument(help=t("版 (6文字以上)", "hash, 6+ characters"))]) -> None:
+    """Propose an older policy."""
+    client = call.client()
+
+    def send(shared: Mapping[str, Any]) -> dict[str, Any]:
+        return client.post("/v1/policies/rollback", {"version": version, **shared})
+
+    _proposed(carry_out(call, send, PLAN, _question))
+
+
+@lists(group, "ls", "版の一覧", "list versions")
+def ls(call: Call) -> None:
+    """List versions."""
+    answer = call.client().get("/v1/policies", limit=call.limit)
+    empty = t("版はありません。sekisho policy apply -f FILE --reason 理由", "no versions; see policy apply.")
+    call.rows(answer["items"], COLUMNS, empty, answer["total"])
+
+
+def explained(call: Call, answer: dict[str, Any]) -> None:
+    """Show an explanation: the answer, the conditions that were not met, the facts."""
+    answer.pop("request_id", None)
+    if call.output is not Output.TABLE or call.fields:
+        call.one(answer)
+        return
+    if answer.get("note"):
+        tell(str(answer["note"]))
+        return
+    said = t("許可", "allowed") if answer["effect"] == "allow" else t("拒否", "denied")
+    head = {"decision": said, "reason": answer["reason"], "rule": answer["rule"] or answer["nearest"] or "-"}
+    call.one({**head, "advice": answer["advice"] or "-", "policy": str(answer["policy"])[:12]}, (
+        Column("decision", "判定", "decision"), Column("reason", "理由", "reason"), Column("rule", "規則", "rule"),
+        Column("advice", "案内", "advice"), Column("policy", "版", "version"),
+    ))  # fmt: skip
+    if answer["unmet"]:
+        tell(t("満たされなかった条件:", "conditions that were not met:"))
+        call.rows(answer["unmet"], UNMET, "")
+
+
+def _question(rows: list[dict[str, Any]]) -> tuple[str, str]:
+    name = str(rows[0]["hash"])[:12]
+    return t(f"ポリシー {name} の有効化を申請します。", f"proposes the policy {name}."), name
+
+
+def _proposed(answer: dict[str, Any] | None) -> None:
+    if answer is not None:
+        tell_proposed(answer["approvals"])
+
+
+def _loaded(call: Call, file: Path) -> Any:
+    from dataclasses import asdict
+
+    from policies.load import PolicyFaults, load_policy
+
+    try:
+        return load_policy(read_text(file).encode(), str(file))
+    except PolicyFaults as found:
+        if call.output is not Output.TABLE:
+            call.rows([asdict(fault) for fault in found.faults], FAULTS, "")
+        lines = [str(fault) for fault in found.faults]
+        raise Failure(ExitCode.FAILED, t(f"{file} に誤りがあります。", f"{file} has faults."), lines) from found
+
+
+def _run_tests(call: Call, file: Path) -> None:
+    from policies.testing import run_tests
+
+    results = run_tests(_loaded(call, file))
+    rows = [{"name": result.test.name, "passed": result.passed, "got": result.got} for result in results]
+    call.rows(rows, TESTS, t("ファイルに試験がありません (tests:)。", "the file has no tests."))

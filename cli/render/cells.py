@@ -1,0 +1,51 @@
+"""Text from outside, made harmless: for terminals, for spreadsheets, for files."""
+
+from __future__ import annotations
+
+import json
+import re
+
+# Control codes (C0, DEL, C1) drive terminals; bidirectional marks and separators make text look like other text.
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "=", "+", "-", "@")
+
+
+def visible(text: str) -> str:
+    r"""The text with control codes and direction marks written out (`\x1b`), so that a terminal only shows them."""
+    return _UNSAFE.sub(_written, text)
+
+
+def _written(match: re.Match[str]) -> str:
+    number = ord(match[0])
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
+
+
+def unsafe(text: str) -> bool:
+    """Whether the text holds something a terminal would act upon (line ends apart)."""
+    return any(match[0] != "\n" for match in _UNSAFE.finditer(text))
+
+
+def escape_json(document: str) -> str:
+    r"""A JSON document with such characters as `\uXXXX`: the same values, harmless to look at."""
+    return _UNSAFE.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", document)
+
+
+def plain(value: object) -> str:
+    """A value as one cell of text."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)) and all(not isinstance(item, (dict, list)) for item in value):
+        return ", ".join(plain(item) for item in value)
+    if isinstance(value, (dict, list, tuple)):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+def spreadsheet(value: object) -> str:
+    """A cell that a spreadsheet shows and never evaluates (OWASP, CSV injection)."""
+    text = plain(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return text
+    return "'" + text if text.startswith(_FORMULA) else text
