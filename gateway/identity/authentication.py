@@ -9,7 +9,7 @@ take the same way: same text, same status, one password hash each. Every outcome
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from audit.event import Action
 from gateway.identity import factors, lockout, passkeys, totp, trail
@@ -34,12 +34,16 @@ class SignInRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FirstStep:
-    """The password was right; nothing is open yet. `methods` are the second factors that the person can use."""
+    """What stands before the second factor: the password was right, or a session is there to be raised.
+
+    `methods` are the second factors that the person can use; `amr` is what was shown so far.
+    """
 
     user: User
     account: str  # name of the failure counter
     methods: tuple[str, ...]  # "totp", "webauthn"; empty = only a set-up code can help
     at: float
+    amr: tuple[str, ...] = ("pwd",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +69,18 @@ async def verify_first(context: ControlContext, login: str, password: str, sourc
         factor = _newest(factors.usable(context, user.id, FactorKind.PASSWORD)) if user is not None else None
         right = await context.hasher.verify(factor.data["hash"] if factor is not None else None, password)
         if user is None or factor is None or not right or not may_sign_in(user, context.clock()):
-            await _fail(context, Action.AUTH_PASSWORD, Reason.CREDENTIALS_WRONG, account, user, login, factor, source)
+            raise await _refusal(
+                context, Action.AUTH_PASSWORD, Reason.CREDENTIALS_WRONG, account, user, login, factor, source
+            )
         await _rehash(context, factor, password)
         await trail.attempt(context, Action.AUTH_PASSWORD, source, user=user, factor=factor)
         return FirstStep(user, account, factors.second_methods(context, user.id), context.clock())
+
+
+def second_step(context: ControlContext, user: User, amr: tuple[str, ...]) -> FirstStep:
+    """Ask a signed-in person for a second factor again; `amr` is that of the session."""
+    account = lockout.account_key(context, user, user.login)
+    return FirstStep(user, account, factors.second_methods(context, user.id), context.clock(), amr)
 
 
 async def verify_totp(context: ControlContext, first: FirstStep, code: str, source: Source) -> Authenticated:
@@ -83,26 +95,27 @@ async def verify_totp(context: ControlContext, first: FirstStep, code: str, sour
         await context.steward.call("factor.used", id=factor.id, at=context.clock())
         await lockout.clear(context, first.account)
         await trail.attempt(context, Action.AUTH_TOTP, source, user=user, factor=factor)
-        return Authenticated(user, ("pwd", "otp", "mfa"), AAL2, "totp", context.clock())
+        amr = tuple(dict.fromkeys((*first.amr, "otp", "mfa")))
+        return Authenticated(user, amr, AAL2, "totp", context.clock())
 
 
 async def verify_passkey(
-    context: ControlContext, ceremony: Ceremony, answer: str, source: Source, *, expected: User | None
+    context: ControlContext, ceremony: Ceremony | None, answer: str, source: Source, *, expected: User | None
 ) -> Authenticated:
-    """Check a passkey's answer; `expected` is who must have answered, None = whom the passkey names.
+    """Check a passkey's answer to an open ceremony (None: it is over).
+
+    `expected` is who must have answered, None = whom the passkey names.
 
     A signature cannot be guessed, so failures here neither count nor wait: otherwise anybody could keep staff out.
     Raises SignInRefused (credentials_wrong, user_disabled), StewardUnavailable, JournalUnhealthy.
     """
     claimed = expected or passkeys.claimed_user(context, answer)
     try:
-        if claimed is None:
-            raise passkeys.PasskeyRefused("unknown user handle")
         factor = passkeys.finish_sign_in(context, ceremony, claimed, answer)
     except passkeys.PasskeyRefused:
         await trail.attempt(context, Action.AUTH_PASSKEY, source, user=claimed, reason=Reason.CREDENTIALS_WRONG)
         raise SignInRefused(Reason.CREDENTIALS_WRONG) from None
-    user = current_user(context, claimed.id)
+    user = current_user(context, factor.user_id)
     await trail.attempt(context, Action.AUTH_PASSKEY, source, user=user, factor=factor)
     await context.steward.call("factor.put", factor=factor.to_row())
     return Authenticated(user, passkeys.amr_of(factor), AAL2, "webauthn", context.clock())
@@ -149,10 +162,10 @@ async def _use_code(context: ControlContext, first: FirstStep, user: User, code:
         await trail.attempt(context, Action.AUTH_TOTP, source, user=user, reason=Reason.CODE_REUSED, factor=factor)
         raise SignInRefused(Reason.CODE_REUSED)
     failed = _newest(candidates)
-    await _fail(context, Action.AUTH_TOTP, Reason.CODE_WRONG, first.account, user, "", failed, source)
+    raise await _refusal(context, Action.AUTH_TOTP, Reason.CODE_WRONG, first.account, user, "", failed, source)
 
 
-async def _fail(
+async def _refusal(
     context: ControlContext,
     action: Action,
     reason: Reason,
@@ -161,13 +174,11 @@ async def _fail(
     typed_login: str,
     factor: Factor | None,
     source: Source,
-) -> NoReturn:
-    """Count, record, refuse."""
+) -> SignInRefused:
+    """Count and record a failure; returns what the caller raises."""
     _, until = await lockout.count_failure(context, account, user, factor, source)
-    await trail.attempt(
-        context, action, source, user=user, typed_login=typed_login, reason=reason, factor=factor
-    )
-    raise SignInRefused(reason if until is None else Reason.ACCOUNT_WAITING, until)
+    await trail.attempt(context, action, source, user=user, typed_login=typed_login, reason=reason, factor=factor)
+    return SignInRefused(reason if until is None else Reason.ACCOUNT_WAITING, until)
 
 
 async def _rehash(context: ControlContext, factor: Factor, password: str) -> None:

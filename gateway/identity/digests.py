@@ -40,7 +40,7 @@ class KeyedDigests:
 
     def match(self, purpose: str, value: str, digest: str) -> bool:
         """Whether `digest` was made from `value` for `purpose`, compared in constant time."""
-        return any([hmac.compare_digest(_digest(key, purpose, value), digest) for key in self._keys])
+        return any(hmac.compare_digest(_digest(key, purpose, value), digest) for key in self._keys)
 
 
 def _digest(key: bytes, purpose: str, value: str) -> str:

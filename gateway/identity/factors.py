@@ -7,7 +7,8 @@
 | passkey | `credential_id`, `public_key` (base64url), `sign_count`, `aaguid`, `synced` (backup eligible), `backed_up` |
 | setup_code | `digest` (keyed), `expires_at` |
 
-The store seals `data` at rest. Every kind may carry `disabled_at`: too many failures; it stays listed and must be bound anew.
+The store seals `data` at rest. Every kind may carry `disabled_at`: after too many failures a factor stays listed, and
+must be bound anew.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ SECOND_FACTORS = {FactorKind.TOTP: "totp", FactorKind.PASSKEY: "webauthn"}
 def new_factor(user_id: str, kind: FactorKind, label: str, data: dict[str, Any], now: float) -> Factor:
     """Make a factor with a fresh id of 96 random bits."""
     return Factor(
-        id="f-" + secrets.token_hex(12), user_id=user_id, kind=kind.value, label=label, data=data, created_at=now, last_used_at=None
+        id="f-" + secrets.token_hex(12), user_id=user_id, kind=kind.value, label=label, data=data, created_at=now,
+        last_used_at=None,
     )
 
 

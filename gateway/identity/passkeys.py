@@ -73,13 +73,15 @@ def begin_registration(context: ControlContext, user: User) -> Ceremony:
     return Ceremony(options_to_json(options), options.challenge, context.clock() + CEREMONY_SECONDS)
 
 
-def finish_registration(context: ControlContext, ceremony: Ceremony, user: User, answer: str, label: str) -> Factor:
+def finish_registration(
+    context: ControlContext, ceremony: Ceremony | None, user: User, answer: str, label: str
+) -> Factor:
     """Verify the answer and return the new factor, not yet stored. Raises PasskeyRefused."""
-    _check_open(context, ceremony, answer)
+    challenge = _open_challenge(context, ceremony, answer)
     try:
         proven = verify_registration_response(
             credential=answer,
-            expected_challenge=ceremony.challenge,
+            expected_challenge=challenge,
             expected_rp_id=context.settings.portal.rp_id,
             expected_origin=context.settings.portal.origin,
             require_user_verification=True,
@@ -118,14 +120,16 @@ def claimed_user(context: ControlContext, answer: str) -> User | None:
     return context.reader.user(handle)
 
 
-def finish_sign_in(context: ControlContext, ceremony: Ceremony, user: User, answer: str) -> Factor:
+def finish_sign_in(context: ControlContext, ceremony: Ceremony | None, user: User | None, answer: str) -> Factor:
     """Verify the answer of `user` and return the factor with its new sign count. Raises PasskeyRefused."""
-    _check_open(context, ceremony, answer)
+    challenge = _open_challenge(context, ceremony, answer)
+    if user is None:
+        raise PasskeyRefused("unknown user handle")
     factor = _find(usable(context, user.id, FactorKind.PASSKEY), answer)
     try:
         proven = verify_authentication_response(
             credential=answer,
-            expected_challenge=ceremony.challenge,
+            expected_challenge=challenge,
             expected_rp_id=context.settings.portal.rp_id,
             expected_origin=context.settings.portal.origin,
             credential_public_key=base64url_to_bytes(factor.data["public_key"]),
@@ -144,11 +148,12 @@ def amr_of(factor: Factor) -> tuple[str, ...]:
     return ("swk" if factor.data["synced"] else "hwk", "user", "mfa")
 
 
-def _check_open(context: ControlContext, ceremony: Ceremony, answer: str) -> None:
-    if context.clock() > ceremony.expires_at:
-        raise PasskeyRefused("expired")
+def _open_challenge(context: ControlContext, ceremony: Ceremony | None, answer: str) -> bytes:
+    if ceremony is None or context.clock() > ceremony.expires_at:
+        raise PasskeyRefused("no open ceremony")
     if len(answer) > MAX_ANSWER:
         raise PasskeyRefused("too long")
+    return ceremony.challenge
 
 
 def _find(passkeys: tuple[Factor, ...], answer: str) -> Factor:

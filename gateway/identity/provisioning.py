@@ -1,4 +1,4 @@
-"""New people, their one-time set-up codes, and what a code lets its owner do. Printing the letter is the caller's affair."""
+"""New people and their one-time set-up codes. Printing the letter is the caller's affair."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from gateway.state.records import Factor, Session, User
 from gateway.state.transaction import Transaction
 from policies.reasons import Reason
 
-_FIRST_WAIT = 5.0  # seconds, doubled with each further failure
-_LONGEST_WAIT = 900.0
+_FIRST_WAIT = 30.0  # seconds, doubled with each further failure (SP 800-63B-4 §3.2.2)
+_LONGEST_WAIT = 3600.0
 
 
 def put_user(tx: Transaction, args: Arguments, _around: Surroundings) -> Outcome:
@@ -93,7 +93,7 @@ def use_code(tx: Transaction, args: Arguments, _around: Surroundings) -> Outcome
 
 
 def fail_attempt(tx: Transaction, args: Arguments, around: Surroundings) -> Outcome:
-    """`account` → `count wait_until`: from the settings' n-th failure on the wait doubles, up to 15 minutes."""
+    """`account` → `count wait_until`: from the settings' n-th failure on the wait doubles, up to an hour."""
     account = args.text("account")
     args.end()
     known = tx.row(schema.attempts, account)

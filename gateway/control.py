@@ -1,0 +1,130 @@
+"""Composition root of the control process: pages for people on `control.sock`, the admin API on `admin.sock`.
+
+Everything here may be slow or stop: workers go on without it. Both sockets are 0600; whoever can open `control.sock`
+is one of the gateway's own processes, which is why the portal trusts the headers that come with a request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiohttp import web
+
+from audit.event import Action, event
+from audit.journal import Journal
+from gateway import child
+from gateway.admin.server import build_admin_app
+from gateway.identity.context import ControlContext
+from gateway.identity.digests import KeyedDigests
+from gateway.identity.passwords import PasswordHasher
+from gateway.keyfiles import SEALING
+from gateway.portal.published import published_pages
+from gateway.portal.server import build_portal_app
+from gateway.settings import Settings
+from gateway.state.sealing import Sealing
+from gateway.state.steward_client import StewardClient, StewardUnavailable
+from gateway.state.store import Reader
+
+CONTROL_SOCKET = "control.sock"
+ADMIN_SOCKET = "admin.sock"
+STEWARD_SOCKET = "steward.sock"
+STORE_FILE = "sekisho.db"
+WRITER = "control"
+_STEWARD_PATIENCE = 30.0  # seconds: the steward may still be starting
+_CLOSING_SECONDS = 5.0
+_log = logging.getLogger("sekisho.control")
+
+
+def open_context(settings: Settings) -> ControlContext:
+    """Open store, journal and keys of the installation. Raises OSError, ValueError, SealingFault."""
+    sealing_key = settings.paths.keys / SEALING
+    journal = Journal(
+        settings.paths.journal,
+        WRITER,
+        segment_bytes=settings.journal.segment_bytes,
+        segment_age=settings.journal.segment_age,
+        stall_limit=settings.timeouts.journal_stall,
+    )
+    return ControlContext(
+        settings=settings,
+        reader=Reader(settings.paths.state / STORE_FILE, Sealing.load(sealing_key)),
+        steward=StewardClient(settings.paths.run / STEWARD_SOCKET),
+        journal=journal,
+        hasher=PasswordHasher(settings.sign_in),
+        digests=KeyedDigests.load(sealing_key),
+        clock=time.time,
+    )
+
+
+async def run(settings: Settings, asked_to_stop: asyncio.Event) -> None:
+    """Serve until asked to stop. Raises StewardUnavailable when the steward does not answer at the start."""
+    context = open_context(settings)
+    context.journal.open(asyncio.get_running_loop())
+    runners: list[web.AppRunner] = []
+    try:
+        await context.journal.record(
+            event(Action.PROCESS_STARTED, context.clock(), {"process.name": WRITER, "process.pid": os.getpid()})
+        )
+        await _publish_pages(context)
+        for name, app in ((CONTROL_SOCKET, build_portal_app(context)), (ADMIN_SOCKET, build_admin_app(context))):
+            runners.append(await _serve(app, settings.paths.run / name))
+        child.ready()
+        await asked_to_stop.wait()
+    finally:
+        for runner in runners:
+            await runner.cleanup()
+        await context.steward.close()
+        context.hasher.close()
+        context.reader.close()
+        context.journal.close(_CLOSING_SECONDS)
+
+
+async def _publish_pages(context: ControlContext) -> None:
+    pages = published_pages(context.settings.portal)
+    end = time.monotonic() + _STEWARD_PATIENCE
+    while True:
+        try:
+            await context.steward.call("pages.put", pages=pages)
+            return
+        except StewardUnavailable:
+            if time.monotonic() >= end:
+                raise
+            await asyncio.sleep(0.05)
+
+
+async def _serve(app: web.Application, path: Path) -> web.AppRunner:
+    """Listen on a unix socket that only our own user can open; a socket left by a dead process is replaced."""
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_CLOSING_SECONDS)
+    await runner.setup()
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()  # noqa: ASYNC240 (once, at the start, on a local folder)
+    before = os.umask(0o177)
+    try:
+        await web.UnixSite(runner, str(path)).start()
+    finally:
+        os.umask(before)
+    return runner
+
+
+async def _main(settings: Settings) -> None:
+    await run(settings, child.stop_event(asyncio.get_running_loop()))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: `python -m gateway.control --config DIR/sekisho.toml`."""
+    parser = argparse.ArgumentParser(prog="sekisho-control")
+    parser.add_argument("--config", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    asyncio.run(_main(Settings.load(options.config)))
+
+
+if __name__ == "__main__":
+    main()

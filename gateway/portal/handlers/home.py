@@ -1,0 +1,56 @@
+"""The launcher, sign-out, and the pages without a story of their own."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from gateway.identity.sessions import end_sessions
+from gateway.portal import cookies, destinations
+from gateway.portal.arrival import context_of
+from gateway.portal.entrance import FLOWS, flow_of
+from gateway.portal.pages import arrival, go, page
+from gateway.portal.signed_in import posted, required
+from gateway.state.records import AppState
+from policies.reasons import Reason
+
+
+async def launcher(request: web.Request) -> web.Response:
+    """Every app that is served, with the way to it; the gate decides when it is opened."""
+    if arrival(request).signed_in is None:
+        return go("/sign-in?" + urlencode({"to": "/"}) if request.query_string else "/sign-in")
+    session, user = await required(request)
+    context = context_of(request)
+    apps = [
+        (app, destinations.address(context, app.hosts[0], "/"))
+        for app in sorted(context.reader.apps(), key=lambda app: (app.business, app.title))
+        if app.state == AppState.ACTIVE and app.hosts
+    ]
+    return page(request, "launcher.html", binding=session.id, apps=apps, session=session, user=user)
+
+
+async def show_sign_out(request: web.Request) -> web.Response:
+    """Ask before the session ends: a link on another site signs nobody out."""
+    signed_in = arrival(request).signed_in
+    if signed_in is None:
+        return page(request, "signed_out.html")
+    return page(request, "sign_out.html", binding=signed_in[0].id)
+
+
+async def take_sign_out(request: web.Request) -> web.Response:
+    """End the whole session, apps included, and have the browser forget what it holds of us."""
+    session, user = await required(request)
+    await posted(request, session)
+    await end_sessions(context_of(request), (session.id,), Reason.SIGNED_OUT, by=user.login, why="sign-out")
+    flow = flow_of(request)
+    if flow is not None:
+        request.app[FLOWS].end(flow)
+    response = page(request, "signed_out.html", person=None)
+    cookies.clear_site_data(response, "cookies", "storage")
+    return response
+
+
+async def sign_in_failed(request: web.Request) -> web.Response:
+    """The hand-over to an app host did not work out: another tab, an old page, cookies switched off."""
+    return page(request, "handover_failed.html", status=400)
