@@ -1,0 +1,239 @@
+"""The shipper against a real Elasticsearch with security on.
+
+What is stored is counted by a query of this file's own (`_search` over HTTP with the administrator's password): nothing
+of the shipper's code takes part in the check.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import elasticsearch
+import pytest
+
+from audit.documents import Document
+from audit.elastic import shipper as shipping
+from audit.elastic.bootstrap import Keys, make_keys, put_templates
+from audit.elastic.client import ElasticAccess, ElasticIndex
+from audit.elastic.index import IndexFault, IndexUnavailable
+from audit.elastic.shipper import Shipper, ShipperPaths
+from tests.support.elasticsearch_node import PASSWORD, Node, elasticsearch_node
+from tests.unit.audit.test_shipper import NOW, write_journal
+
+__all__ = ["elasticsearch_node"]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("elasticsearch")]
+
+
+def admin(node: Node) -> elasticsearch.AsyncElasticsearch:
+    return elasticsearch.AsyncElasticsearch(node.url, basic_auth=("admin", PASSWORD), request_timeout=60)
+
+
+def call(node: Node, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    request = urllib.request.Request(node.url + path, method=method, data=json.dumps(body).encode() if body else None)
+    credentials = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
+    request.add_header("Authorization", f"Basic {credentials}")
+    request.add_header("Content-Type", "application/json")
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read() or b"{}")
+
+
+def stored_ids(node: Node, namespace: str) -> Counter[str]:
+    """Every `_id` in the namespace's streams, as often as it is there."""
+    call(node, "POST", f"/logs-sekisho.*-{namespace}/_refresh")
+    found: Counter[str] = Counter()
+    after: list[Any] = []
+    while True:
+        query: dict[str, Any] = {"size": 1000, "_source": False, "sort": [{"sekisho.journal.seq": "asc"}, "_doc"]}
+        if after:
+            query["query"] = {"range": {"sekisho.journal.seq": {"gt": after[0]}}}
+        hits = call(node, "POST", f"/logs-sekisho.*-{namespace}/_search", query)["hits"]["hits"]
+        if not hits:
+            return found
+        found.update(hit["_id"] for hit in hits)
+        after = hits[-1]["sort"]
+
+
+@pytest.fixture(scope="module")
+def prepared(elasticsearch_node: Node) -> Iterator[Node]:
+    async def main() -> None:
+        async with admin(elasticsearch_node) as client:
+            await put_templates(client)
+
+    asyncio.run(main())
+    yield elasticsearch_node
+
+
+def keys(node: Node, namespace: str) -> Keys:
+    async def main() -> Keys:
+        async with admin(node) as client:
+            return await make_keys(client, namespace)
+
+    return asyncio.run(main())
+
+
+def access(node: Node, namespace: str) -> ElasticAccess:
+    made = keys(node, namespace)
+    return ElasticAccess(node.url, None, made.write, made.read, namespace)
+
+
+def expected(count: int) -> Counter[str]:
+    return Counter({f"worker-0-1-{seq}": 1 for seq in range(1, count + 1)})
+
+
+def paths(tmp_path: Path) -> ShipperPaths:
+    return ShipperPaths(tmp_path / "cursor.json", tmp_path / "dead.ndjson")
+
+
+async def ship_all(shipper: Shipper) -> None:
+    while await shipper.step():
+        pass
+
+
+def test_everything_arrives_once_and_a_second_run_adds_nothing(prepared: Node, tmp_path: Path) -> None:
+    write_journal(tmp_path / "journal", 3000)
+    where = access(prepared, "once")
+
+    async def main() -> None:
+        async with ElasticIndex(where) as index:
+            await ship_all(Shipper(tmp_path / "journal", paths(tmp_path), index, lambda: NOW))
+            (tmp_path / "cursor.json").unlink()
+            again = Shipper(tmp_path / "journal", paths(tmp_path), index, lambda: NOW)
+            await ship_all(again)
+            assert (again.counts.created, again.counts.already) == (0, 3000)
+
+    asyncio.run(main())
+    assert stored_ids(prepared, "once") == expected(3000)
+
+
+def test_the_writing_key_can_only_create_and_the_reading_key_only_read(prepared: Node) -> None:
+    where = access(prepared, "keys")
+
+    async def refused(key: str, action: str) -> int:
+        async with elasticsearch.AsyncElasticsearch(where.url, api_key=key) as client:
+            stream = "logs-sekisho.access-keys"
+            body = {"@timestamp": "2026-01-01T00:00:00Z"}
+            try:
+                match action:
+                    case "create":
+                        await client.create(index=stream, id="one", document=body)
+                    case "search":
+                        await client.search(index=stream)
+                    case "delete":
+                        await client.perform_request("DELETE", f"/_data_stream/{stream}")
+            except elasticsearch.ApiError as error:
+                return int(error.status_code)
+            return 200
+
+    async def main() -> None:
+        assert await refused(where.write_key, "create") == 200
+        assert await refused(where.read_key, "search") == 200
+        assert await refused(where.write_key, "search") == 403
+        assert await refused(where.write_key, "delete") == 403
+        assert await refused(where.read_key, "create") == 403
+        assert await refused(where.read_key, "delete") == 403
+
+    asyncio.run(main())
+
+
+def test_unknown_field_is_set_aside_with_the_servers_reason(prepared: Node, tmp_path: Path) -> None:
+    where = access(prepared, "strict")
+    good = Document("good", "access", {"@timestamp": "2026-01-01T00:00:00Z", "sekisho.reason": "allowed"})
+    bad = Document("bad", "access", {"@timestamp": "2026-01-01T00:00:00Z", "sekisho.nobody_declared": "x"})
+
+    async def main() -> None:
+        async with ElasticIndex(where) as index:
+            shipper = Shipper(tmp_path / "journal", paths(tmp_path), index, lambda: NOW)
+            await shipper._deliver((good, bad), doubtful=False)
+            assert (shipper.counts.created, shipper.counts.rejected) == (1, 1)
+
+    asyncio.run(main())
+    letter = json.loads((tmp_path / "dead.ndjson").read_text())
+    assert letter["id"] == "bad"
+    assert "strict_dynamic_mapping_exception" in letter["reason"]
+
+
+class AnswerLost(ElasticIndex):
+    """The real index, but the answer to the first batch is lost after the server carried it out, and it rolls over."""
+
+    lost = False
+
+    def roll(self, node: Node, namespace: str) -> None:
+        self._node, self._space = node, namespace
+
+    async def create(self, documents: Sequence[Document]) -> Mapping[str, Any]:
+        answer = await super().create(documents)
+        if self.lost:
+            return answer
+        self.lost = True
+        await asyncio.to_thread(call, self._node, "POST", f"/logs-sekisho.session-{self._space}/_rollover")
+        raise IndexUnavailable(IndexFault.UNCERTAIN, "ConnectionError")
+
+
+@pytest.mark.promise("P6.no-duplicates-over-rollover")
+def test_rollover_between_a_lost_answer_and_the_retry_doubles_nothing(
+    prepared: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipping, "SETTLE", 0.1)
+    write_journal(tmp_path / "journal", 500)
+    where = access(prepared, "rollover")
+
+    async def main() -> None:
+        async with AnswerLost(where) as index:
+            index.roll(prepared, "rollover")
+            await ship_all(Shipper(tmp_path / "journal", paths(tmp_path), index, lambda: NOW))
+
+    asyncio.run(main())
+    assert stored_ids(prepared, "rollover") == expected(500)
+    backing = call(prepared, "GET", "/_data_stream/logs-sekisho.session-rollover")["data_streams"][0]["indices"]
+    assert len(backing) == 2
+
+
+def test_write_block_is_waited_for(prepared: Node, tmp_path: Path) -> None:
+    write_journal(tmp_path / "journal", 50)
+    where = access(prepared, "blocked")
+
+    async def main() -> None:
+        async with ElasticIndex(where) as index:
+            shipper = Shipper(tmp_path / "journal", paths(tmp_path), index, lambda: NOW)
+            await shipper.step()
+            stream = "logs-sekisho.session-blocked"
+            await asyncio.to_thread(call, prepared, "PUT", f"/{stream}/_settings", {"index.blocks.write": True})
+            last = bytes.fromhex(json.loads((tmp_path / "cursor.json").read_bytes())["done"]["worker-0"][2])
+            write_journal(tmp_path / "journal", 50, start=51, prev=last.hex().encode())
+            sending = asyncio.create_task(ship_all(shipper))
+            while not shipper.counts.put_off:
+                await asyncio.sleep(0.05)
+            await asyncio.to_thread(call, prepared, "PUT", f"/{stream}/_settings", {"index.blocks.write": False})
+            await asyncio.wait_for(sending, 60)
+
+    asyncio.run(main())
+    assert stored_ids(prepared, "blocked") == expected(100)
+
+
+@pytest.mark.promise("P6.nothing-lost-when-the-server-is-killed")
+def test_server_killed_and_back_while_shipping(prepared: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipping, "SETTLE", 0.5)
+    monkeypatch.setattr(shipping, "BATCH_DOCUMENTS", 200)
+    write_journal(tmp_path / "journal", 6000)
+    where = access(prepared, "killed")
+
+    async def main() -> None:
+        async with ElasticIndex(where, timeout=10) as index:
+            shipper = Shipper(tmp_path / "journal", paths(tmp_path), index, lambda: NOW)
+            sending = asyncio.create_task(ship_all(shipper))
+            while shipper.counts.created < 1000:
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(prepared.kill)
+            await asyncio.to_thread(prepared.start)
+            await asyncio.wait_for(sending, 120)
+            assert shipper.counts.faults > 0
+
+    asyncio.run(main())
+    assert stored_ids(prepared, "killed") == expected(6000)
