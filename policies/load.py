@@ -104,7 +104,8 @@ def _add_fault(document: Document, detail: ErrorDetails) -> None:
             missing = (*place, str(detail["loc"][-1]))
             document.fault(document.where(place), missing, "nothing", "a value")
         case "sekisho":
-            document.fault(document.where(place), place, describe(detail["input"]), str(context["expected"]),
+            position = document.keys[place] if detail["loc"][-1] == "[key]" else document.where(place)
+            document.fault(position, place, describe(detail["input"]), str(context["expected"]),
                            str(context["nearest"]))
         case "literal_error":
             document.fault(document.where(place), place, describe(detail["input"]), str(context["expected"]))

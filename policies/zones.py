@@ -21,14 +21,12 @@ def parse_network(text: str) -> Network:
     """Parse one network (`10.0.0.0/8`, `192.0.2.7`, `2001:db8::/32`); v4-mapped networks become IPv4.
 
     Raises:
-        ValueError: not a network, host bits set, or a mapped prefix shorter than 96 bits.
+        ValueError: not a network, or host bits set.
     """
     network = ipaddress.ip_network(text)
     if isinstance(network, ipaddress.IPv6Network):
         mapped = network.network_address.ipv4_mapped
         if mapped is not None:
-            if network.prefixlen < MAPPED_PREFIX:
-                raise ValueError(f"{text}: prefix of a mapped network must be at least {MAPPED_PREFIX}")
             return ipaddress.IPv4Network((mapped, network.prefixlen - MAPPED_PREFIX))
     return network
 

@@ -6,6 +6,7 @@ caches or partial evaluation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,8 +21,14 @@ CLOSED: dict[str, list[str]] = {
     "time.weekday": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"],
 }
 BOOLEANS = {
-    "user.contract_valid", "device.known", "device.managed", "device.compliant", "device.in_grace", "device.encrypted",
-    "device.jailbroken", "device.owner_match",
+    "user.contract_valid",
+    "device.known",
+    "device.managed",
+    "device.compliant",
+    "device.in_grace",
+    "device.encrypted",
+    "device.jailbroken",
+    "device.owner_match",
 }
 SETS = {"user.groups", "mfa.amr"}
 NUMBERS = {"mfa.age", "auth.age", "device.patch_age", "posture.read_age", "posture.seen_age"}
@@ -38,7 +45,7 @@ def _value(name: str, facts: Mapping[str, Any]) -> Any:
     elif name in SETS:
         good = isinstance(value, frozenset)
     elif name in NUMBERS or name == "time.of_day":
-        good = isinstance(value, int | float) and not isinstance(value, bool) and value == value
+        good = _is_number(value) and not math.isnan(value)
         good = good and (name != "time.of_day" or 0 <= value < 1440)
     elif name in CLOSED:
         good = value in CLOSED[name] if isinstance(value, str) else False
@@ -56,7 +63,7 @@ def _version(text: str) -> list[int]:
     return parts + [0] * (8 - len(parts))
 
 
-def _holds(condition: Condition, facts: Mapping[str, Any]) -> bool | None:
+def _holds(condition: Condition, facts: Mapping[str, Any]) -> bool | None:  # noqa: C901, PLR0912  # one plain list of operators
     name, values = condition.attribute, list(condition.values)
     value = _value(name, facts)
     if value is None:
@@ -87,7 +94,9 @@ def _holds(condition: Condition, facts: Mapping[str, Any]) -> bool | None:
         case "equals":
             return value in values
         case "under":
-            return any(prefix == "/" or value == prefix or value[: len(str(prefix)) + 1] == f"{prefix}/" for prefix in values)
+            return any(
+                prefix == "/" or value == prefix or value[: len(str(prefix)) + 1] == f"{prefix}/" for prefix in values
+            )
         case "template":
             return any(_fits(str(template), value) for template in values)
     raise AssertionError(condition.operator)
@@ -108,17 +117,26 @@ def _without_stale(ir: PolicyIR, facts: Mapping[str, Any]) -> dict[str, Any]:
     read, seen, zone = facts.get("posture.read_age"), facts.get("posture.seen_age"), facts.get("net.zone")
     grace = next((seconds for name, seconds in ir.posture.grace if name == zone), 0)
     fresh = (
-        _is_number(read) and _is_number(seen)
-        and read <= ir.posture.read_max + grace and seen <= ir.posture.seen_max  # type: ignore[operator]
+        _is_number(read) and _is_number(seen) and read <= ir.posture.read_max + grace and seen <= ir.posture.seen_max  # type: ignore[operator]
     )
-    told = {"device.managed", "device.compliant", "device.in_grace", "device.encrypted", "device.jailbroken",
-            "device.owner_match", "device.os", "device.os_version", "device.patch_age"}
+    told = {
+        "device.managed",
+        "device.compliant",
+        "device.in_grace",
+        "device.encrypted",
+        "device.jailbroken",
+        "device.owner_match",
+        "device.os",
+        "device.os_version",
+        "device.patch_age",
+    }
     return {name: value for name, value in facts.items() if fresh or name not in told}
 
 
 def _waits(rule: Rule, facts: Mapping[str, Any]) -> bool:
-    now = facts.get("time.now")
-    return rule.mode.value in ("observe", "warn") and rule.expires is not None and _is_number(now) and now < rule.expires  # type: ignore[operator]
+    now: Any = facts.get("time.now")
+    waiting = rule.mode.value in ("observe", "warn") and rule.expires is not None
+    return waiting and _is_number(now) and bool(now < rule.expires)
 
 
 def decide(ir: PolicyIR, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,13 +159,20 @@ def decide(ir: PolicyIR, given: Mapping[str, Any]) -> dict[str, Any]:
     lifted = [] if granting else [rule for rule in applying if _waits(rule, facts)]
     biting = [rule for rule in denies if not _waits(rule, facts)]
     answer: dict[str, Any] = {
-        "effect": "deny", "reason": "", "rule": "", "obligations": (), "shadow": (), "warn": False, "observed": ()
+        "effect": "deny",
+        "reason": "",
+        "rule": "",
+        "obligations": (),
+        "shadow": (),
+        "warn": False,
+        "observed": (),
     }
     if biting:
         return answer | {"reason": "denied_by_rule", "rule": biting[0].id}
     if not granting and not lifted:
         shadow = tuple(
-            rule.id for rule in rules
+            rule.id
+            for rule in rules
             if rule.mode.value == "shadow" and rule.effect.value == "allow" and true(rule.when) and true(rule.require)
         )
         return answer | {"reason": "unmet_conditions" if applying else "no_applicable_rule", "shadow": shadow}
@@ -157,8 +182,12 @@ def decide(ir: PolicyIR, given: Mapping[str, Any]) -> dict[str, Any]:
     )
     grants = granting or lifted
     return answer | {
-        "effect": "allow", "reason": "allowed_observed" if observed else "allowed", "rule": grants[0].id,
-        "obligations": _merged(grants), "shadow": shadow, "observed": tuple(rule.id for rule in observed),
+        "effect": "allow",
+        "reason": "allowed_observed" if observed else "allowed",
+        "rule": grants[0].id,
+        "obligations": _merged(grants),
+        "shadow": shadow,
+        "observed": tuple(rule.id for rule in observed),
         "warn": any(rule.mode.value == "warn" for rule in observed),
     }
 

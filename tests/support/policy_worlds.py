@@ -15,8 +15,11 @@ from policies.model import Condition, Mode, PolicyIR, PostureLimits, Rule
 NOW = 1_800_000_000.0
 APPS = ("juki", "zaimu", "wiki", "unnamed")
 TEXTS: dict[str, tuple[str, ...]] = {
-    "app": APPS, "net.zone": ("office", "telework", "internet"), "user.groups": ("a", "b", "c"),
-    "mfa.amr": ("pwd", "otp", "hwk"), "device.os": ("Windows", "iOS"),
+    "app": APPS,
+    "net.zone": ("office", "telework", "internet"),
+    "user.groups": ("a", "b", "c"),
+    "mfa.amr": ("pwd", "otp", "hwk"),
+    "device.os": ("Windows", "iOS"),
 }
 PATHS = ("/", "/a", "/a/b", "/a/b/edit", "/ab", "/a/", "/a//edit", "relative")
 PREFIXES = ("/", "/a", "/a/b")
@@ -28,7 +31,9 @@ STRANGE = (None, True, 1, 5000, -1.0, float("nan"), "x", "", b"x", ("a",), froze
 COMMON = ("app", "user.groups", "mfa.age", "mfa.method", "device.compliant", "net.zone", "http.path", "app.sensitivity")
 """Attributes that conditions are drawn from most, so that rules and facts meet."""
 OBLIGATIONS = (
-    Obligation("log", "full"), Obligation("log", "normal"), Obligation("session_max", "900"),
+    Obligation("log", "full"),
+    Obligation("log", "normal"),
+    Obligation("session_max", "900"),
     Obligation("session_max", "60"),
 )
 
@@ -43,7 +48,10 @@ def condition(rng: random.Random) -> Condition:
     attribute = CATALOGUE[rng.choice(COMMON if rng.random() < 0.6 else NAMEABLE)]
     operator = rng.choice(OPERATORS[attribute.kind])
     single: dict[Kind, tuple[Any, ...]] = {
-        Kind.BOOL: (True, False), Kind.DURATION: AGES, Kind.VERSION: VERSIONS[:-1], Kind.ORDERED: attribute.choices,
+        Kind.BOOL: (True, False),
+        Kind.DURATION: AGES,
+        Kind.VERSION: VERSIONS[:-1],
+        Kind.ORDERED: attribute.choices,
     }
     if operator in ("is", "min", "max"):
         return Condition(attribute.name, operator, (rng.choice(single[attribute.kind]),))
@@ -62,10 +70,17 @@ def rule(rng: random.Random, identity: str) -> Rule:
         return tuple(condition(rng) for _ in range(rng.randint(least, 2)))
 
     return Rule(
-        id=identity, effect=Effect.ALLOW if allowing else Effect.DENY, description="", owner="", mode=mode,
+        id=identity,
+        effect=Effect.ALLOW if allowing else Effect.DENY,
+        description="",
+        owner="",
+        mode=mode,
         expires=rng.choice((NOW, NOW + 60)) if mode in (Mode.OBSERVE, Mode.WARN) else None,
-        when=some(1 if allowing else 0), require=some(0) if allowing else (), unless=() if allowing else some(0),
-        advice="", obligations=tuple(rng.sample(OBLIGATIONS, rng.randint(0, 2))) if allowing else (),
+        when=some(1 if allowing else 0),
+        require=some(0) if allowing else (),
+        unless=() if allowing else some(0),
+        advice="",
+        obligations=tuple(rng.sample(OBLIGATIONS, rng.randint(0, 2))) if allowing else (),
     )
 
 
@@ -74,8 +89,15 @@ def policy(rng: random.Random, most: int = 6) -> PolicyIR:
     names = [f"r{index}" for index in range(rng.randint(1, most))]
     rng.shuffle(names)
     return PolicyIR(
-        hash="0" * 64, id="random", revision=1, title="", owner="", zones=(), groups=(),
-        posture=PostureLimits(900.0, 86400.0, (("office", 2700.0),)), rules=tuple(rule(rng, name) for name in names),
+        hash="0" * 64,
+        id="random",
+        revision=1,
+        title="",
+        owner="",
+        zones=(),
+        groups=(),
+        posture=PostureLimits(900.0, 86400.0, (("office", 2700.0),)),
+        rules=tuple(rule(rng, name) for name in names),
     )
 
 
