@@ -32,9 +32,9 @@ class ClientConnection(asyncio.Protocol):
     """One connection of one client."""
 
     __slots__ = (
-        "_advancing", "_ended", "_eof", "_exchange", "_head", "_loop", "_on_end", "_reader",
+        "_advancing", "_ended", "_exchange", "_head", "_loop", "_on_end", "_reader",
         "_requests", "_services", "_state", "_task", "_transport", "_verdict", "authenticated",
-        "buffer", "deadline", "forwarded", "held", "peer",
+        "buffer", "deadline", "eof", "forwarded", "held", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -62,7 +62,7 @@ class ClientConnection(asyncio.Protocol):
         self.authenticated = HeldUpstream()
         self._requests = 0
         self._advancing = False
-        self._eof = False
+        self.eof = False
         self._ended = False
 
     @property
@@ -104,14 +104,12 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more: an answer in flight is still delivered, a half request is refused."""
-        self._eof = True
-        if self._state is State.HEAD:
-            self._refuse(RequestFault(400, Reason.MALFORMED_REQUEST, "connection ended within a request head"))
-            return True
-        exchange = self._exchange
-        if exchange is not None and not exchange.wants_bytes:
-            return True
-        return self._state in (State.RESOLVING, State.RECORDING)
+        self.eof = True
+        if self._exchange is not None:
+            self._exchange.client_ended()
+        else:
+            self._end_of_input()
+        return True
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone."""
@@ -130,7 +128,14 @@ class ClientConnection(asyncio.Protocol):
                     break
         finally:
             self._advancing = False
-        if self._eof and self._state is State.IDLE and not self.buffer:
+        if self.eof:
+            self._end_of_input()
+
+    def _end_of_input(self) -> None:
+        """Nothing more will come: half a head is refused, between two requests the connection ends."""
+        if self._state is State.HEAD:
+            self._refuse(RequestFault(400, Reason.MALFORMED_REQUEST, "connection ended within a request head"))
+        elif self._state is State.IDLE and not self.buffer:
             self._close()
 
     def _take_head(self) -> bool:
@@ -249,7 +254,7 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = services.sweeper.now + services.timeouts.idle
         if self.held:
             self.hold(False)
-        if self.buffer or self._eof:
+        if self.buffer or self.eof:
             self._advance()
 
     def _drain(self) -> None:
@@ -259,7 +264,7 @@ class ClientConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if self._eof or not transport.can_write_eof():
+        if self.eof or not transport.can_write_eof():
             transport.close()
             return
         if self.held:

@@ -113,7 +113,7 @@ class Pool:
         """Take back a connection whose answer ended; one that cannot be used again is closed."""
         connection.exchange = None
         if not connection.reusable or connection.transport is None or self._closed:
-            connection.discard()
+            connection.close()
         elif self._waiting:
             self._waiting.popleft().upstream_ready(connection, True)
         else:
@@ -133,7 +133,7 @@ class Pool:
         """Close what has been idle too long."""
         stale = [connection for connection in self._idle if connection.deadline <= now]
         for connection in stale:
-            connection.discard()
+            connection.close()
         self.deadline = min((connection.deadline for connection in self._idle), default=NEVER)
 
     def close(self) -> None:
@@ -141,7 +141,7 @@ class Pool:
         self._closed = True
         self._sweeper.remove(self)
         for connection in list(self._idle):
-            connection.discard()
+            connection.close()
 
     def _open_for(self, waiter: Waiter) -> None:
         task = asyncio.get_running_loop().create_task(self._connect(waiter))

@@ -120,6 +120,8 @@ class Exchange:
         if self.request.expect_continue and not client.buffer:
             client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         client.take_buffered()
+        if client.eof:
+            self.client_ended()
 
     def upstream_refused(self, status: int, reason: Reason) -> None:
         """No connection to the app."""
@@ -328,8 +330,8 @@ class Exchange:
         unfinished = self._body is not None
         if upstream is not None:
             if unfinished:
-                upstream.reusable = False
-            if client.authenticated.has(upstream) and upstream.reusable:
+                upstream.discard()
+            elif client.authenticated.has(upstream) and upstream.reusable:
                 upstream.exchange = None
             else:
                 self._pool.release(upstream)
@@ -350,6 +352,13 @@ class Exchange:
             self._client.exchange_failed(
                 self._services.gatekeeper.failed(self.verdict, self.request, status, reason), close=unread
             )
+
+    def client_ended(self) -> None:
+        """The client sends no more: fine after its request, a fault within its body, the end of a tunnel."""
+        if self._tunnel is not None:
+            self._client.reset()
+        elif self._upstream is not None and self._body is not None and not self._ended:
+            self._fail(400, Reason.MALFORMED_REQUEST, "connection ended within the body")
 
     def client_lost(self) -> None:
         """The client left before the end."""

@@ -181,6 +181,14 @@ class UpstreamConnection(asyncio.Protocol):
             else:
                 self.transport.resume_reading()
 
+    def close(self) -> None:
+        """Close this connection between two requests."""
+        self.exchange = None
+        self.reusable = False
+        if self.transport is not None:
+            self.transport.close()
+        self._owner.forget(self)
+
     def discard(self) -> None:
         """Reset this connection: it will not be used again, an unfinished request on it is never completed."""
         self.exchange = None
