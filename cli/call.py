@@ -76,7 +76,7 @@ class Call:
         else:
             self._write(_document(self.output, chosen, self.fields))
         if total > len(rows):
-            tell(t(f"全 {total} 件中 {len(rows)} 件を表示しました (--limit)", f"{len(rows)} of {total} shown (--limit)"))
+            tell(t(f"全 {total} 件中 {len(rows)} 件を表示 (--limit)", f"{len(rows)} of {total} shown (--limit)"))
 
     def one(self, row: Mapping[str, Any], columns: Sequence[Column] = ()) -> None:
         """Show one thing."""

@@ -55,7 +55,7 @@ def _changing() -> list[inspect.Parameter]:
     return [
         _option("reason", str, required, "--reason", text=t("理由 (記録に残ります)", "reason, goes into the record")),
         _option("ticket", str, "", "--ticket", text=t("依頼や案件の番号", "ticket number")),
-        _option("dry_run", bool, False, "--dry-run", text=t("実行せず、対象だけを表示", "show what would be hit, do nothing")),
+        _option("dry_run", bool, False, "--dry-run", text=t("実行せず、対象だけを表示", "show what would be hit")),
         _option("yes", bool, False, "--yes", text=t("確認を省く (スクリプト用)", "no confirmation, for scripts")),
     ]
 

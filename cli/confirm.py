@@ -57,7 +57,8 @@ def _have_typed(words: str, expected: str) -> None:
         )
         raise Failure(ExitCode.USAGE, message)
     tell(words)
-    sys.stderr.write(t(f"実行するには {visible(expected)} と入力してください: ", f"type {visible(expected)} to go on: "))
+    answer = visible(expected)
+    sys.stderr.write(t(f"実行するには {answer} と入力してください: ", f"type {answer} to go on: "))
     sys.stderr.flush()
     typed = sys.stdin.readline().strip()
     if typed != expected:

@@ -34,7 +34,7 @@ class Place:
             path = path / FILE_NAME
         if not path.is_file():
             message = t(
-                f"設定ファイル {path} がありません。--config か {CONFIG_VARIABLE} で指定してください (作成は sekisho init)。",
+                f"設定ファイル {path} がありません。--config か {CONFIG_VARIABLE} で指定してください。",
                 f"no settings file {path}: give --config or {CONFIG_VARIABLE}, or create one with sekisho init.",
             )
             raise Failure(ExitCode.USAGE, message)

@@ -15,6 +15,16 @@ from cli.language import t
 from cli.moments import short
 from cli.render.table import Column
 
+
+def _detail(value: Any) -> str:
+    if not isinstance(value, dict):
+        return ""
+    said = [f"{item['field']} → {item['after']}" for item in value.get("changes", ()) if item.get("after")]
+    names = ("rules_added", "rules_removed", "rules_changed")
+    said += [f"{name}: {', '.join(value[name])}" for name in names if value.get(name)]
+    return "; ".join([*said, *value.get("warnings", ())])
+
+
 group = typer.Typer(no_args_is_help=True, help=t("承認待ちの申請", "proposals waiting for another person"))
 
 COLUMNS = (
@@ -25,7 +35,7 @@ COLUMNS = (
     Column("requested_at", "申請", "asked", short),
     Column("state", "状態", "state"),
 )
-PLAN = (*COLUMNS[:4], Column("detail", "内容", "detail", lambda value: _detail(value)))
+PLAN = (*COLUMNS[:4], Column("detail", "内容", "detail", _detail))
 Name = Annotated[str, typer.Argument(help=t("申請ID", "proposal id"))]
 
 
@@ -61,11 +71,3 @@ def _decide(call: Call, approval: str, decision: str, words: str) -> dict[str, A
         return client.post(f"/v1/approvals/{segment(approval)}/decide", {"decision": decision, **shared})
 
     return carry_out(call, send, PLAN, lambda rows: (words, str(rows[0]["subject"])[:24]))
-
-
-def _detail(value: Any) -> str:
-    if not isinstance(value, dict):
-        return ""
-    said = [f"{item['field']} → {item['after']}" for item in value.get("changes", ()) if item.get("after")]
-    said += [f"{name}: {', '.join(value[name])}" for name in ("rules_added", "rules_removed", "rules_changed") if value.get(name)]
-    return "; ".join([*said, *value.get("warnings", ())])

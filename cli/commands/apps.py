@@ -19,6 +19,14 @@ from cli.language import t
 from cli.render.cells import plain
 from cli.render.table import Column
 
+
+def _differences(value: Any) -> str:
+    if not isinstance(value, list) or not value:
+        return t("なし", "none")
+    shown = [f"{item['field']}: {plain(item['before']) or '-'} → {plain(item['after']) or '-'}" for item in value]
+    return "\n".join(shown).replace("\n", "; ")
+
+
 group = typer.Typer(no_args_is_help=True, help=t("業務アプリ", "applications"))
 
 COLUMNS = (
@@ -32,7 +40,7 @@ COLUMNS = (
 PLAN = (
     Column("app", "アプリ", "app", keep=True),
     Column("action", "操作", "action"),
-    Column("changes", "変更", "changes", lambda value: _differences(value)),
+    Column("changes", "変更", "changes", _differences),
     Column("warnings", "注意", "warnings"),
 )
 HEADERS = (
@@ -54,7 +62,7 @@ File = Annotated[Path, typer.Option("--file", "-f", help="app.yaml")]
 def ls(call: Call) -> None:
     """List apps."""
     answer = call.client().get("/v1/apps", limit=call.limit)
-    empty = t("アプリはありません。登録は sekisho apps apply -f app.yaml --reason 理由", "no apps; register with apps apply.")
+    empty = t("アプリはありません。登録は sekisho apps apply -f app.yaml", "no apps; register with apps apply.")
     call.rows(answer["items"], COLUMNS, empty, answer["total"])
 
 
@@ -112,12 +120,12 @@ def tell_proposed(approvals: list[dict[str, Any]]) -> None:
         )
 
 
-@shows(group, "test", "アプリに渡る情報と、迂回できないかの試験", "what the app would be told; can it be reached around us")
-def test(
+@shows(group, "test", "アプリに渡る情報と、迂回の試験", "what the app is told; is it reachable around us")
+def try_app(
     call: Call,
     app: App,
     user: Annotated[str, typer.Option("--user", help=t("この職員として (既定は自分)", "as this person"))] = "",
-    exit_code: Annotated[bool, typer.Option("--exit-code", help=t("注意があれば 8", "8 if there are warnings"))] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help=t("注意があれば 8", "8 on warnings"))] = False,
 ) -> None:
     """Test an app."""
     answer = call.client().post(f"/v1/apps/{segment(app)}/test", {"user": user})
@@ -150,10 +158,3 @@ def rm(call: Call, app: App) -> None:
         tell(t(f"アプリ {app} を削除しました。", f"{app} removed."))
         if answer.get("receipt"):
             ended(call, answer, None)
-
-
-def _differences(value: Any) -> str:
-    if not isinstance(value, list) or not value:
-        return t("なし", "none")
-    shown = [f"{item['field']}: {plain(item['before']) or '-'} → {plain(item['after']) or '-'}" for item in value]
-    return "\n".join(shown).replace("\n", "; ")

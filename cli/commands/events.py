@@ -17,10 +17,18 @@ from cli.language import t
 from cli.moments import parse_moment
 from cli.render.table import Column
 
+
+def _time(value: Any) -> str:
+    try:
+        return datetime.fromisoformat(str(value)).astimezone().strftime("%m-%d %H:%M:%S")
+    except ValueError:
+        return str(value)
+
+
 group = typer.Typer(no_args_is_help=True, help=t("記録の検索", "the trail"))
 
 COLUMNS = (
-    Column("@timestamp", "時刻", "time", lambda value: _time(value), keep=True),
+    Column("@timestamp", "時刻", "time", _time, keep=True),
     Column("user.name", "職員ID", "user"),
     Column("event.action", "出来事", "action"),
     Column("event.outcome", "結果", "outcome", lambda value: {"success": "○", "failure": "×"}.get(str(value), "-")),
@@ -52,7 +60,7 @@ def search(
                                              "event.action": action})  # fmt: skip
     body |= {"until": _moment(call, "--until", until), "limit": call.limit, "order": "oldest" if oldest else "newest"}
     records = call.client().stream("/v1/events/search", body)
-    if call.output in (Output.NDJSON,) and not call.fields:
+    if call.output is Output.NDJSON and not call.fields:
         count = call.stream(records)
     else:
         rows = [_row(record) for record in records] if call.output is Output.TABLE else list(records)
@@ -67,14 +75,13 @@ def search(
 def tail(
     call: Call,
     terms: Filter = None,
-    since: Since = "0s",
     user: User = "",
     app: AppName = "",
     outcome: Outcome = "",
 ) -> None:
     """Follow."""
     filters = {"user.name": user, "sekisho.app.id": app, "event.outcome": outcome}
-    body = {**_query(call, terms or [], since, filters), "order": "oldest"}
+    body = _query(call, terms or [], "", filters)
     records = call.client().stream("/v1/events/tail", body, endless=True)
     if call.output is Output.TABLE:
         call.lines(_lines(records))
@@ -96,12 +103,14 @@ def show(call: Call, reference: Annotated[str, typer.Argument(help=t("受付番�
 
 
 def _query(call: Call, terms: list[str], since: str, options: dict[str, str]) -> dict[str, Any]:
-    filters: dict[str, list[str]] = {name: [value] for name, value in options.items() if value}
+    filters = {name: value for name, value in options.items() if value}
     words: list[str] = []
     for term in terms:
         name, equals, value = term.partition("=")
+        if equals and name in filters:
+            raise Failure(ExitCode.USAGE, t(f"{name} が二度指定されています。", f"{name} is given twice."))
         if equals and name:
-            filters.setdefault(name, []).append(value)
+            filters[name] = value
         else:
             words.append(term)
     if len(words) > 1:
@@ -140,10 +149,3 @@ def _lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
         parts = (_time(record.get("@timestamp")), mark, record.get("user.name", "-"), record.get("event.action", ""),
                  _subject(record), record.get("sekisho.reason", ""))  # fmt: skip
         yield " ".join(str(part) for part in parts if part)
-
-
-def _time(value: Any) -> str:
-    try:
-        return datetime.fromisoformat(str(value)).astimezone().strftime("%m-%d %H:%M:%S")
-    except ValueError:
-        return str(value)

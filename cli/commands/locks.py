@@ -36,7 +36,7 @@ PLAN = (*COLUMNS[1:4], Column("sessions", "影響するセッション", "live s
 def ls(call: Call) -> None:
     """List locks."""
     answer = call.client().get("/v1/locks", limit=call.limit)
-    empty = t("ロックはありません。追加は sekisho locks add --user 職員ID --reason 理由", "no locks; add one with locks add.")
+    empty = t("ロックはありません。追加は sekisho locks add", "no locks; add one with locks add.")
     call.rows(answer["items"], COLUMNS, empty, answer["total"])
 
 

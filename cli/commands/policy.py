@@ -66,10 +66,10 @@ def check(call: Call, file: Annotated[Path, typer.Argument(help=t("ポリシー�
         call.one(facts)
 
 
-@shows(group, "test", "仮の要求を判定 (ファイルだけならファイル内の試験)", "decide an imagined request; with a file only, run its tests")
-def test(
+@shows(group, "test", "仮の要求を判定 (-f だけなら中の試験)", "decide an imagined request, or run a file's tests")
+def try_policy(
     call: Call,
-    file: Annotated[Path | None, typer.Option("--file", "-f", help=t("既定は有効な版", "default: the active one"))] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help=t("既定は有効な版", "default: active"))] = None,
     user: Annotated[str, typer.Option("--user", help=t("職員ID", "login"))] = "",
     app: Annotated[str, typer.Option("--app", help=t("アプリID", "app id"))] = "",
     device: Annotated[str, typer.Option("--device", help=t("端末", "device"))] = "",
@@ -134,7 +134,7 @@ def apply(call: Call, file: File) -> None:
 
 
 @changes(group, "rollback", "以前の版に戻す申請", "propose an older version")
-def rollback(call: Call, version: Annotated[str, typer.Argument(help=t("版 (6文字以上)", "hash, 6+ characters"))]) -> None:
+def rollback(call: Call, version: Annotated[str, typer.Argument(help=t("版 (6文字以上)", "hash"))]) -> None:
     """Propose an older policy."""
     client = call.client()
 

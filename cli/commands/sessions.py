@@ -47,7 +47,7 @@ def ls(
     answer = call.client().get(
         "/v1/sessions", user=user, device=device, ended="true" if ended else None, limit=call.limit
     )
-    empty = t("セッションはありません。sekisho events search で最近の利用を確認できます。", "no sessions; see sekisho events search.")
+    empty = t("セッションはありません。最近の利用は sekisho events search", "no sessions; see sekisho events search.")
     call.rows(answer["items"], COLUMNS, empty, answer["total"])
 
 
@@ -67,7 +67,7 @@ def revoke(
     app: Annotated[str, typer.Option("--app", help=t("このアプリを使っているすべて", "all that use this app"))] = "",
     everything: Annotated[bool, typer.Option("--all", help=t("全員", "everybody"))] = False,
     message: Annotated[str, typer.Option("--message", help=t("本人に表示する文", "words for the people"))] = "",
-    receipt: Annotated[Path | None, typer.Option("--receipt", help=t("受領証の保存先", "file for the receipt"))] = None,
+    receipt: Annotated[Path | None, typer.Option("--receipt", help=t("受領証の保存先", "receipt file"))] = None,
 ) -> None:
     """End sessions."""
     selector: dict[str, Any] = {"sessions": sessions or [], "user": user, "device": device, "group": group_name}
@@ -101,14 +101,8 @@ def ended(call: Call, answer: Mapping[str, Any], receipt: Path | None) -> None:
         return
     facts = _inside(answer.get("receipt"))
     closed = facts.get("closed") or {}
-    tell(
-        t(
-            f"セッション {len(facts.get('sessions') or answer.get('sessions') or ())} 件を終了しました。"
-            f"切断した接続: {sum(closed.values())}",
-            f"ended {len(facts.get('sessions') or answer.get('sessions') or ())} sessions, "
-            f"{sum(closed.values())} live connections.",
-        )
-    )
+    count, cut = len(facts.get("sessions") or answer.get("sessions") or ()), sum(closed.values())
+    tell(t(f"セッション {count} 件、接続 {cut} 件を終了しました。", f"ended {count} sessions, {cut} live connections."))
     if facts.get("fenced"):
         tell(t(f"応答しなかったワーカーを停止しました: {facts['fenced']}", f"fenced workers: {facts['fenced']}"))
     if facts:

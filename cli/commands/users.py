@@ -52,11 +52,11 @@ def ls(
     call: Call,
     group_name: Annotated[str, typer.Option("--group", help=t("グループ", "group"))] = "",
     state: Annotated[str, typer.Option("--state", help="active | disabled")] = "",
-    text: Annotated[str, typer.Option("--text", help=t("職員ID、氏名、所属の一部", "part of login, name, department"))] = "",
+    text: Annotated[str, typer.Option("--text", help=t("職員ID、氏名、所属の一部", "part of a name"))] = "",
 ) -> None:
     """List users."""
     answer = call.client().get("/v1/users", group=group_name, state=state, text=text, limit=call.limit)
-    empty = t("該当する利用者はいません。登録は sekisho users import FILE または users add", "no such users; see users import.")
+    empty = t("該当する利用者はいません。登録は sekisho users import", "no such users; see users import.")
     call.rows(answer["items"], COLUMNS, empty, answer["total"])
 
 
@@ -160,7 +160,8 @@ def enable(call: Call, login: Login) -> None:
 def reset_factors(call: Call, login: Login, letters: Letters = None) -> None:
     """Reset the factors of a user."""
     target = _letter_file(letters, login)
-    answer = _change_one(call, login, "reset", t(f"{login} の認証手段をすべて削除します。", f"removes all factors of {login}."))
+    words = t(f"{login} の認証手段をすべて削除します。", f"removes all factors of {login}.")
+    answer = _change_one(call, login, "reset", words)
     if answer is not None:
         _write_letters(answer, target)
         tell(t(f"認証手段 {answer['removed']} 件を削除しました。", f"{answer['removed']} factors removed."))
@@ -189,7 +190,7 @@ def _letter_file(given: Path | None, stem: str) -> Path:
     """Where the letters go, checked before anything is created: a code that cannot be written would be lost."""
     path = given or Path(f"setup-{stem}.html")
     if path.exists():
-        message = t(f"{path} は既にあります。--letters で別の名前を指定してください。", f"{path} exists; use --letters.")
+        message = t(f"{path} は既にあります (--letters で変更)。", f"{path} exists; use --letters.")
         raise Failure(ExitCode.CONFLICT, message)
     return path
 

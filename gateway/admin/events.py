@@ -42,7 +42,7 @@ async def show(call: Call[OneEvent]) -> Reply:
         reference = parse_reference(call.arguments.reference)
     except ValueError as error:
         raise Problem(AdminReason.INVALID_ARGUMENTS, "受付番号の形式ではありません (16文字)。") from error
-    found = await records(call.context, Request(filters={"http.request.id": [reference]}, limit=100, order="oldest"))
+    found = await records(call.context, Request(filters={"http.request.id": reference}, limit=100, order="oldest"))
     if not found:
         raise not_found("記録", call.arguments.reference)
     return Reply({"items": found, "total": len(found)}, rows=len(found))

@@ -53,7 +53,7 @@ class Guard:
             detail = "状態管理 (steward) が応答しません。実行されたかどうか status と一覧で確認してください。"
             return await self._refused(trail, Problem(AdminReason.STEWARD_UNAVAILABLE, detail))
         except CommandRefused as refused:
-            reason = _STEWARD_CODES.get(refused.code, AdminReason.REFUSED_BY_STEWARD)
+            reason = _reason_of(refused.code)
             extra = {"code": refused.code}
             return await self._refused(trail, Problem(reason, f"実行できません: {refused.message}", extra=extra))
         except Exception:  # noqa: BLE001 (logged and answered as a refusal: nothing fails open)
@@ -141,15 +141,20 @@ class Guard:
 
 
 _UNHEALTHY = "記録を書き込めないため、何も実行していません。sekisho status で状態を確認してください。"
-_STEWARD_CODES: Mapping[str, AdminReason] = {
-    "not_found": AdminReason.NOT_FOUND,
-    "conflict": AdminReason.CONFLICT,
-}
 ROLE_NAMES: Mapping[Role, str] = {
     Role.CISO: "CISO (ciso)",
     Role.AUDIT: "監査 (audit)",
     Role.OPERATOR: "運用 (operator)",
 }
+
+
+def _reason_of(code: str) -> AdminReason:
+    """What the steward's stable code means to an operator."""
+    if code.startswith("unknown_"):
+        return AdminReason.NOT_FOUND
+    if code == "not_permitted":
+        return AdminReason.NOT_PERMITTED
+    return AdminReason.CONFLICT if code.endswith(("_taken", "_over")) else AdminReason.REFUSED_BY_STEWARD
 
 
 async def _given(request: web.Request) -> dict[str, Any]:

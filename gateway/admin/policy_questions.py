@@ -55,7 +55,7 @@ async def explain(call: Call[Explain]) -> Reply:
         reference = parse_reference(call.arguments.decision)
     except ValueError as error:
         raise Problem(AdminReason.INVALID_ARGUMENTS, "受付番号の形式ではありません (16文字)。") from error
-    found = await records(call.context, Request(filters={"http.request.id": [reference]}, limit=100))
+    found = await records(call.context, Request(filters={"http.request.id": reference}, limit=100))
     decided = next((record for record in found if record.get("sekisho.policy.hash")), None)
     if decided is None:
         reason = found[0].get("sekisho.reason", "") if found else ""

@@ -23,13 +23,13 @@ FieldName = Annotated[str, Field(pattern=r"^[@A-Za-z][A-Za-z0-9_.]{0,79}$")]
 
 
 class Request(BaseModel):
-    """One search. Times are epoch seconds; `filters` maps a field to the values it may have."""
+    """One search. Times are epoch seconds; `filters` maps a field to its value; all must match."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     since: float | None = None
     until: float | None = None
-    filters: dict[FieldName, list[Annotated[str, Field(max_length=500)]]] = Field(default_factory=dict)
+    filters: dict[FieldName, Annotated[str, Field(max_length=500)]] = Field(default_factory=dict)
     text: Annotated[str, Field(max_length=200)] = ""
     limit: Annotated[int, Field(ge=1, le=100_000)] = 100
     order: Literal["newest", "oldest"] = "newest"

@@ -65,7 +65,7 @@ def resolve(call: Call[Any], selector: Selector) -> tuple[dict[str, Any], list[S
             raise not_found("アプリ", selector.app)
         inside = [s for s in alive if any(row["app_id"] == selector.app for row in reader.app_sessions(s.id))]
         return {"app": selector.app}, inside
-    return {"all": True}, alive
+    return {"all": True}, [session for session in alive if not session.operator]
 
 
 def session_row(session: Session, users: dict[str, User]) -> dict[str, Any]:

@@ -1,0 +1,5 @@
+"""`python -m cli`: the same program as `sekisho`."""
+
+from cli.main import main
+
+main()

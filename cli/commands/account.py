@@ -1,0 +1,160 @@
+"""`sekisho login | logout | whoami | status`."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.call import Call, Output, tell
+from cli.command import shows
+from cli.exit_codes import ExitCode
+from cli.failure import Failure
+from cli.files import read_secret
+from cli.language import t
+from cli.moments import age, shown
+from cli.private_file import write_private
+from cli.render.table import Column
+
+WHO = (
+    Column("login", "職員ID", "login"),
+    Column("name", "氏名", "name"),
+    Column("roles", "役割", "roles"),
+    Column("expires_at", "期限", "expires", shown),
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the top level."""
+    shows(app, "login", "サインイン (職員ID、パスワード、確認コード)", "sign in: id, password, second factor")(login)
+    shows(app, "logout", "サインアウト", "sign out")(logout)
+    shows(app, "whoami", "サインイン中の利用者", "who is signed in")(whoami)
+    shows(app, "status", "全体の状態", "is everything well")(status)
+
+
+def login(
+    call: Call,
+    user: Annotated[str, typer.Option("--user", "-u", help=t("職員ID", "login"))] = "",
+    password_file: Annotated[
+        Path | None, typer.Option("--password-file", help=t("パスワードのファイル (- は標準入力)", "file, - = stdin"))
+    ] = None,
+    code_file: Annotated[
+        Path | None, typer.Option("--code-file", help=t("確認コードのファイル", "file with the code"))
+    ] = None,
+) -> None:
+    """Sign in over the admin socket; the token goes into a file that only this person can read."""
+    client = call.anonymous_client()
+    name = user or _ask(t("職員ID: ", "login: "))
+    password = read_secret(password_file) if password_file else _ask_secret(t("パスワード: ", "password: "))
+    about = f"sekisho-cli/{os.uname().sysname}" if hasattr(os, "uname") else "sekisho-cli"
+    first = client.post("/v1/sign-in/start", {"login": name, "password": password, "client": about})
+    if "totp" not in first["methods"]:
+        message = t(
+            "このアカウントには確認コード (TOTP) がありません。ポータルで登録してください。",
+            "this account has no time-based code; enrol one in the portal.",
+        )
+        raise Failure(ExitCode.NOT_ALLOWED, message)
+    code = read_secret(code_file) if code_file else _ask_secret(t("確認コード (6桁): ", "code (6 digits): "))
+    answer = client.post("/v1/sign-in/finish", {"challenge": first["challenge"], "code": code, "client": about})
+    write_private(call.place.token_file(), answer["token"] + "\n", replace=True)
+    row = {**answer["user"], "expires_at": answer["expires_at"]}
+    if call.output is Output.TABLE:
+        until = shown(answer["expires_at"])
+        words = f"{row['name']} ({row['login']}) としてサインインしました。期限 {until}"
+        tell(t(words, f"signed in as {row['login']} until {until}."))
+    else:
+        call.one(row)
+
+
+def logout(call: Call) -> None:
+    """End the token and forget it."""
+    path = call.place.token_file()
+    try:
+        call.client().post("/v1/sign-out", {})
+    except Failure as failure:
+        if failure.code is not ExitCode.SIGN_IN_NEEDED:
+            raise
+    path.unlink(missing_ok=True)
+    tell(t("サインアウトしました。", "signed out."))
+
+
+def whoami(call: Call) -> None:
+    """Tell who is signed in."""
+    answer = call.client().get("/v1/whoami")
+    answer.pop("request_id", None)
+    call.one(answer, WHO)
+
+
+def status(call: Call) -> None:
+    """Tell what holds and what does not; fails where something that must hold does not."""
+    answer = call.client().get("/v1/status")
+    answer.pop("request_id", None)
+    if call.output is Output.TABLE and not call.fields:
+        call.one(_summary(answer))
+    else:
+        call.one(answer)
+    troubles = _troubles(answer)
+    if troubles:
+        raise Failure(ExitCode.FAILED, t("対応が必要です:", "needs attention:"), troubles)
+
+
+def _summary(answer: dict[str, Any]) -> dict[str, Any]:
+    policy = answer["policy"] or {}
+    steward, sessions, checkpoint = answer["steward"], answer["sessions"], answer["checkpoint"] or {}
+    workers, apps = steward.get("workers") or [], answer["apps"]
+    return {
+        t("ワーカー", "workers"): _workers(workers),
+        t("記録", "journal"): t("正常", "healthy") if answer["journal"]["healthy"] else t("異常", "unhealthy"),
+        t("チェックポイント", "checkpoint"): f"{checkpoint.get('size', '-')} ({age(checkpoint.get('age'))})",
+        t("ポリシー", "policy"): f"{str(policy.get('hash', '-'))[:12]} {policy.get('title', '')}",
+        t("未強制の規則", "not enforced"): _soft(policy.get("not_enforced", ())) or t("なし", "none"),
+        t("セッション", "sessions"): f"{sessions['browser']} (+{sessions['operator']} {t('管理', 'operators')})",
+        t("アプリ", "apps"): f"{apps['active']} (+{apps['pending']} {t('承認待ち', 'pending')})",
+        t("ロック", "locks"): answer["locks"],
+        t("承認待ち", "approvals"): answer["approvals"],
+    }
+
+
+def _soft(rules: Any) -> str:
+    return ", ".join(f"{rule['rule']} ({rule['mode']})" for rule in rules)
+
+
+def _workers(workers: Any) -> str:
+    if not isinstance(workers, list):
+        return str(workers)
+    return str(len(workers))
+
+
+def _troubles(answer: dict[str, Any]) -> list[str]:
+    found = []
+    if not answer["steward"]["healthy"]:
+        found.append(t("状態管理 (steward) が応答しません。", "the steward does not answer."))
+    elif answer["steward"].get("workers") == []:
+        found.append(t("ワーカーが動いていません。", "no worker is running."))
+    if not answer["journal"]["healthy"]:
+        found.append(t("記録を書き込めません。ディスクを確認してください。", "the journal cannot be written."))
+    if answer["policy"] is None:
+        found.append(t("有効なポリシーがありません。すべて拒否されます。", "no active policy: everything is refused."))
+    checkpoint = answer["checkpoint"]
+    if checkpoint is None or checkpoint["age"] > 60:
+        found.append(t("チェックポイントが更新されていません (auditor)。", "checkpoints are not being made (auditor)."))
+    return found
+
+
+def _ask(prompt: str) -> str:
+    if not sys.stdin.isatty():
+        raise Failure(ExitCode.USAGE, t("--user を指定してください。", "give --user."))
+    sys.stderr.write(prompt)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()
+
+
+def _ask_secret(prompt: str) -> str:
+    if not sys.stdin.isatty():
+        ja = "端末がありません。--password-file と --code-file を使ってください。"
+        raise Failure(ExitCode.USAGE, t(ja, "no terminal: use --password-file and --code-file."))
+    return getpass.getpass(prompt)

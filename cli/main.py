@@ -1,0 +1,92 @@
+"""The command line `sekisho`: nouns and verbs put together. Heavy modules are imported inside the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.call import Output
+from cli.commands import (
+    account,
+    approvals,
+    apps,
+    devices,
+    events,
+    installation,
+    locks,
+    policy,
+    proofs,
+    sessions,
+    users,
+)
+from cli.exit_codes import ExitCode
+from cli.language import t
+
+app = typer.Typer(
+    name="sekisho",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=t("関所: 業務アプリへのアクセスを確かめ、記録するゲートウェイ", "Sekisho: a zero-trust access gateway"),
+)
+
+
+@app.callback()
+def shared(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help=t("設定ファイル", "settings file"))] = None,
+    output: Annotated[Output | None, typer.Option("--output", "-o", help=t("出力の形式", "output"))] = None,
+    lang: Annotated[str, typer.Option("--lang", help="ja | en")] = "",
+) -> None:
+    """Keep what stands before the noun for the command."""
+    context.obj = {"config": config, "output": output, "lang": lang}
+
+
+installation.register(app)
+account.register(app)
+app.add_typer(users.group, name="users")
+app.add_typer(sessions.group, name="sessions")
+app.add_typer(locks.group, name="locks")
+app.add_typer(apps.group, name="apps")
+app.add_typer(policy.group, name="policy")
+app.add_typer(approvals.group, name="approvals")
+app.add_typer(events.group, name="events")
+app.add_typer(devices.group, name="devices")
+app.add_typer(proofs.audit_group, name="audit")
+app.add_typer(proofs.receipts_group, name="receipts")
+
+
+@app.command("version", help=t("版", "version"))
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        typer.echo(f"sekisho {installed('sekisho')}")
+    except PackageNotFoundError:
+        typer.echo(t("sekisho がインストールされていません。", "sekisho is not installed."), err=True)
+        raise typer.Exit(ExitCode.FAILED) from None
+
+
+@app.command("completion", help=t("補完の設定を出力 (bash、zsh、fish)", "completion script for bash, zsh, fish"))
+def completion(shell: Annotated[str, typer.Argument(help="bash | zsh | fish")] = "bash") -> None:
+    """Print a completion script."""
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]  # the only public place of it
+
+    if shell not in ("bash", "zsh", "fish"):
+        typer.echo(t("bash、zsh、fish のいずれかです。", "one of bash, zsh, fish."), err=True)
+        raise typer.Exit(ExitCode.USAGE)
+    typer.echo(get_completion_script(prog_name="sekisho", complete_var="_SEKISHO_COMPLETE", shell=shell))
+
+
+def main() -> None:
+    """Entry point of the `sekisho` program."""
+    app(prog_name="sekisho")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The child process of one search: reads one job on standard input, writes NDJSON, ends when its input closes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from audit.search import CursorInvalid, Query, follow, search
+from audit.verify import IntegrityError
+
+_NICENESS = 10  # traffic, sign-in and revocation come first
+
+
+def main() -> int:
+    """Carry out the job; returns the exit status. What went wrong is the last line of standard error."""
+    os.nice(_NICENESS)
+    job: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    root = Path(job.pop("root"))
+    following = job.pop("follow")
+    query = Query(
+        since=job["since"],
+        until=job["until"],
+        filters=job["filters"],
+        text=job["text"],
+        limit=job["limit"],
+        newest_first=job["order"] == "newest",
+    )
+    try:
+        if following:
+            asyncio.run(_follow(root, query))
+        else:
+            for record in search(root, query):
+                _write(record)
+        sys.stdout.buffer.flush()
+    except (CursorInvalid, IntegrityError, OSError) as error:
+        print(error, file=sys.stderr)  # noqa: T201 (this process has no log: its parent reads the line)
+        return 1
+    return 0
+
+
+async def _follow(root: Path, query: Query) -> None:
+    async for record in follow(root, query):
+        _write(record)
+        sys.stdout.buffer.flush()
+
+
+def _write(record: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(orjson.dumps(record) + b"\n")
+
+
+def _end_with_input() -> None:
+    """Exit as soon as whoever asked is gone."""
+    while sys.stdin.buffer.read(4096):
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
