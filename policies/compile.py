@@ -1,7 +1,6 @@
-"""From a policy (IR) to closures, indexed by app: what a worker asks once a request.
+"""From a policy (IR) to closures, indexed by app, sensitivity and zone: what a worker asks once a request.
 
-Rules are laid out once for each app that any rule names, with the `app` conditions already decided; every other app
-shares one layout, and a request without an app has its own. Decisions that recur are values made once.
+Layouts are made when first needed and kept; decisions that recur are values made once.
 """
 
 from __future__ import annotations
@@ -10,10 +9,11 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from policies.catalogue import POSTURE
+from policies.catalogue import POSTURE, SENSITIVITY
 from policies.decision import Decision, Effect, Explanation
-from policies.evaluate import Facts, Leaf, Test, all_true, build_leaf, none_false
+from policies.evaluate import Facts, Leaf, build_leaf
 from policies.explain import Explainer, RuleLeaves
+from policies.layout import DECIDED, Allow, Deny, Layout, holds, lay_out, reduce_rule
 from policies.model import Condition, Mode, PolicyIR, PostureLimits, Rule
 from policies.obligations import merge_obligations
 from policies.reasons import Reason
@@ -23,55 +23,10 @@ INTERNAL_ERROR: Final = Decision(Effect.DENY, Reason.INTERNAL_ERROR, "")
 NOTHING_APPLIES: Final = Decision(Effect.DENY, Reason.NO_APPLICABLE_RULE, "")
 UNMET: Final = Decision(Effect.DENY, Reason.UNMET_CONDITIONS, "")
 CACHE_LIMIT: Final = 4096
-"""Allow decisions kept a layout; beyond it they are built anew each time."""
+"""Layouts kept by exact facts, and allow decisions kept a layout; beyond it they are looked up or built anew."""
 
-_NO_APP_NAMED: Final = "\0"  # stands for every app that no rule names: no app id can be this
+_UNNAMED: Final = "\0"  # stands for every app or zone that no rule names: no name can be this
 _log = logging.getLogger(__name__)
-
-
-class _Deny:
-    """One deny rule of a layout: `test` holds when the rule matches (exemption already inside)."""
-
-    __slots__ = ("decision", "expires", "id", "test", "warn")
-
-    def __init__(self, rule: Rule, test: Test) -> None:
-        self.id = rule.id
-        self.test = test
-        self.decision = Decision(Effect.DENY, Reason.DENIED_BY_RULE, rule.id)
-        self.expires = rule.expires
-        self.warn = rule.mode is Mode.WARN
-
-
-class _Allow:
-    """One allow rule of a layout: `when` says whether it applies, `require` whether it is satisfied."""
-
-    __slots__ = ("expires", "id", "obligations", "require", "warn", "when")
-
-    def __init__(self, rule: Rule, when: Test, require: Test) -> None:
-        self.id = rule.id
-        self.when = when
-        self.require = require
-        self.obligations = rule.obligations
-        self.expires = rule.expires
-        self.warn = rule.mode is Mode.WARN
-
-
-class _Layout:
-    """The rules that can matter for one app, sorted by id within each list."""
-
-    __slots__ = ("allows", "cache", "denies", "needs", "observed_allows", "observed_denies", "posture",
-                 "shadow_allows", "shadow_denies")
-
-    def __init__(self) -> None:
-        self.denies: list[_Deny] = []
-        self.observed_denies: list[_Deny] = []
-        self.shadow_denies: list[_Deny] = []
-        self.allows: list[_Allow] = []
-        self.observed_allows: list[_Allow] = []
-        self.shadow_allows: list[_Allow] = []
-        self.needs: frozenset[str] = frozenset()
-        self.posture = False
-        self.cache: dict[tuple[str, ...], Decision] = {}
 
 
 class CompiledPolicy:
@@ -86,14 +41,18 @@ class CompiledPolicy:
         self._posture = ir.posture
         self._grace = dict(ir.posture.grace)
         merge_obligations(rule.obligations for rule in ir.rules)  # an obligation that nobody knows is a fault now
-        leaves = _build_leaves(ir.rules)
-        conditions = [item for rule in ir.rules for item in rule.conditions if item.attribute == "app"]
-        named = {str(value) for item in conditions for value in item.values}
-        self._layouts = {app: _lay_out(ir.rules, leaves, app) for app in sorted(named)}
-        self._other = _lay_out(ir.rules, leaves, _NO_APP_NAMED)
-        self._absent = _lay_out(ir.rules, leaves, None)
+        self._rules = tuple(sorted(ir.rules, key=lambda rule: rule.id))
+        self._leaves = _build_leaves(self._rules)
+        self._named = {
+            name: frozenset(
+                str(value) for rule in ir.rules for item in rule.conditions if item.attribute == name
+                for value in item.values
+            ) for name in ("app", "net.zone")
+        }
+        self._layouts: dict[tuple[object, ...], Layout] = {}  # by the facts as they come, bounded
+        self._distinct: dict[tuple[str | None, ...], Layout] = {}  # by what rules can tell apart
         self._explainer = Explainer(
-            ir.hash, tuple(RuleLeaves.build(rule, leaves) for rule in ir.rules), self._decide, self.fresh_facts
+            ir.hash, tuple(RuleLeaves.build(rule, self._leaves) for rule in self._rules), self._decide, self.fresh_facts
         )
 
     def evaluate(self, facts: Facts) -> Decision:
@@ -118,7 +77,15 @@ class CompiledPolicy:
 
     def needs(self, app_id: str) -> frozenset[str]:
         """Names of the facts that a decision about this app can depend on."""
-        return self._layouts.get(app_id, self._other).needs
+        needs: set[str] = set()
+        for rule in self._rules:
+            kept = reduce_rule(rule, self._leaves, {"app": app_id}, ("app",))
+            if kept is not None:
+                needs.update(item.attribute for item in (*kept[0], *rule.require, *(kept[1] or ())))
+                needs.update({"time.now"} if rule.mode in (Mode.OBSERVE, Mode.WARN) else ())
+        if not needs.isdisjoint(POSTURE):
+            needs |= {"posture.read_age", "posture.seen_age", "net.zone"}
+        return frozenset(needs)
 
     def fresh_facts(self, facts: Facts) -> Facts:
         """The facts without what a stale posture no longer tells; the same object when the posture is fresh."""
@@ -127,26 +94,48 @@ class CompiledPolicy:
         return {name: value for name, value in facts.items() if name not in POSTURE}
 
     def _decide(self, facts: Facts) -> Decision:
-        app = facts.get("app")
-        layout = self._layouts.get(app, self._other) if type(app) is str else self._absent
+        key = (facts.get("app"), facts.get("app.sensitivity"), facts.get("net.zone"))
+        try:
+            layout = self._layouts[key]
+        except (KeyError, TypeError):  # not seen yet, or a fact that is no text
+            layout = self._layout(key)
         if layout.posture:
             facts = self.fresh_facts(facts)
-        for deny in layout.denies:
-            if deny.test(facts):
-                if layout.observed_denies:
-                    break
-                return deny.decision
         if layout.observed_denies or layout.observed_allows:
             return _decide_observing(layout, facts)
-        granting: list[_Allow] = []
+        for deny in layout.denies:
+            if deny.matches(facts):
+                return deny.decision
+        granting: list[Allow] = []
         applies = False
         for allow in layout.allows:
-            if allow.when(facts):
-                if allow.require(facts):
+            for leaf in allow.when:
+                if leaf(facts) is not True:
+                    break
+            else:
+                if holds(allow.require, facts):
                     granting.append(allow)
                 else:
                     applies = True
         return _settle(layout, facts, granting, applies)
+
+    def _layout(self, key: tuple[object, ...]) -> Layout:
+        """The layout for these facts, shared by all that no rule tells apart."""
+        app, sensitivity, zone = (value if isinstance(value, str) else None for value in key)
+        if app is not None and app not in self._named["app"]:
+            app = _UNNAMED
+        if zone is not None and zone not in self._named["net.zone"]:
+            zone = _UNNAMED
+        if sensitivity not in SENSITIVITY:
+            sensitivity = None
+        distinct = (app, sensitivity, zone)
+        layout = self._distinct.get(distinct)
+        if layout is None:
+            decided = {name: value for name, value in zip(DECIDED, distinct, strict=True) if value is not None}
+            layout = self._distinct[distinct] = lay_out(self._rules, self._leaves, decided)
+        if len(self._layouts) < CACHE_LIMIT and all(isinstance(value, str) for value in key):
+            self._layouts[key] = layout
+        return layout
 
 
 def compile_policy(ir: PolicyIR) -> CompiledPolicy:
@@ -159,18 +148,18 @@ def compile_policy(ir: PolicyIR) -> CompiledPolicy:
     return CompiledPolicy(ir)
 
 
-def _decide_observing(layout: _Layout, facts: Facts) -> Decision:
+def _decide_observing(layout: Layout, facts: Facts) -> Decision:
     """As `_decide`, where some rules do not bite before their expiry. Without a clock every rule bites."""
     now = facts.get("time.now")
     moment = float(now) if type(now) is float or type(now) is int else None
-    matching = [deny for deny in layout.observed_denies if deny.test(facts)]
-    denials = [deny for deny in layout.denies if deny.test(facts)]
+    matching = [deny for deny in layout.observed_denies if deny.matches(facts)]
+    denials = [deny for deny in layout.denies if deny.matches(facts)]
     denials += [deny for deny in matching if not _waits(deny, moment)]
     if denials:
         return min(denials, key=lambda item: item.id).decision
-    applying = [allow for allow in layout.allows + layout.observed_allows if allow.when(facts)]
-    granting = [allow for allow in applying if allow.require(facts)]
-    observed: list[_Deny | _Allow] = list(matching)
+    applying = [allow for allow in layout.allows + layout.observed_allows if holds(allow.when, facts)]
+    granting = [allow for allow in applying if holds(allow.require, facts)]
+    observed: list[Deny | Allow] = list(matching)
     if not granting:
         granting = [allow for allow in applying if allow in layout.observed_allows and _waits(allow, moment)]
         observed += granting
@@ -186,14 +175,14 @@ def _decide_observing(layout: _Layout, facts: Facts) -> Decision:
     )
 
 
-def _waits(rule: _Deny | _Allow, moment: float | None) -> bool:
+def _waits(rule: Deny | Allow, moment: float | None) -> bool:
     return moment is not None and rule.expires is not None and moment < rule.expires
 
 
-def _settle(layout: _Layout, facts: Facts, granting: Sequence[_Allow], applies: bool) -> Decision:
+def _settle(layout: Layout, facts: Facts, granting: Sequence[Allow], applies: bool) -> Decision:
     """The decision when no enforced deny matched and nothing was lifted; `granting` is sorted by id."""
     if not granting:
-        shadow = tuple(item.id for item in layout.shadow_allows if item.when(facts) and item.require(facts))
+        shadow = tuple(item.id for item in layout.shadow_allows if holds(item.when, facts) and holds(item.require, facts))
         if shadow:
             return Decision(Effect.DENY, UNMET.reason if applies else NOTHING_APPLIES.reason, "", shadow=shadow)
         return UNMET if applies else NOTHING_APPLIES
@@ -208,8 +197,8 @@ def _settle(layout: _Layout, facts: Facts, granting: Sequence[_Allow], applies: 
     return decision
 
 
-def _matching(rules: Iterable[_Deny], facts: Facts) -> tuple[str, ...]:
-    return tuple(rule.id for rule in rules if rule.test(facts))
+def _matching(rules: Iterable[Deny], facts: Facts) -> tuple[str, ...]:
+    return tuple(rule.id for rule in rules if rule.matches(facts))
 
 
 def _posture_is_fresh(facts: Facts, limits: PostureLimits, grace: dict[str, float]) -> bool:
@@ -229,57 +218,3 @@ def _build_leaves(rules: Iterable[Rule]) -> dict[Condition, Leaf]:
             key = (item.attribute, item.operator, item.values)
             leaves[item] = shared.setdefault(key, build_leaf(item))
     return leaves
-
-
-def _lay_out(rules: Iterable[Rule], leaves: dict[Condition, Leaf], app: str | None) -> _Layout:
-    layout = _Layout()
-    needs: set[str] = set()
-    facts: dict[str, object] = {} if app is None else {"app": app}
-    for rule in sorted(rules, key=lambda item: item.id):
-        kept = _for_app(rule, leaves, facts)
-        if kept is None:
-            continue
-        when, unless = kept
-        needs.update(item.attribute for item in when + rule.require + (unless or ()))
-        if rule.effect is Effect.DENY:
-            target = {Mode.ENFORCE: layout.denies, Mode.SHADOW: layout.shadow_denies}
-            target.get(rule.mode, layout.observed_denies).append(_Deny(rule, _deny_test(when, unless, leaves)))
-        else:
-            granted = {Mode.ENFORCE: layout.allows, Mode.SHADOW: layout.shadow_allows}
-            applies, satisfied = ([leaves[item] for item in part] for part in (when, rule.require))
-            granted.get(rule.mode, layout.observed_allows).append(_Allow(rule, all_true(applies), all_true(satisfied)))
-    layout.posture = not needs.isdisjoint(POSTURE)
-    if layout.posture:
-        needs |= {"posture.read_age", "posture.seen_age", "net.zone"}
-    if layout.observed_denies or layout.observed_allows:
-        needs.add("time.now")
-    layout.needs = frozenset(needs)
-    return layout
-
-
-def _for_app(
-    rule: Rule, leaves: dict[Condition, Leaf], facts: Facts
-) -> tuple[tuple[Condition, ...], tuple[Condition, ...] | None] | None:
-    """(when, unless) with the `app` conditions decided and left out, or None if the rule cannot matter here.
-
-    `unless` comes back as None when it can never exempt.
-    """
-    denying = rule.effect is Effect.DENY
-    for item in rule.when:
-        if item.attribute == "app":
-            known = leaves[item](facts)
-            if known is False or (known is None and not denying):
-                return None
-    when = tuple(item for item in rule.when if item.attribute != "app")
-    if not rule.unless or any(item.attribute == "app" and leaves[item](facts) is not True for item in rule.unless):
-        return when, None
-    unless = tuple(item for item in rule.unless if item.attribute != "app")
-    return (when, unless) if unless else None
-
-
-def _deny_test(when: Sequence[Condition], unless: Sequence[Condition] | None, leaves: dict[Condition, Leaf]) -> Test:
-    matches = none_false([leaves[item] for item in when])
-    if unless is None:
-        return matches
-    exempt = all_true([leaves[item] for item in unless])
-    return lambda facts: matches(facts) and not exempt(facts)

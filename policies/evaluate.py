@@ -7,7 +7,7 @@ False; allow needs every leaf True; an exemption needs every leaf True).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,7 +16,6 @@ from policies.model import Condition
 
 Facts = Mapping[str, object]
 Leaf = Callable[[Facts], bool | None]
-Test = Callable[[Facts], bool]
 
 VERSION_PARTS_MAX: Final = 8
 VERSION_DIGITS_MAX: Final = 9
@@ -42,44 +41,6 @@ def build_leaf(condition: Condition) -> Leaf:
     except (TypeError, ValueError) as error:
         raise ConditionInvalid(f"{condition.attribute} {condition.operator}: {error}") from error
     return leaf if attribute.on_missing is None else _with_default(leaf, attribute.name, attribute.on_missing)
-
-
-def all_true(leaves: Sequence[Leaf]) -> Test:
-    """A test that holds when every leaf is True: unknown does not hold (allow rules, exemptions)."""
-    if not leaves:
-        return _always
-    if len(leaves) == 1:
-        (only,) = leaves
-        return lambda facts: only(facts) is True
-    fixed = tuple(leaves)
-
-    def conjunction(facts: Facts) -> bool:
-        for leaf in fixed:  # noqa: SIM110  # a generator in all() costs twice the time on the hot path
-            if leaf(facts) is not True:
-                return False
-        return True
-
-    return conjunction
-
-
-def none_false(leaves: Sequence[Leaf]) -> Test:
-    """A test that holds unless some leaf is False: unknown holds (deny rules)."""
-    if len(leaves) == 1:
-        (first,) = leaves
-        return lambda facts: first(facts) is not False
-    fixed = tuple(leaves)
-
-    def conjunction(facts: Facts) -> bool:
-        for leaf in fixed:  # noqa: SIM110  # as above
-            if leaf(facts) is False:
-                return False
-        return True
-
-    return conjunction
-
-
-def _always(_facts: Facts) -> bool:
-    return True
 
 
 def _with_default(leaf: Leaf, name: str, default: str) -> Leaf:
@@ -124,13 +85,13 @@ def _member(name: str, members: frozenset[str], inside: bool) -> Leaf:
 
         def closed(facts: Facts) -> bool | None:
             value = facts.get(name)
-            return value in holds if type(value) is str and value in vocabulary else None
+            return value in holds if isinstance(value, str) and value in vocabulary else None
 
         return closed
 
     def free(facts: Facts) -> bool | None:
         value = facts.get(name)
-        return (value in members) is inside if type(value) is str else None
+        return (value in members) is inside if isinstance(value, str) else None
 
     return free
 
@@ -213,7 +174,7 @@ def _path_under(name: str, values: tuple[Any, ...]) -> Leaf:
 
     def leaf(facts: Facts) -> bool | None:
         value = facts.get(name)
-        if type(value) is not str or not value.startswith("/"):
+        if not isinstance(value, str) or not value.startswith("/"):
             return None
         return value in exact or value.startswith(prefixes)
 
@@ -225,7 +186,7 @@ def _path_equals(name: str, values: tuple[Any, ...]) -> Leaf:
 
     def leaf(facts: Facts) -> bool | None:
         value = facts.get(name)
-        if type(value) is not str or not value.startswith("/"):
+        if not isinstance(value, str) or not value.startswith("/"):
             return None
         return value in exact
 
@@ -237,7 +198,7 @@ def _path_template(name: str, values: tuple[Any, ...]) -> Leaf:
 
     def leaf(facts: Facts) -> bool | None:
         value = facts.get(name)
-        if type(value) is not str or not value.startswith("/"):
+        if not isinstance(value, str) or not value.startswith("/"):
             return None
         segments = value.split("/")
         return any(
@@ -268,7 +229,7 @@ def _version_min(name: str, values: tuple[Any, ...]) -> Leaf:
 
     def leaf(facts: Facts) -> bool | None:
         value = facts.get(name)
-        key = version_key(value) if type(value) is str else None
+        key = version_key(value) if isinstance(value, str) else None
         return None if key is None else key >= limit
 
     return leaf
@@ -279,7 +240,7 @@ def _version_max(name: str, values: tuple[Any, ...]) -> Leaf:
 
     def leaf(facts: Facts) -> bool | None:
         value = facts.get(name)
-        key = version_key(value) if type(value) is str else None
+        key = version_key(value) if isinstance(value, str) else None
         return None if key is None else key <= limit
 
     return leaf
@@ -294,7 +255,7 @@ def _ordered(name: str, values: tuple[Any, ...], lowest: bool) -> Leaf:
 
     def leaf(facts: Facts) -> bool | None:
         value = facts.get(name)
-        return value in within if type(value) is str and value in known else None
+        return value in within if isinstance(value, str) and value in known else None
 
     return leaf
 
@@ -308,7 +269,7 @@ def _version_limit(values: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def _texts(values: tuple[Any, ...]) -> tuple[str, ...]:
-    if not all(type(value) is str for value in values):
+    if not all(isinstance(value, str) for value in values):
         raise TypeError("expected text values")
     return values
 
