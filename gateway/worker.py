@@ -44,6 +44,7 @@ from policies.reasons import Reason
 LOG = logging.getLogger("sekisho.worker")
 DRAIN: Final = 10.0  # seconds that requests in flight may take to end after SIGTERM
 _DRAIN_STEP: Final = 0.1
+_BEAT_LOOK: Final = 0.01
 _USE_EACH: Final = 4.0  # seconds between two reports of session use: the steward counts on one each 5 s
 _LOOK_EACH: Final = 1.0
 _GC_THRESHOLDS: Final = (50_000, 20, 50)  # the path allocates no cycles: collect seldom (perf §6)
@@ -103,7 +104,7 @@ class Worker:
         self._loop.set_exception_handler(self._on_loop_fault)
         feed = asyncio.create_task(self._feed.run())
         stopping = asyncio.create_task(stop.wait())
-        counted = asyncio.create_task(self._feed.counted.wait())
+        counted = asyncio.create_task(self._believed())
         await asyncio.wait([feed, stopping, counted], return_when=asyncio.FIRST_COMPLETED)
         if counted.done():
             await self._open()
@@ -115,6 +116,12 @@ class Worker:
             task.cancel()
         if stopped is not None:
             stopped.result()
+
+    async def _believed(self) -> None:
+        """Return once the view is complete and its first heartbeat has come: before that every answer would be 503."""
+        await self._feed.counted.wait()
+        while not self.view.beat_mono:  # noqa: ASYNC110  # the feed tells of applied changes only
+            await asyncio.sleep(_BEAT_LOOK)
 
     async def _open(self) -> None:
         fields = {"sekisho.worker": self.name, "process.pid": os.getpid()}

@@ -1,0 +1,203 @@
+"""The whole gateway as processes: a fresh installation, its supervisor, one app behind it, one person signed in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from gateway.state.records import App, AppSession, PolicyVersion, Row
+from gateway.state.steward_client import StewardClient
+from tests.support.gate_world import APP
+from tests.support.steward_process import ROOT, install, session, user
+
+HOST = "docs.sekisho.localhost"
+POLICY = """
+version: 1
+metadata: { id: test, revision: 1, title: 試験, owner: 情報政策課 }
+zones: { office: [127.0.0.0/8] }
+rules:
+  - id: docs
+    effect: allow
+    owner: 情報政策課
+    description: 税務課は文書管理を利用できる
+    when: { app: [docs], user.groups: { any_of: [tax] } }
+    require: [ { mfa.age: { max: 12h } }, { net.zone: [office] } ]
+tests:
+  - name: 税務課は使える
+    given: { app: docs, user.groups: [tax], mfa.age: 1h, net.zone: office }
+    expect: { effect: allow, rule: docs }
+"""
+
+
+class RecordingApp:
+    """A small real app that writes down what reached it, and what the journals held at that moment."""
+
+    def __init__(self, journals: Path) -> None:
+        self._journals = journals
+        self.seen: list[dict[str, str]] = []
+        self.decided_before: list[bool] = []
+        self.port = 0
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.router.add_get("/events", self._events)
+        app.router.add_get("/socket", self._socket)
+        app.router.add_route("*", "/{rest:.*}", self._page)
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        server = site._server
+        assert isinstance(server, asyncio.Server)
+        self.port = server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _write_down(self, request: web.Request) -> None:
+        self.seen.append(dict(request.headers))
+        name = request.headers["X-Sekisho-Request-Id"]
+        self.decided_before.append(any(name in path.read_text() for path in self._journals.glob("worker-?/*")))
+
+    async def _page(self, request: web.Request) -> web.Response:
+        self._write_down(request)
+        return web.Response(text=f"hello {request.path}")
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        self._write_down(request)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b"data: first\n\n")
+        while True:
+            await asyncio.sleep(0.05)
+            await response.write(b"data: more\n\n")
+
+    async def _socket(self, request: web.Request) -> web.WebSocketResponse:
+        self._write_down(request)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str("welcome")
+        async for message in socket:
+            await socket.send_str(f"echo {message.data}")
+        return socket
+
+
+class RunningCity:
+    """A supervisor and all it started."""
+
+    def __init__(self, config: Path) -> None:
+        self.config = config
+        self.root = config.parent
+        self.steward = StewardClient(self.root / "run" / "steward.sock")
+        self.app = RecordingApp(self.root / "journal")
+        self.token = secrets.token_urlsafe(32)
+        self.portal_token = secrets.token_urlsafe(32)
+        self._supervisor: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start everything and wait for `ready`."""
+        await self.app.start()
+        environment = {**os.environ, "SEKISHO_LISTENERS__LOOPBACK__ADDRESS": "127.0.0.1:0"}
+        log = (self.root / "run" / "log.txt").open("wb")
+        self._supervisor = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gateway.supervisor", "--config", str(self.config), cwd=ROOT, env=environment,
+            stdout=asyncio.subprocess.PIPE, stderr=log,
+        )  # fmt: skip
+        log.close()
+        assert self._supervisor.stdout is not None
+        async with asyncio.timeout(60):
+            said = await self._supervisor.stdout.readline()
+        assert said == b"ready\n", (self.root / "run" / "log.txt").read_text()[-4000:]
+
+    async def stop(self) -> None:
+        await self.steward.close()
+        process = self._supervisor
+        if process is not None and process.returncode is None:
+            process.terminate()
+            try:
+                async with asyncio.timeout(20):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        await self.app.stop()
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What the supervisor wrote of itself."""
+        status: dict[str, Any] = json.loads((self.root / "run" / "supervisor.json").read_text())
+        return status
+
+    @property
+    def base(self) -> str:
+        """Where the loopback listener is."""
+        return f"http://{self.status['listeners']['loopback']}"
+
+    async def put(self, op: str, **records: Row) -> dict[str, Any]:
+        """Have the steward keep records."""
+        return await self.steward.call(op, **{name: record.to_row() for name, record in records.items()})
+
+    async def furnish(self, **app_changes: Any) -> None:
+        """One person with a session on one app, and a policy that lets her pass."""
+        app: App = replace(
+            APP, upstream=f"http://127.0.0.1:{self.app.port}", presets=("jwt",), masked_paths=(),
+            preflight_origins=(), **app_changes,
+        )  # fmt: skip
+        await self.put("user.put", user=user())
+        await self.put("app.put", app=app)
+        version = PolicyVersion(
+            hashlib.sha256(POLICY.encode()).hexdigest(), "試験", POLICY, "author", time.time(), "proposed", ""
+        )
+        await self.put("policy.put", version=version)
+        await self.steward.call("policy.activate", hash=version.hash, by="approver")
+        await self.start_session("s1")
+
+    async def start_session(self, name: str) -> None:
+        """Start the session and its app session with this city's tokens."""
+        digest = hashlib.sha256(self.portal_token.encode()).hexdigest()
+        await self.steward.call("session.start", session=session(name, token_hash=digest).to_row(), replaces=None)
+        app_digest = hashlib.sha256(self.token.encode()).hexdigest()
+        await self.put("app_session.start", app_session=AppSession("a1", name, "docs", HOST, app_digest, time.time()))
+
+    def client(self, *, signed_in: bool = True) -> aiohttp.ClientSession:
+        """A client with the app host's cookie, each request on the connection pool of its own session."""
+        headers = {"Host": HOST}
+        if signed_in:
+            headers["Cookie"] = f"__Host-sekisho-app={self.token}"
+        return aiohttp.ClientSession(self.base, headers=headers, auto_decompress=False)
+
+    def records(self, writers: str = "worker-*") -> list[dict[str, Any]]:
+        """All records of some writers, in file order."""
+        return [
+            json.loads(line)["body"]
+            for path in sorted((self.root / "journal").glob(f"{writers}/*"))
+            if path.is_file()
+            for line in path.read_text().splitlines()
+            if line.startswith('{"salt"')
+        ]
+
+
+@contextlib.asynccontextmanager
+async def running_city(folder: Path) -> AsyncIterator[RunningCity]:
+    """A whole gateway, ended with the block."""
+    city = RunningCity(await asyncio.to_thread(install, folder))
+    try:
+        await city.start()
+        yield city
+    finally:
+        await city.stop()
