@@ -15,7 +15,7 @@ from gateway.edge.response import ResponseHead, names_connection_scheme, render
 from gateway.edge.services import EdgeServices, Outcome, Passed
 from gateway.edge.tunnel import POLICY_VIOLATION, Tunnel, TunnelFault, accept_for, close_frame
 from gateway.gate.request import RequestHead
-from gateway.gate.verdict import Forward
+from gateway.gate.verdict import Forward, Local
 from policies.reasons import Reason
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class Exchange:
         self._first_byte = self._services.clock() - self._started
         self._status = head.status
         request = self.request
-        parts = render(head, request, self._pool.upstream.origin)
+        parts = render(head, request, self._pool.upstream.origin, isinstance(self.verdict, Local))
         if head.status == 101:
             return [*parts, self._switch(), b"\r\n"]
         if head.authenticates_connection and isinstance(self.verdict, Forward) and self._upstream is not None:

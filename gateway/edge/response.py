@@ -139,14 +139,17 @@ def _classify(name: bytes) -> tuple[bytes, int]:
     return lower, action
 
 
-def render(head: ResponseHead, request: RequestHead, upstream_origin: bytes) -> list[bytes]:
-    """Return status line and end-to-end fields, rewritten; framing and the blank line are the caller's."""
+def render(head: ResponseHead, request: RequestHead, upstream_origin: bytes, own: bool = False) -> list[bytes]:
+    """Return status line and end-to-end fields, rewritten; framing and the blank line are the caller's.
+
+    `own` answers come from our control process: they alone may set our cookies, and their addresses are public ones.
+    """
     lines = [status_line(head.status)]
     named = head.connection
     remembered = _remembered
     for name, value in head.fields:
         lower, action = remembered.get(name) or _classify(name)
-        if action == _PASS and not (named and lower in named):
+        if (action == _PASS or (own and action == _REWRITE)) and not (named and lower in named):
             lines.append(b"%b: %b\r\n" % (name, value))
         elif action == _REWRITE:
             if lower == b"set-cookie":

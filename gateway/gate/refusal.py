@@ -33,14 +33,15 @@ if TYPE_CHECKING:
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
+_POLICY_NAME = b"Content-Security-Policy"
+_POLICY = (
+    b"default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+)  # of answers without control's frame
 _COMMON: Headers = (
     (b"Cache-Control", b"no-store"),
     (b"X-Content-Type-Options", b"nosniff"),
     (b"Referrer-Policy", b"same-origin"),
-    (
-        b"Content-Security-Policy",
-        b"default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'",
-    ),
+    (_POLICY_NAME, _POLICY),
 )
 _PROBLEM = (b"Content-Type", b"application/problem+json")
 _PAGE = (b"Content-Type", b"text/html; charset=utf-8")
@@ -185,6 +186,9 @@ class Refusals:
         """Return the refusal as a page or as a problem, whichever the client can read."""
         common = (*_COMMON, (b"X-Sekisho-Request-Id", told.request_id.encode()), *told.extra)
         if request is None or wants_page(request):
+            published = self._view.pages.get("refusal.csp", "").encode("ascii")  # names the frame's own style
+            if published:
+                common = tuple((name, published if name == _POLICY_NAME else value) for name, value in common)
             return Answer(told.status, (_PAGE, *common), self._page(told, request))
         origin = request.find.get(b"origin")
         if origin is not None and told.app is not None and is_known_origin(told.app, origin):
