@@ -91,6 +91,7 @@ def main() -> None:
     ways: dict[str, tuple[Callable[[dict[str, object]], object], list[dict[str, object]]]] = {
         "evaluate": (compiled.evaluate, events), "evaluate, 2 rules observed": (observing.evaluate, events),
         "explain (denials)": (compiled.explain, denied),
+        "one small call (calibration)": (lambda event: event.get("app") is not None, events),
         "naive oracle": (lambda event: policy_oracle.decide(ir, event), events[:200]),
     }
     taken: dict[str, list[float]] = {name: [] for name in ways}

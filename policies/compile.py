@@ -182,7 +182,9 @@ def _waits(rule: Deny | Allow, moment: float | None) -> bool:
 def _settle(layout: Layout, facts: Facts, granting: Sequence[Allow], applies: bool) -> Decision:
     """The decision when no enforced deny matched and nothing was lifted; `granting` is sorted by id."""
     if not granting:
-        shadow = tuple(item.id for item in layout.shadow_allows if holds(item.when, facts) and holds(item.require, facts))
+        shadow = tuple(
+            item.id for item in layout.shadow_allows if holds(item.when, facts) and holds(item.require, facts)
+        )
         if shadow:
             return Decision(Effect.DENY, UNMET.reason if applies else NOTHING_APPLIES.reason, "", shadow=shadow)
         return UNMET if applies else NOTHING_APPLIES

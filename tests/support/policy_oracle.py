@@ -64,7 +64,8 @@ def _version(text: str) -> list[int]:
 
 
 def _holds(condition: Condition, facts: Mapping[str, Any]) -> bool | None:  # noqa: C901, PLR0912  # one plain list of operators
-    name, values = condition.attribute, list(condition.values)
+    name = condition.attribute
+    values: list[Any] = list(condition.values)
     value = _value(name, facts)
     if value is None:
         return None
@@ -95,11 +96,12 @@ def _holds(condition: Condition, facts: Mapping[str, Any]) -> bool | None:  # no
             return value in values
         case "under":
             return any(
-                prefix == "/" or value == prefix or value[: len(str(prefix)) + 1] == f"{prefix}/" for prefix in values
+                prefix in ("/", value) or value[: len(str(prefix)) + 1] == f"{prefix}/" for prefix in values
             )
         case "template":
             return any(_fits(str(template), value) for template in values)
-    raise AssertionError(condition.operator)
+        case other:
+            raise AssertionError(other)
 
 
 def _fits(template: str, path: str) -> bool:

@@ -27,7 +27,7 @@ TEMPLATES = ("/a/*", "/a/*/edit", "/*")
 AGES = (0.0, 60.0, 900.0, 901.0, 3600.0, 90000.0)
 CLOCKS = (0, 480, 600, 1200, 1439)
 VERSIONS = ("10", "10.0", "10.0.2", "9.9.9", "11", "x")
-STRANGE = (None, True, 1, 5000, -1.0, float("nan"), "x", "", b"x", ("a",), frozenset({"a"}), [], {})
+STRANGE: tuple[Any, ...] = (None, True, 1, 5000, -1.0, float("nan"), "x", "", b"x", ("a",), frozenset({"a"}), [], {})
 COMMON = ("app", "user.groups", "mfa.age", "mfa.method", "device.compliant", "net.zone", "http.path", "app.sensitivity")
 """Attributes that conditions are drawn from most, so that rules and facts meet."""
 OBLIGATIONS = (

@@ -121,16 +121,16 @@ def test_a_difference_is_told_in_words() -> None:
         (ChangeKind.CHANGED, "rule:deny-bunsho-admin",
          "規則「deny-bunsho-admin」: 案内が「文書管理の管理は総務課へ依頼してください」から「総務課へ」に変わります。"),
         (ChangeKind.CHANGED, "rule:hoshu-bunsho",
-         "規則「hoshu-bunsho」: 要件が「多要素認証からの時間が15m以下」から"
-         "「多要素認証からの時間が10m以下」に変わります。"),
+         ("規則「hoshu-bunsho」: 要件が「多要素認証からの時間が15m以下」から"
+          "「多要素認証からの時間が10m以下」に変わります。")),
         (ChangeKind.CHANGED, "rule:hoshu-bunsho",
          "規則「hoshu-bunsho」: 付帯事項「セッションは2hまで」がなくなります。"),
         (ChangeKind.ADDED, "rule:wiki-all",
-         "規則「wiki-all」（許可、実施: 庁内Wiki（機密性1）は、"
-         "職員と委託事業者が多要素認証だけで利用できる）が加わります。"),
+         ("規則「wiki-all」（許可、実施: 庁内Wiki（機密性1）は、"
+          "職員と委託事業者が多要素認証だけで利用できる）が加わります。")),
         (ChangeKind.REMOVED, "rule:wiki-staff",
-         "規則「wiki-staff」（許可、実施: 庁内Wiki（機密性1）は、"
-         "職員と委託事業者が多要素認証だけで利用できる）がなくなります。"),
+         ("規則「wiki-staff」（許可、実施: 庁内Wiki（機密性1）は、"
+          "職員と委託事業者が多要素認証だけで利用できる）がなくなります。")),
     ]
 
 

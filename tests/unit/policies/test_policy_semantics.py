@@ -108,7 +108,7 @@ def test_any_facts_get_a_decision_and_an_explanation(rng: random.Random, facts: 
 class Unreadable(dict[str, object]):
     """Facts whose reading fails: stands for a fault of our own."""
 
-    def get(self, key: str, default: object = None) -> object:  # type: ignore[override]
+    def get(self, key: str, default: object = None) -> object:
         raise RuntimeError(f"no {key}, not even {default}")
 
 
