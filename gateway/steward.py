@@ -119,6 +119,7 @@ class Steward:
     def _status(self) -> dict[str, Any]:
         sessions = self._tables.sessions()
         return {
+            "pid": os.getpid(),
             "workers": self._broadcast.status(),
             "revision": self._tables.revision,
             "sessions": sum(1 for each in sessions if each.ended_at is None),
@@ -189,7 +190,7 @@ class Steward:
             try:
                 await self._administrator.write("remember", keep)
             except Exception as fault:  # noqa: BLE001 (no heartbeat until a write succeeds: workers refuse)
-                LOG.error("store: %s", type(fault).__name__)
+                LOG.warning("store: %s", type(fault).__name__)
                 self._uses.take(uses)
             else:
                 self._marked = started
@@ -203,7 +204,7 @@ class Steward:
         try:
             row = policy_row(version)
         except CommandRefused as refusal:  # no policy: every worker refuses, and an operator activates another
-            LOG.error("policy %s is not loaded: %s", version.hash[:12], refusal)
+            LOG.warning("policy %s is not loaded: %s", version.hash[:12], refusal)
             return
         self._tables.apply(self._store.revision, [("policy", version.hash, row)])
 

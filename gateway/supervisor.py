@@ -78,9 +78,13 @@ class Supervisor:
 
     def _specs(self) -> list[Spec]:
         config = ("--config", str(self._config))
+        paths = self._settings.paths
+        auditing = (
+            "--journal", str(paths.journal), "--log", str(paths.log), "--key", str(paths.keys / "checkpoint.key"),
+        )  # fmt: skip
         specs = [
             Spec("steward", "gateway.steward", config, self._for_steward),
-            Spec("auditor", "audit.daemon", config, lambda: ({}, ())),
+            Spec("auditor", "audit.daemon", auditing, lambda: ({}, ())),
             Spec("control", "gateway.control", config, lambda: ({}, ())),
         ]
         for number, listeners in enumerate(self._slots.by_slot):
@@ -130,7 +134,7 @@ class Supervisor:
         try:
             self._journal.append(event(action, time.time(), fields), True, None)
         except JournalUnhealthy:
-            LOG.error("%s could not be recorded: the journal is unhealthy", action)
+            LOG.warning("%s could not be recorded: the journal is unhealthy", action)
 
     def _write_status(self) -> None:
         """Replace the status file: for `sekisho status` and for whoever needs the bound addresses."""

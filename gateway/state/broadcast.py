@@ -60,6 +60,7 @@ class Broadcast:
         self._used = used
         self._members: dict[tuple[str, int], Member] = {}
         self._open: list[Delivery] = []
+        self._last_beat = b""
 
     def expect(self, name: str, pid: int) -> None:
         """Count a worker that a former steward may have counted, until it shows up or is dead."""
@@ -91,6 +92,7 @@ class Broadcast:
                 "checkpoint": checkpoint, "clock_jumped": clock_jumped,
             }
         )  # fmt: skip
+        self._last_beat = frame
         for member in self._members.values():
             if member.behind is None:
                 self._send(member, frame)
@@ -186,7 +188,7 @@ class Broadcast:
         writer.write(wire.encode({"t": "snapshot_end", "revision": revision}))
         if member.writer is writer:
             behind, member.behind = member.behind or [], None
-            writer.writelines(behind)
+            writer.writelines([*behind, self._last_beat])  # the beat tells its own age
 
     def _send(self, member: Member, frame: bytes) -> None:
         if member.writer is None:
