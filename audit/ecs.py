@@ -115,6 +115,8 @@ _REQUEST: dict[str, str] = {
     "sekisho.frames.in": "long",
     "sekisho.frames.out": "long",
     "sekisho.listener": "keyword",
+    "sekisho.nearest": "keyword",
+    "sekisho.observed": "keyword[]",
     "sekisho.obligations": "keyword[]",
     "sekisho.outcome": "keyword",
     "sekisho.path_digests": "keyword[]",

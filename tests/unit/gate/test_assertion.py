@@ -1,0 +1,91 @@
+"""The signed assertion: what it says, how long it is used, when it is dropped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from gateway.gate.assertion import Signer, key_set, load_key, public_jwk
+from gateway.gate.request import Moment
+from gateway.gate.verdict import Forward
+from tests.support.gate_world import APP, DEVICE, HOST, MONO, NOW, REQUEST_ID, USER, World, head
+
+CURRENT, NEXT = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+ISSUER = "https://portal.sekisho.localhost:8443"
+
+
+def forward(world: World) -> Forward:
+    verdict = world.judge(head())
+    assert isinstance(verdict, Forward)
+    return verdict
+
+
+def token(signer: Signer, world: World, after: float = 0.0) -> str:
+    headers = dict(signer.headers(forward(world), Moment(NOW + after, MONO + after)))
+    return headers[b"X-Sekisho-Jwt-Assertion"].decode()
+
+
+def test_an_app_verifies_it_with_the_published_keys() -> None:
+    keys = jwt.PyJWKSet.from_dict(key_set([CURRENT, NEXT]))
+    text = token(Signer(CURRENT, ISSUER), World())
+
+    kid = jwt.get_unverified_header(text)["kid"]
+    for audience in ("docs", HOST):
+        claims = jwt.decode(
+            text, keys[kid].key, algorithms=["ES256"], audience=audience, issuer=ISSUER, options={"verify_exp": False}
+        )
+    assert (claims["iat"], claims["exp"], len(claims["jti"])) == (NOW, NOW + 300, 16)
+    assert claims["sekisho"] == {"device_id": "d1", "device_state": "compliant"}
+    with pytest.raises(jwt.InvalidSignatureError):
+        jwt.decode(text, keys[public_jwk(NEXT)["kid"]].key, algorithms=["ES256"], audience="docs")
+
+
+def test_the_thumbprint_is_that_of_rfc_7638() -> None:
+    published = public_jwk(CURRENT)
+    assert set(published) == {"kty", "crv", "x", "y", "use", "alg", "kid"}
+    assert "d" not in published
+    assert len(published["kid"]) == 43
+    assert published == public_jwk(CURRENT)
+
+
+def test_it_is_used_for_a_minute_and_dropped_when_what_it_says_changes() -> None:
+    world, signer = World(), Signer(CURRENT, ISSUER)
+    first = token(signer, world)
+    assert token(signer, world, 59.9) == first
+    assert token(signer, world, 60.1) != first
+
+    signer = Signer(CURRENT, ISSUER)
+    first = token(signer, world)
+    world.put("user", USER.id, replace(USER, created_at=1.0))
+    assert token(signer, world) == first
+    world.put("device", DEVICE.id, replace(DEVICE, in_grace=True, compliant=True, owner=""))
+    assert token(signer, world) == first
+    world.put("user", USER.id, replace(USER, groups=("shokuin",)))
+    assert token(signer, world) != first
+
+
+def test_presets_decide_what_an_app_is_told() -> None:
+    world, signer = World(), Signer(CURRENT, ISSUER)
+    world.put("app", APP.id, replace(APP, presets=("remote-user",)))
+    assert signer.headers(forward(world), Moment(NOW, MONO)) == [
+        (b"Remote-User", b"tanaka"), (b"Remote-Groups", b"shokuin,soumu"), (b"Remote-Email", b"tanaka@city.example"),
+        (b"X-Sekisho-Request-Id", REQUEST_ID.encode()),
+    ]  # fmt: skip
+    world.put("user", USER.id, replace(USER, groups=("shokuin", "総務", "a,b", "x\r\nRemote-User: root"), email=""))
+    assert dict(signer.headers(forward(world), Moment(NOW, MONO)))[b"Remote-Groups"] == b"shokuin"
+    world.put("user", USER.id, replace(USER, login="田中"))
+    world.put("device", DEVICE.id, replace(DEVICE, owner=""))
+    assert [name for name, _ in signer.headers(forward(world), Moment(NOW, MONO))] == [b"X-Sekisho-Request-Id"]
+    world.put("app", APP.id, replace(APP, assertion_header="Authorization"))
+    assert dict(signer.headers(forward(world), Moment(NOW, MONO)))[b"Authorization"].startswith(b"Bearer ey")
+
+
+def test_only_a_p256_key_signs() -> None:
+    other = ec.generate_private_key(ec.SECP384R1())
+    pem = other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    with pytest.raises(ValueError, match="P-256"):
+        load_key(pem)
