@@ -131,7 +131,8 @@ class Call:
 
 def tell(message: str, lines: Sequence[str] = ()) -> None:
     """Say something to the person (standard error)."""
-    print(visible(message), file=sys.stderr)
+    for line in message.split("\n"):
+        print(visible(line), file=sys.stderr)
     for line in lines:
         print("  " + visible(line), file=sys.stderr)
 

@@ -44,9 +44,13 @@ def carry_out(
 def _show(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
     from rich.console import Console
 
-    from cli.render.table import table
+    from cli.render.table import description, table
 
-    Console(stderr=True, highlight=False).print(table(rows, columns))
+    console = Console(stderr=True, highlight=False)
+    if len(rows) == 1:
+        console.print(description({column.key: rows[0].get(column.key) for column in columns}, columns))
+    else:
+        console.print(table(rows, columns))
 
 
 def _have_typed(words: str, expected: str) -> None:

@@ -1,4 +1,4 @@
-"""Times as people type and read them: `24h`, RFC 3339, 和暦; shown in local time."""
+"""Times as people type and read them: `24h`, RFC 3339, 和暦; shown in Japan time."""
 
 from __future__ import annotations
 
@@ -47,17 +47,25 @@ def parse_moment(text: str, now: float) -> float:
 
 
 def shown(at: object) -> str:
-    """Epoch seconds as local date and time, "-" where there is none."""
+    """Epoch seconds as date and time in Japan, "-" where there is none."""
     if not isinstance(at, (int, float)):
         return "-"
-    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return datetime.fromtimestamp(at, _JST).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def short(at: object) -> str:
     """Epoch seconds as month, day and time, for narrow tables."""
     if not isinstance(at, (int, float)):
         return "-"
-    return datetime.fromtimestamp(at).astimezone().strftime("%m-%d %H:%M")
+    return datetime.fromtimestamp(at, _JST).strftime("%m-%d %H:%M")
+
+
+def clock(text: object) -> str:
+    """An RFC 3339 text as month, day and time in Japan; other text as it is."""
+    try:
+        return datetime.fromisoformat(str(text)).astimezone(_JST).strftime("%m-%d %H:%M:%S")
+    except ValueError:
+        return str(text)
 
 
 def age(seconds: object) -> str:

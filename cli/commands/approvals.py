@@ -13,13 +13,14 @@ from cli.command import changes, lists
 from cli.confirm import carry_out
 from cli.language import t
 from cli.moments import short
+from cli.render.cells import plain
 from cli.render.table import Column
 
 
 def _detail(value: Any) -> str:
     if not isinstance(value, dict):
         return ""
-    said = [f"{item['field']} → {item['after']}" for item in value.get("changes", ()) if item.get("after")]
+    said = [f"{item['field']} → {plain(item['after'])}" for item in value.get("changes", ()) if item.get("after")]
     names = ("rules_added", "rules_removed", "rules_changed")
     said += [f"{name}: {', '.join(value[name])}" for name in names if value.get(name)]
     return "; ".join([*said, *value.get("warnings", ())])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -14,21 +13,14 @@ from cli.command import lists, shows
 from cli.exit_codes import ExitCode
 from cli.failure import Failure
 from cli.language import t
-from cli.moments import parse_moment
+from cli.moments import clock, parse_moment
 from cli.render.table import Column
-
-
-def _time(value: Any) -> str:
-    try:
-        return datetime.fromisoformat(str(value)).astimezone().strftime("%m-%d %H:%M:%S")
-    except ValueError:
-        return str(value)
 
 
 group = typer.Typer(no_args_is_help=True, help=t("記録の検索", "the trail"))
 
 COLUMNS = (
-    Column("@timestamp", "時刻", "time", _time, keep=True),
+    Column("@timestamp", "時刻", "time", clock, keep=True),
     Column("user.name", "職員ID", "user"),
     Column("event.action", "出来事", "action"),
     Column("event.outcome", "結果", "outcome", lambda value: {"success": "○", "failure": "×"}.get(str(value), "-")),
@@ -146,6 +138,6 @@ def _subject(record: dict[str, Any]) -> str:
 def _lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
     for record in records:
         mark = {"success": "○", "failure": "×"}.get(str(record.get("event.outcome")), "-")
-        parts = (_time(record.get("@timestamp")), mark, record.get("user.name", "-"), record.get("event.action", ""),
+        parts = (clock(record.get("@timestamp")), mark, record.get("user.name", "-"), record.get("event.action", ""),
                  _subject(record), record.get("sekisho.reason", ""))  # fmt: skip
         yield " ".join(str(part) for part in parts if part)

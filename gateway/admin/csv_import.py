@@ -28,6 +28,17 @@ _COLUMNS: Mapping[str, str] = {
 }
 _KINDS: Mapping[str, str] = {"職員": "staff", "会計年度任用職員": "fixed_term", "委託": "contractor", "": "staff"}
 _MOST_ROWS = 5000
+_EXPECTED: Mapping[str, str] = {
+    "login": "半角の英数字と . _ - @ で64文字まで",
+    "name": "1〜80文字",
+    "email": "メールアドレス、または空",
+    "department": "80文字まで",
+    "groups": "半角小文字の英数字と . _ - (空白区切り)",
+    "kind": "職員、会計年度任用職員、委託 のいずれか",
+    "roles": "ciso、audit、operator のいずれか (空白区切り)",
+    "contract_end": "日付 (例 2027-03-31)、または空",
+    "language": "ja、en、または空",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +96,8 @@ def _columns(heading: list[str]) -> tuple[list[str], list[LineFault]]:
         elif name in columns:
             faults.append(LineFault(1, title, "同じ列が二度", "各列は一度だけ"))
         columns.append(name)
-    for needed in ("login", "name"):
-        if needed not in columns:
-            faults.append(LineFault(1, needed, "列がありません", f"列 {needed}"))
+    missing = [name for name in ("login", "name") if name not in columns]
+    faults.extend(LineFault(1, name, "列がありません", f"列 {name}") for name in missing)
     return columns, faults
 
 
@@ -129,7 +139,7 @@ def _row(number: int, cells: dict[str, str], reason: str, faults: list[LineFault
         contract_end(row.contract_end)
     except ValidationError as error:
         faults.extend(
-            LineFault(number, column, cells.get(column, ""), item["msg"].removeprefix("Value error, "))
+            LineFault(number, column, cells.get(column, ""), _EXPECTED.get(column, item["msg"]))
             for item in error.errors(include_url=False)
             for column in (str(item["loc"][0]),)
         )
