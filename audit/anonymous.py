@@ -131,19 +131,23 @@ class BoundedJournal(Journal):
     def sealed(self, segment: Sealed) -> None:
         """Count a sealed segment; delete the oldest beyond the bound, after saying so."""
         self._sealed.append(segment)
+        self._trim_beyond()
+
+    def _trim_beyond(self) -> None:
+        if not self.healthy:
+            return  # the next seal, or the next start, finds the same surplus
         total = sum(item.bytes for item in self._sealed)
         going: list[Sealed] = []
         while total > self._total_bytes and len(self._sealed) > 1:
             going.append(self._sealed.popleft())
             total -= going[-1].bytes
-        if not going or not self.healthy:
-            self._sealed.extendleft(reversed(going))
-            return
-        self._trim(going)
+        if going:
+            self._trim(going)
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Open like any journal, and count the segments that are there; raises `JournalUnhealthy`."""
         super().open(loop)
+        trimmed = (0, 0)  # the last record whose deletion is on record
         for segment in segments(self._folder):
             data = segment.path.read_bytes()
             _, last = valid_prefix(self.writer, data)
@@ -151,13 +155,20 @@ class BoundedJournal(Journal):
                 self._sealed.append(Sealed(segment, len(data), last))
             at = data.rfind(TRIMMED)
             if at >= 0:
-                line = data[data.rfind(b"\n", 0, at) + 1 : data.find(b"\n", at) + 1]
-                self._removed = orjson.loads(body_of(line))["sekisho.trimmed.records_total"]
+                body = orjson.loads(body_of(data[data.rfind(b"\n", 0, at) + 1 : data.find(b"\n", at) + 1]))
+                self._removed = body["sekisho.trimmed.records_total"]
+                trimmed = body["sekisho.trimmed.epoch"], body["sekisho.trimmed.seq"]
+        left = [item for item in self._sealed if (item.last.epoch, item.last.seq) <= trimmed]
+        if left and self._thread is not None:  # a crash came between the record and the deletion
+            self._thread.do(partial(self._files.remove, [item.segment.path.name for item in left]))
+        self._sealed = deque(item for item in self._sealed if item not in left)
+        self._trim_beyond()
 
     def _trim(self, going: list[Sealed]) -> None:
-        """Record which segments go, then delete them. A crash between leaves files that the next trim deletes."""
+        """Record which segments go, then delete them. A crash between leaves files that `open` deletes."""
         last = going[-1].last
-        total = self._removed + sum(item.last.seq - item.segment.first_seq + 1 for item in going)
+        before = self._removed
+        total = before + sum(item.last.seq - item.segment.first_seq + 1 for item in going)
         names = [item.segment.path.name for item in going]
         fields = {
             "sekisho.trimmed.epoch": last.epoch,
@@ -170,9 +181,10 @@ class BoundedJournal(Journal):
 
         def kept(error: BaseException | None) -> None:
             if error is not None:
+                self._removed -= total - before
                 self._sealed.extendleft(reversed(going))
             elif self._thread is not None:
-                self._removed = total
                 self._thread.do(partial(self._files.remove, names))
 
+        self._removed = total  # a second trim may come before this one is kept
         self.append(event(Action.AUDIT_TRIMMED, self._clock(), fields), True, kept)

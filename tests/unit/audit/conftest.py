@@ -1,70 +1,16 @@
-"""Trails to prove, search and tamper with: real journals and a real log in a temporary folder."""
+"""An empty trail for each test that wants one."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from audit.auditor import Auditor
-from audit.checkpoint import Signer, generate
-from audit.event import Action, event
-from audit.journal import Journal
-
-
-@dataclass(frozen=True)
-class Trail:
-    """A folder of journals, the log over them and its key."""
-
-    journals: Path
-    log: Path
-    signer: Signer
-
-    def write(self, writer: str, events: list[dict[str, Any]], segment_bytes: int = 4000) -> None:
-        """Append the events in one epoch of this writer."""
-
-        async def run() -> None:
-            journal = Journal(self.journals, writer, segment_bytes=segment_bytes, segment_age=3600)
-            journal.open(asyncio.get_running_loop())
-            for each in events:
-                await journal.record(each)
-            journal.close(5)
-
-        asyncio.run(run())
-
-    def sign(self) -> int:
-        """Let the auditor take in everything and sign; returns the log's size."""
-        auditor = Auditor(self.journals, self.log, self.signer)
-        try:
-            while auditor.poll():
-                continue
-            auditor.commit()
-            assert not auditor.refused
-            return auditor.size
-        finally:
-            auditor.close()
-
-
-def decision(number: int, fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return a decision record."""
-    return event(
-        Action.REQUEST_DECIDED,
-        1_700_000_000.0 + number,
-        {"http.request.id": f"R{number:015d}", "user.name": "sato", "sekisho.reason": "allowed", **(fields or {})},
-    )
+from audit.checkpoint import generate
+from tests.support.trails import Trail
 
 
 @pytest.fixture
 def trail(tmp_path: Path) -> Trail:
-    """An empty trail."""
+    """Journals, log and key in a temporary folder."""
     return Trail(tmp_path / "journal", tmp_path / "log", generate("log.example"))
-
-
-@pytest.fixture
-def decide() -> Callable[..., dict[str, Any]]:
-    """Make decision records."""
-    return decision

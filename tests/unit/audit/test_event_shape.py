@@ -57,7 +57,10 @@ def test_check_names_every_fault() -> None:
 @pytest.mark.promise("P5.one-record-one-line")
 def test_no_value_breaks_out_of_its_record(value: str | bytes) -> None:
     line = orjson.dumps({"user_agent.original": text(value)})
-    assert b"\n" not in line and b"\r" not in line and b"\x1b" not in line and b"\x00" not in line
+    assert b"\n" not in line
+    assert b"\r" not in line
+    assert b"\x1b" not in line
+    assert b"\x00" not in line
     assert list(orjson.loads(line)) == ["user_agent.original"]
 
 
