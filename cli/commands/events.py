@@ -16,7 +16,6 @@ from cli.language import t
 from cli.moments import clock, parse_moment
 from cli.render.table import Column
 
-
 group = typer.Typer(no_args_is_help=True, help=t("記録の検索", "the trail"))
 
 COLUMNS = (

@@ -34,6 +34,7 @@ DETAIL = (
     Column("mfa_at", "MFAの時刻", "MFA at", shown),
     Column("ended_at", "終了", "ended", shown),
 )
+ReceiptFile = Annotated[Path | None, typer.Option("--receipt", help=t("受領証の保存先", "file for the receipt"))]
 
 
 @lists(group, "ls", "セッションの一覧", "list sessions")
@@ -67,7 +68,7 @@ def revoke(
     app: Annotated[str, typer.Option("--app", help=t("このアプリを使っているすべて", "all that use this app"))] = "",
     everything: Annotated[bool, typer.Option("--all", help=t("全員", "everybody"))] = False,
     message: Annotated[str, typer.Option("--message", help=t("本人に表示する文", "words for the people"))] = "",
-    receipt: Annotated[Path | None, typer.Option("--receipt", help=t("受領証の保存先", "file"))] = None,
+    receipt: ReceiptFile = None,
 ) -> None:
     """End sessions."""
     selector: dict[str, Any] = {"sessions": sessions or [], "user": user, "device": device, "group": group_name}

@@ -57,8 +57,8 @@ def _write(record: dict[str, Any]) -> None:
 
 
 def _end_with_input() -> None:
-    """Exit as soon as whoever asked is gone."""
-    while sys.stdin.buffer.read(4096):
+    """Exit as soon as whoever asked is gone. Reads below `sys.stdin`, whose lock the interpreter needs to end."""
+    while os.read(0, 4096):
         pass
     os._exit(0)
 
