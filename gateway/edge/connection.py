@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
+from gateway.edge import states
 from gateway.edge.answers import encode, to_https
 from gateway.edge.forward import forwarded_fields
 from gateway.edge.held import HeldUpstream
@@ -51,7 +52,7 @@ class ClientConnection(asyncio.Protocol):
         self.forwarded = b""
         self._reader = HeadReader(services.limits)
         self._transport: asyncio.Transport | None = None
-        self._state = State.IDLE
+        self._state = states.IDLE
         self.buffer = b""
         self.held = False  # reading is paused
         self.deadline = NEVER
@@ -94,10 +95,10 @@ class ClientConnection(asyncio.Protocol):
             exchange.from_client(data)
             return
         state = self._state
-        if state is State.DRAINING or state is State.CLOSED:
+        if state is states.DRAINING or state is states.CLOSED:
             return
         self.buffer = self.buffer + data if self.buffer else data
-        if state is State.IDLE or state is State.HEAD:
+        if state is states.IDLE or state is states.HEAD:
             self._advance()
         elif len(self.buffer) > AHEAD:
             self.hold(True)
@@ -114,7 +115,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone."""
         del error
-        self._move(Event.LOST)
+        self._move(states.LOST)
         self._release()
 
     def _advance(self) -> None:
@@ -123,7 +124,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._advancing = True
         try:
-            while self.buffer and self._state <= State.HEAD:
+            while self.buffer and self._state <= states.HEAD:
                 if not self._take_head():
                     break
         finally:
@@ -133,9 +134,9 @@ class ClientConnection(asyncio.Protocol):
 
     def _end_of_input(self) -> None:
         """Nothing more will come: half a head is refused, between two requests the connection ends."""
-        if self._state is State.HEAD:
+        if self._state is states.HEAD:
             self._refuse(RequestFault(400, Reason.MALFORMED_REQUEST, "connection ended within a request head"))
-        elif self._state is State.IDLE and not self.buffer:
+        elif self._state is states.IDLE and not self.buffer:
             self._close()
 
     def _take_head(self) -> bool:
@@ -147,10 +148,10 @@ class ClientConnection(asyncio.Protocol):
                 data = data.removeprefix(b"\r\n")
             size = self._reader.find_end(data)
             if size == 0:
-                if self._state is State.IDLE:
+                if self._state is states.IDLE:
                     services = self._services
                     self.deadline = services.sweeper.now + services.timeouts.header
-                self._move(Event.PARTIAL)
+                self._move(states.PARTIAL)
                 self.buffer = data
                 return False
             self.buffer = data[size:]
@@ -171,30 +172,30 @@ class ClientConnection(asyncio.Protocol):
         verdict = self._services.gatekeeper.judge(head)
         if isinstance(verdict, Unknown):
             if first:
-                self._move(Event.UNKNOWN)
+                self._move(states.UNKNOWN)
                 self._task = self._loop.create_task(self._resolve(head, verdict.token_hash))
                 return
             fault = RequestFault(503, Reason.INTERNAL_ERROR, "token still unknown after the question to the steward")
             verdict = self._services.gatekeeper.reject(self.peer, fault)
-        self._move(Event.JUDGED)
+        self._move(states.JUDGED)
         self._record(head, verdict)
 
     def _redirect(self, head: RequestHead) -> None:
         if self._services.gatekeeper.knows_host(head.host):
-            self._answer(to_https(head, self._services.public_port), head, Event.CLOSING)
+            self._answer(to_https(head, self._services.public_port), head, states.CLOSING)
         else:
             self._refuse(RequestFault(421, Reason.UNKNOWN_HOST, "plain request for a host that is not ours"))
 
     async def _resolve(self, head: RequestHead, token_hash: str) -> None:
         await self._services.gatekeeper.resolve(token_hash)
         self._task = None
-        if self._state is State.RESOLVING:
+        if self._state is states.RESOLVING:
             self._judge(head, first=False)
 
     def _refuse(self, fault: RequestFault) -> None:
         """Refuse a message that is not a request; the connection ends with the answer."""
         self.buffer = b""
-        self._move(Event.FAULT)
+        self._move(states.FAULT)
         self._record(None, self._services.gatekeeper.reject(self.peer, fault))
 
     def _record(self, head: RequestHead | None, verdict: Verdict) -> None:
@@ -212,12 +213,12 @@ class ClientConnection(asyncio.Protocol):
         self._head = self._verdict = None
         if verdict is None or isinstance(verdict, Unknown):
             return
-        if self._state is not State.RECORDING:
+        if self._state is not states.RECORDING:
             if error is None and head is not None and isinstance(verdict, Forward | Local):
                 Exchange(self, self._services, head, verdict).client_lost()
             return
         if error is not None:
-            self._answer(self._services.gatekeeper.unkept(head), head, Event.CLOSING)
+            self._answer(self._services.gatekeeper.unkept(head), head, states.CLOSING)
         elif head is not None and isinstance(verdict, Forward | Local):
             self._pass(head, verdict)
         elif not isinstance(verdict, Forward | Local):
@@ -225,10 +226,10 @@ class ClientConnection(asyncio.Protocol):
             # A body that nobody will read would be taken for the next request.
             unread = head is None or not head.keep_alive or head.chunked or bool(head.content_length)
             closing = unread or answer.close or self.exhausted
-            self._answer(answer, head, Event.CLOSING if closing else Event.KEPT_ANSWERED)
+            self._answer(answer, head, states.CLOSING if closing else states.KEPT_ANSWERED)
 
     def _pass(self, head: RequestHead, verdict: Passed) -> None:
-        self._move(Event.KEPT_PASSED)
+        self._move(states.KEPT_PASSED)
         exchange = self._exchange = Exchange(self, self._services, head, verdict)
         exchange.start()
 
@@ -240,14 +241,14 @@ class ClientConnection(asyncio.Protocol):
     # Answers of our own.
 
     def _answer(self, answer: Answer, head: RequestHead | None, event: Event) -> None:
-        self.write(encode(answer, head, closing=event is Event.CLOSING))
+        self.write(encode(answer, head, closing=event is states.CLOSING))
         self._settle(event)
 
     def _settle(self, event: Event) -> None:
         """A request is done with: go on with the next one, or end."""
         self._exchange = None
         self._move(event)
-        if event is Event.CLOSING:
+        if event is states.CLOSING:
             self._drain()
             return
         services = self._services
@@ -275,20 +276,20 @@ class ClientConnection(asyncio.Protocol):
 
     def exchange_connected(self) -> None:
         """The exchange has an upstream connection."""
-        self._move(Event.CONNECTED)
+        self._move(states.CONNECTED)
 
     def exchange_retries(self) -> None:
         """A stale pooled connection: the exchange tries another."""
-        self._move(Event.RETRY)
+        self._move(states.RETRY)
 
     def exchange_switched(self) -> None:
         """The exchange is a tunnel from now on."""
-        self._move(Event.SWITCHED)
+        self._move(states.SWITCHED)
         self._loop.call_soon(self.take_buffered)
 
     def exchange_done(self, keep: bool) -> None:
         """The whole answer was written."""
-        self._settle(Event.FINISHED if keep else Event.CLOSING)
+        self._settle(states.FINISHED if keep else states.CLOSING)
 
     def exchange_failed(self, answer: Answer, *, close: bool) -> None:
         """The app did not answer: we do in its place."""
@@ -296,7 +297,7 @@ class ClientConnection(asyncio.Protocol):
         if exchange is None:
             return
         closing = close or answer.close or not exchange.request.keep_alive
-        self._answer(answer, exchange.request, Event.CLOSING if closing else Event.FAILED)
+        self._answer(answer, exchange.request, states.CLOSING if closing else states.FAILED)
 
     def take_buffered(self) -> None:
         """Give the exchange what arrived before it could take it."""
@@ -311,7 +312,7 @@ class ClientConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes to the client."""
-        if self._transport is not None and self._state is not State.CLOSED:
+        if self._transport is not None and self._state is not states.CLOSED:
             self._transport.write(data)
 
     def hold(self, held: bool) -> None:
@@ -338,9 +339,9 @@ class ClientConnection(asyncio.Protocol):
         """A time limit of this connection has passed."""
         if self._exchange is not None:
             self._exchange.on_deadline(now)
-        elif self._state is State.HEAD:
+        elif self._state is states.HEAD:
             self._refuse(RequestFault(408, Reason.TIMED_OUT, "request head not complete in time"))
-        elif self._state is State.DRAINING:
+        elif self._state is states.DRAINING:
             self.reset()
         else:
             self._close()
@@ -348,7 +349,7 @@ class ClientConnection(asyncio.Protocol):
     def close_if_idle(self) -> None:
         """Close between two requests; one in flight ends first, and is the last."""
         self._requests = self._services.limits.requests_per_connection
-        if self._state is State.IDLE and not self.buffer:
+        if self._state is states.IDLE and not self.buffer:
             self._close()
 
     def _close(self) -> None:
@@ -360,8 +361,8 @@ class ClientConnection(asyncio.Protocol):
         """Reset the connection; `farewell` goes out first if the socket takes it at once."""
         transport = self._transport
         self._exchange = None
-        if self._state is not State.CLOSED:
-            self._move(Event.CUT)
+        if self._state is not states.CLOSED:
+            self._move(states.CUT)
         self._release()
         if transport is None:
             return

@@ -6,14 +6,15 @@ The exchange stands between one client connection and one upstream connection. I
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
+from gateway.edge import waiting_for
 from gateway.edge.forward import request_head
 from gateway.edge.framing import BodyReader, Chunked, Counted, FramingFault
 from gateway.edge.response import ResponseHead, names_connection_scheme, render
 from gateway.edge.services import EdgeServices, Outcome, Passed
 from gateway.edge.tunnel import POLICY_VIOLATION, Tunnel, TunnelFault, accept_for, close_frame
+from gateway.edge.waiting_for import Waiting
 from gateway.gate.request import RequestHead
 from gateway.gate.verdict import Forward, Local
 from policies.reasons import Reason
@@ -26,18 +27,6 @@ if TYPE_CHECKING:
 CLIENT_GONE: Final = "client_gone"
 BODY_RATE: Final = 240  # bytes/s: the least a client must bring over one `body_idle` window
 _RETRIED: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-class Waiting(IntEnum):
-    """What the exchange's deadline is about."""
-
-    NOTHING = 0
-    CONNECTION = 1
-    CLIENT_BODY = 2
-    FIRST_BYTE = 3
-    NEXT_BYTES = 4
-    CLIENT_READS = 5
-    TUNNEL = 6
 
 
 class Exchange:
@@ -70,7 +59,7 @@ class Exchange:
         self._started = services.clock()
         self._first_byte: float | None = None
         self._total = services.sweeper.now + services.timeouts.total_request
-        self._waiting = Waiting.NOTHING
+        self._waiting = waiting_for.NOTHING
         self._window = 0
         self._tunnel: Tunnel | None = None
         self._ended = False
@@ -96,7 +85,7 @@ class Exchange:
         except ValueError:
             self.upstream_refused(502, Reason.APP_UNREACHABLE)
             return
-        self._expect(Waiting.CONNECTION, services.timeouts.upstream_connect * 2)
+        self._expect(waiting_for.CONNECTION, services.timeouts.upstream_connect * 2)
         self._pool.acquire(self, fresh=fresh)
 
     def upstream_ready(self, connection: UpstreamConnection, reused: bool) -> None:
@@ -114,9 +103,9 @@ class Exchange:
         head = request_head(self.request, verdict, self._pool.upstream, client.forwarded, ours)
         connection.write(head)
         if self._body is None:
-            self._expect(Waiting.FIRST_BYTE, services.timeouts.upstream_first_byte)
+            self._expect(waiting_for.FIRST_BYTE, services.timeouts.upstream_first_byte)
             return
-        self._expect(Waiting.CLIENT_BODY, services.timeouts.body_idle)
+        self._expect(waiting_for.CLIENT_BODY, services.timeouts.body_idle)
         if self.request.expect_continue and not client.buffer:
             client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         client.take_buffered()
@@ -161,7 +150,7 @@ class Exchange:
                 upstream.write(b"0\r\n\r\n")
             self._client.buffer = rest
             if not self._status:
-                self._expect(Waiting.FIRST_BYTE, self._services.timeouts.upstream_first_byte)
+                self._expect(waiting_for.FIRST_BYTE, self._services.timeouts.upstream_first_byte)
 
     def upstream_full(self, full: bool) -> None:
         """Back-pressure from the app."""
@@ -177,14 +166,13 @@ class Exchange:
         """Whether a 101 answers our WebSocket upgrade (RFC 6455 §4.1)."""
         if not self.request.upgrade or head.find.get(b"upgrade", b"").lower() != b"websocket":
             return False
-        accept = [value for name, value in head.fields if name.lower() == b"sec-websocket-accept"]
-        return accept == [accept_for(self.request.find[b"sec-websocket-key"])]
+        return head.find.get(b"sec-websocket-accept") == accept_for(self.request.find[b"sec-websocket-key"])
 
     def received(self, head: ResponseHead | None, payload: bytes, done: bool) -> None:
         """Relay a piece of the answer as soon as it is there."""
         if self._ended:
             return
-        self._expect(Waiting.NEXT_BYTES, self._services.timeouts.upstream_between)
+        self._expect(waiting_for.NEXT_BYTES, self._services.timeouts.upstream_between)
         parts: list[bytes] = []
         if head is not None:
             parts = self._answer_head(head, done, len(payload))
@@ -214,10 +202,10 @@ class Exchange:
         length = head.find.get(b"content-length")
         if request.method == "HEAD" or head.status == 304:
             if length is not None:
-                parts.append(b"Content-Length: %b\r\n" % length.strip())
+                parts.append(b"Content-Length: %b\r\n" % length)
         elif head.status != 204:
             if length is not None:
-                parts.append(b"Content-Length: %b\r\n" % length.strip())
+                parts.append(b"Content-Length: %b\r\n" % length)
             elif done:
                 parts.append(b"Content-Length: %d\r\n" % size)
             elif request.version == "1.1":
@@ -245,7 +233,7 @@ class Exchange:
         if safe and silent and not request.chunked and not request.content_length and not request.upgrade:
             self._tried = True
             self._client.exchange_retries()
-            self._expect(Waiting.CONNECTION, self._services.timeouts.upstream_connect * 2)
+            self._expect(waiting_for.CONNECTION, self._services.timeouts.upstream_connect * 2)
             self._pool.acquire(self, fresh=True)
         elif self._tunnel is not None:
             self._end("", aborted=False)
@@ -262,7 +250,7 @@ class Exchange:
         return b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
     def _inward(self, tunnel: Tunnel, upstream: UpstreamConnection, data: bytes) -> None:
-        self._expect(Waiting.TUNNEL, self._services.timeouts.tunnel_idle)
+        self._expect(waiting_for.IN_TUNNEL, self._services.timeouts.tunnel_idle)
         try:
             tunnel.inward.feed(data)
         except TunnelFault:
@@ -276,7 +264,7 @@ class Exchange:
         tunnel = self._tunnel
         if tunnel is None or self._ended:
             return
-        self._expect(Waiting.TUNNEL, self._services.timeouts.tunnel_idle)
+        self._expect(waiting_for.IN_TUNNEL, self._services.timeouts.tunnel_idle)
         try:
             tunnel.outward.feed(data)
         except TunnelFault:
@@ -298,17 +286,17 @@ class Exchange:
             self._upstream.hold(full)
         timeouts = self._services.timeouts
         if full:
-            self._expect(Waiting.CLIENT_READS, timeouts.idle)
+            self._expect(waiting_for.CLIENT_READS, timeouts.idle)
         elif self._tunnel is not None:
-            self._expect(Waiting.TUNNEL, timeouts.tunnel_idle)
+            self._expect(waiting_for.IN_TUNNEL, timeouts.tunnel_idle)
         else:
-            self._expect(Waiting.NEXT_BYTES, timeouts.upstream_between)
+            self._expect(waiting_for.NEXT_BYTES, timeouts.upstream_between)
 
     def on_deadline(self, now: float) -> None:
         """A time limit has passed."""
         waiting = self._waiting
         timeouts = self._services.timeouts
-        if waiting is Waiting.CLIENT_BODY and now < self._total:
+        if waiting is waiting_for.CLIENT_BODY and now < self._total:
             # The app may be the slow one: then the client is held and brings nothing.
             needed = BODY_RATE * timeouts.body_idle
             if self._client.held or self.request_bytes - self._window >= needed:
@@ -316,10 +304,10 @@ class Exchange:
                 self._expect(waiting, timeouts.body_idle)
             else:
                 self._fail(408, Reason.TIMED_OUT)
-        elif waiting is Waiting.CONNECTION or waiting is Waiting.FIRST_BYTE:
+        elif waiting is waiting_for.CONNECTION or waiting is waiting_for.FIRST_BYTE:
             self._fail(504, Reason.APP_TIMED_OUT)
         else:
-            self.cut(Reason.APP_TIMED_OUT if waiting is Waiting.NEXT_BYTES else Reason.TIMED_OUT)
+            self.cut(Reason.APP_TIMED_OUT if waiting is waiting_for.NEXT_BYTES else Reason.TIMED_OUT)
 
     # Ends.
 
@@ -383,7 +371,7 @@ class Exchange:
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.discard()
-        elif self._waiting is Waiting.CONNECTION:
+        elif self._waiting is waiting_for.CONNECTION:
             self._pool.cancel(self)
 
     def _end(self, reason: str, *, aborted: bool, detail: str = "") -> None:

@@ -20,15 +20,21 @@ from gateway.gate.request import RequestHead
 HEAD_LIMIT: Final = 65536
 INTERIM_LIMIT: Final = 8
 
-_PHRASES: Final = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+_STATUS_LINES: Final = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus
+}
+_READ_BY_US: Final = frozenset(
+    b"connection upgrade transfer-encoding content-length www-authenticate sec-websocket-accept".split()
+)
+_ALSO_PASSED: Final = frozenset({b"www-authenticate", b"sec-websocket-accept"})
+# Alt-Svc would lead browsers to an address that is not ours.
 _DROPPED: Final = frozenset(
-    b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer upgrade "
-    b"transfer-encoding content-length alt-svc http2-settings".split()
+    b"keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer alt-svc http2-settings".split()
 )
 _REWRITTEN: Final = frozenset({b"location", b"content-location", b"set-cookie"})
 _DIGITS: Final = re.compile(rb"[0-9]{1,15}")
 _remembered: dict[bytes, tuple[bytes, int]] = {}
-_PASS, _DROP, _REWRITE = 0, 1, 2
+_PASS, _READ, _READ_AND_PASS, _REWRITE, _DROP = range(5)
 
 
 class AnswerFault(Exception):
@@ -36,24 +42,44 @@ class AnswerFault(Exception):
 
 
 class ResponseHead:
-    """One parsed answer head. `find` holds the fields we read ourselves, in lower case."""
+    """One parsed answer head.
 
-    __slots__ = ("connection", "fields", "find", "keep_alive", "status")
+    `find` holds the fields we read ourselves, in lower case; `lines` those that pass as they are; `rewritten` those
+    that need the request to be passed on.
+    """
+
+    __slots__ = ("find", "keep_alive", "lines", "rewritten", "status")
 
     def __init__(self, status: int, version: str, fields: list[tuple[bytes, bytes]]) -> None:
         self.status = status
-        self.fields = fields
-        self.find: dict[bytes, bytes] = {}
-        for name, value in fields:
-            lower = name.lower()
-            if lower in _DROPPED or lower == b"www-authenticate":
-                known = self.find.get(lower)
-                self.find[lower] = value if known is None else known + b", " + value
-        connection = self.find.get(b"connection")
-        self.connection = frozenset(o.strip(b" \t") for o in connection.lower().split(b",")) if connection else ()
-        self.keep_alive = b"close" not in self.connection and (version == "1.1" or b"keep-alive" in self.connection)
-        if version != "1.1" and b"transfer-encoding" in self.find:
+        self.find = find = dict[bytes, bytes]()
+        self.lines = lines = list[bytes]()
+        self.rewritten: list[tuple[bytes, bytes, bytes]] = []
+        for field in fields:
+            name, value = field
+            lower, action = _remembered.get(name) or _classify(name)
+            if action == _PASS:
+                lines.append(b"%b: %b\r\n" % field)
+                continue
+            if action == _REWRITE:
+                self.rewritten.append((lower, name, value))
+            elif action != _DROP:
+                known = find.get(lower)
+                find[lower] = value.strip() if known is None else known + b", " + value.strip()
+                if action == _READ_AND_PASS:
+                    lines.append(b"%b: %b\r\n" % field)
+        connection = find.get(b"connection")
+        if connection is None or connection == b"keep-alive":
+            self.keep_alive = version == "1.1" or connection is not None
+        else:
+            self._read_connection(connection, version)
+        if version != "1.1" and b"transfer-encoding" in find:
             raise AnswerFault("Transfer-Encoding on HTTP/1.0")
+
+    def _read_connection(self, connection: bytes, version: str) -> None:
+        options = {option.strip(b" \t") for option in connection.lower().split(b",")}
+        self.keep_alive = b"close" not in options and (version == "1.1" or b"keep-alive" in options)
+        self.lines = [line for line in self.lines if line.partition(b":")[0].lower() not in options]
 
     @property
     def authenticates_connection(self) -> bool:
@@ -65,9 +91,9 @@ class ResponseHead:
         """Return the reader of this answer's body (RFC 9112 §6.3); raises AnswerFault."""
         coding = self.find.get(b"transfer-encoding")
         length = self.find.get(b"content-length")
-        if coding is not None and (length is not None or coding.strip(b" \t").lower() != b"chunked"):
+        if coding is not None and (length is not None or coding.lower() != b"chunked"):
             raise AnswerFault("Transfer-Encoding with Content-Length, or other than chunked")
-        if length is not None and _DIGITS.fullmatch(length.strip(b" \t")) is None:
+        if length is not None and _DIGITS.fullmatch(length) is None:
             raise AnswerFault("Content-Length is not one number")
         if method == "HEAD" or self.status in (204, 304):
             return Counted(0)
@@ -125,12 +151,14 @@ class AnswerReader:
 
 def status_line(status: int) -> bytes:
     """Return the status line that browsers get; the app's own phrase is not passed on."""
-    return b"HTTP/1.1 %d %b\r\n" % (status, _PHRASES.get(status, b""))
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
 def _classify(name: bytes) -> tuple[bytes, int]:
     lower = name.lower()
-    if lower in _DROPPED or lower.startswith(b"x-sekisho-"):
+    if lower in _READ_BY_US:
+        action = _READ_AND_PASS if lower in _ALSO_PASSED else _READ
+    elif lower in _DROPPED or lower.startswith(b"x-sekisho-"):
         action = _DROP
     else:
         action = _REWRITE if lower in _REWRITTEN else _PASS
@@ -144,20 +172,17 @@ def render(head: ResponseHead, request: RequestHead, upstream_origin: bytes, own
 
     `own` answers come from our control process: they alone may set our cookies, and their addresses are public ones.
     """
-    lines = [status_line(head.status)]
-    named = head.connection
-    remembered = _remembered
-    for name, value in head.fields:
-        lower, action = remembered.get(name) or _classify(name)
-        if (action == _PASS or (own and action == _REWRITE)) and not (named and lower in named):
+    lines = [status_line(head.status), *head.lines]
+    for lower, name, value in head.rewritten:
+        if own:
             lines.append(b"%b: %b\r\n" % (name, value))
-        elif action == _REWRITE:
-            if lower == b"set-cookie":
-                cookie = public_cookie(value, request.host)
-                if cookie:
-                    lines.append(b"%b: %b\r\n" % (name, cookie))
-            else:
-                lines.append(b"%b: %b\r\n" % (name, public_location(value, request, upstream_origin)))
+            continue
+        if lower != b"set-cookie":
+            lines.append(b"%b: %b\r\n" % (name, public_location(value, request, upstream_origin)))
+            continue
+        cookie = public_cookie(value, request.host)
+        if cookie:
+            lines.append(b"%b: %b\r\n" % (name, cookie))
     return lines
 
 
