@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -21,8 +20,7 @@ COMPLETED: Final = b'"event.action":"request.completed"'
 SLACK: Final = 600.0  # seconds by which a writer's times may stand out of order before a search stops too early
 
 
-@dataclass(frozen=True, slots=True)
-class RawLine:
+class RawLine(NamedTuple):
     """One line and its place; nothing of it has been parsed or proved."""
 
     line: bytes

@@ -29,8 +29,8 @@ async def run(root: Path, count: int, patient: bool) -> None:
         synced = number % 2 == 0
         told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def done(error: BaseException | None, number: int = number, synced: bool = synced, told=told) -> None:  # type: ignore[no-untyped-def]
-            say("x" if error else "s" if synced else "w", number)
+        def done(error: BaseException | None, at: int = number, told: asyncio.Future[None] = told) -> None:
+            say("x" if error else "s" if at % 2 == 0 else "w", at)
             if not told.done():
                 told.set_result(None)
 

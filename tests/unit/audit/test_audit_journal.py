@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,11 @@ def test_records_are_kept_in_order_and_chained(factory: LoopFactory, tmp_path: P
         journal = make(tmp_path, segment_bytes=2000)
         journal.open(asyncio.get_running_loop())
         told: list[int] = []
-        numbers = [journal.append(note(at), at % 2 == 0, lambda error, at=at: told.append(at)) for at in range(50)]
+
+        def tell(at: int, _error: BaseException | None) -> None:
+            told.append(at)
+
+        numbers = [journal.append(note(at), at % 2 == 0, partial(tell, at)) for at in range(50)]
         assert numbers == list(range(2, 52))
         assert told == []  # nothing is told before the loop has handed the batch over
         await journal.record(note(50))
@@ -217,7 +222,7 @@ def test_one_waiter_that_fails_does_not_keep_the_news_from_the_others(tmp_path: 
         journal = make(tmp_path)
         journal.open(loop)
         told: list[object] = []
-        journal.append(note(1), True, lambda error: 1 / 0)  # type: ignore[arg-type, return-value]
+        journal.append(note(1), True, lambda error: 1 / 0)  # type: ignore[arg-type]
         journal.append(note(2), True, told.append)
         await until(lambda: bool(told))
         assert told == [None]

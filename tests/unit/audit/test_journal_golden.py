@@ -15,13 +15,20 @@ from audit.verify import verify_journals
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "audit" / "v1"
 ENTRY = "7e0d65f967fa373f772a9535588d2b5776bc1fc3b4aad7261971df502f45ef8e"
+_DECISION = {
+    "http.request.id": "01HF7YAT00000000",
+    "user.full_name": "佐藤 花子",
+    "user.group.name": ["税務課"],
+    "http.response.status_code": 403,
+    "sekisho.device.managed": False,
+    "user_agent.original": 'a"\\\n\x1b\u2028',
+}
+_GAP = {"sekisho.gap.reason": "writing failed: [Errno 5]", "sekisho.gap.refused": 7}
 EVENTS = [
     event(Action.JOURNAL_OPENED, 1_700_000_000.0),
-    event(Action.REQUEST_DECIDED, 1_700_000_001.25, {"http.request.id": "01HF7YAT00000000", "user.full_name": "佐藤 花子",
-          "user.group.name": ["税務課"], "http.response.status_code": 403, "sekisho.device.managed": False,
-          "user_agent.original": 'a"\\\n\x1b\u2028'}),
-    event(Action.AUDIT_GAP, 1_700_000_002.5, {"sekisho.gap.reason": "writing failed: [Errno 5]", "sekisho.gap.refused": 7}),
-]  # fmt: skip
+    event(Action.REQUEST_DECIDED, 1_700_000_001.25, _DECISION),
+    event(Action.AUDIT_GAP, 1_700_000_002.5, _GAP),
+]
 
 
 def lines() -> list[bytes]:
