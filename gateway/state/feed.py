@@ -7,6 +7,7 @@ and its heartbeat ages: `View.age` is what makes a worker refuse. Work on the lo
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -95,7 +96,12 @@ class FeedClient:
 
     async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(wire.encode({"t": "hello", "v": 1, "worker": self._worker, "pid": os.getpid()}))
-        await self._take_snapshot(reader, writer)
+        gc.disable()  # walking through a whole city's objects would stop the loop for a tenth of a second
+        try:
+            await self._take_snapshot(reader, writer)
+        finally:
+            gc.enable()
+        gc.freeze()
         self._writer = writer
         while True:
             message = await wire.read(reader)

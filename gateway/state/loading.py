@@ -51,7 +51,7 @@ def load_tables(tx: Transaction, revision: int, now: float) -> Tables:
     for table, kind in kinds:
         changes += [(table, getattr(row, "id"), row) for row in tx.find(kind)]  # noqa: B009 (each of these has an id)
     query = sa.select(schema.pages.c.name, schema.pages.c.body)
-    changes += [("page", name, Page(name, body)) for name, body in tx.connection.execute(query).tuples()]
+    changes += [("page", row.name, Page(row.name, row.body)) for row in tx.connection.execute(query)]
     sessions = _sessions(tx, now)
     changes += [("session", session.id, session) for session in sessions]
     children = tx.find(AppSession, session_id=[session.id for session in sessions])

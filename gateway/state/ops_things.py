@@ -107,7 +107,8 @@ def put_pages(tx: Transaction, args: Arguments, _around: Surroundings) -> Outcom
     args.end()
     if not all(isinstance(body, str) for body in pages.values()) or sum(map(len, pages.values())) > _PAGES_LIMIT:
         raise CommandRefused("bad_arguments", f"pages: expected texts, at most {_PAGES_LIMIT} characters in all")
-    known = dict(tx.connection.execute(sa.select(schema.pages.c.name, schema.pages.c.body)).tuples().all())
+    rows = tx.connection.execute(sa.select(schema.pages.c.name, schema.pages.c.body))
+    known: dict[str, str] = {row.name: row.body for row in rows}
     for name in known.keys() - pages.keys():
         tx.remove_row(schema.pages, name)
         tx.tell("page", name, None)

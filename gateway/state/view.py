@@ -144,6 +144,7 @@ class View:
         for name in self.__slots__:
             if name not in keep:
                 setattr(self, name, getattr(fresh, name))
+        fresh._appliers.clear()  # bound methods: without them nothing keeps the emptied view and its tables alive
         into.everything = True
 
     # -- one table each ---------------------------------------------------------------------------------------------
