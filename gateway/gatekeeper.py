@@ -212,8 +212,14 @@ class WorkerGatekeeper:
     # -- answers ------------------------------------------------------------------------------------------------------
 
     def answer(self, verdict: Answered, request: RequestHead | None) -> Answer:
-        """Write the answer of a verdict that is not forwarded."""
-        return self._refusals.answer(verdict, request)
+        """Write the answer of a verdict that is not forwarded; without words where writing them fails."""
+        try:
+            return self._refusals.answer(verdict, request)
+        except Exception:  # noqa: BLE001  # the refusal stands, however badly it is said
+            _log.exception("writing a refusal failed")
+            self.counters.internal_errors += 1
+            reference = ((b"X-Sekisho-Request-Id", verdict.request_id.encode("ascii")),)
+            return Answer(503, reference, b"", close=True)
 
     def failed(self, verdict: Passed, request: RequestHead, status: int, reason: str) -> Answer:
         """Write the answer of a request whose app, or control, did not answer."""
@@ -246,6 +252,7 @@ def _completion(verdict: Passed, request: RequestHead, outcome: Outcome) -> dict
         "event.outcome": "success" if whole else "failure",
         "sekisho.outcome": outcome.reason or ("request_incomplete" if outcome.aborted else "complete"),
         "sekisho.reason": outcome.reason or None,
+        "error.message": outcome.detail or None,
         "http.response.status_code": outcome.status or None,
         "http.request.body.bytes": outcome.request_bytes,
         "http.response.body.bytes": outcome.response_bytes,

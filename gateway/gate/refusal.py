@@ -35,9 +35,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 _POLICY_NAME = b"Content-Security-Policy"
 _POLICY = (
-    b"default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+    b"default-src 'none'; style-src 'self'; img-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
 )  # of answers without control's frame
-_NOWHERE = b"form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
 _COMMON: Headers = (
     (b"Cache-Control", b"no-store"),
     (b"X-Content-Type-Options", b"nosniff"),

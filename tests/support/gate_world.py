@@ -129,9 +129,7 @@ class World:
         """Lock one thing."""
         self.put("lock", "l1", Lock("l1", target, target_id, message, "test", "ciso", NOW, expires_at))
 
-    def judge(
-        self, request: RequestHead, limits: Limits = OPEN, wall: float = NOW, mono: float = MONO
-    ) -> Verdict:
+    def judge(self, request: RequestHead, limits: Limits = OPEN, wall: float = NOW, mono: float = MONO) -> Verdict:
         """Judge a request at a moment."""
         return judge(self.view, request, Moment(wall, mono), limits, REQUEST_ID, self.terms)
 

@@ -1,4 +1,4 @@
-"""The first passage through real processes: recorded before it reaches the app, judged from the view, ended on demand."""
+"""The first passage through real processes: recorded before it reaches the app, judged, and ended on demand."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from audit.receipt import verify_receipt
@@ -36,7 +37,7 @@ async def _allowed(city: RunningCity) -> None:
     )
     assert (claims["sub"], claims["sid"], claims["exp"] - claims["iat"]) == ("u1", "s1", 300)
     decided = [record for record in city.records() if record.get("http.request.id") == headers["X-Sekisho-Request-Id"]]
-    assert [record["event.action"] for record in decided][0] == "request.decided"
+    assert decided[0]["event.action"] == "request.decided"
     assert decided[0]["sekisho.verdict"] == "forward"
     assert decided[0]["rule.id"] == "docs"
     assert "page=2" not in str(decided)
@@ -79,12 +80,11 @@ async def _ended_live(city: RunningCity) -> None:
             message = await _next_message(socket)
             assert message.type in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
         with pytest.raises(aiohttp.ClientError):
-            async with asyncio.timeout(5):
-                while await events.content.readline():
-                    pass
+            await asyncio.wait_for(events.content.read(), 5)
         assert time.monotonic() - begun < 5
         events.close()
     public = load_pem_public_key((city.root / "keys" / "receipts.pub").read_bytes())
+    assert isinstance(public, Ed25519PublicKey)
     receipt = verify_receipt(result["receipt"], public)
     assert sum(receipt.closed.values()) == 3
     assert list(receipt.fenced) == []

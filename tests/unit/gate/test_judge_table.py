@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
@@ -13,34 +14,58 @@ from gateway.gate.facts import facts_of_record
 from gateway.gate.limits import OPEN, SETTLED, Limits
 from gateway.gate.request import Peer, RequestHead
 from gateway.gate.verdict import (
-    Forward, Limited, Local, Preflight, Refuse, SignIn, StepUp, Unknown, Verdict,
+    Forward,
+    Limited,
+    Local,
+    Preflight,
+    Refuse,
+    SignIn,
+    StepUp,
+    Unknown,
+    Verdict,
 )  # fmt: skip
 from gateway.state.changes import Change
 from gateway.state.records import AppSession
 from policies.compile import compile_policy
 from policies.decision import Effect
 from tests.support.gate_world import (
-    APP, CERTIFICATE, DEVICE, HOST, MONO, NOW, PAYMENTS, PEER, PORTAL, PORTAL_TOKEN, SESSION, TOKEN, USER, World,
-    condition, head, policy, rule,
+    APP,
+    CERTIFICATE,
+    DEVICE,
+    HOST,
+    MONO,
+    NOW,
+    PAYMENTS,
+    PEER,
+    PORTAL,
+    PORTAL_TOKEN,
+    SESSION,
+    TOKEN,
+    USER,
+    World,
+    condition,
+    head,
+    policy,
+    rule,
 )  # fmt: skip
 
 Change_ = Callable[[World], None]
 NOTHING: Change_ = lambda world: None  # noqa: E731
 
 
-def peer(**changes: object) -> Peer:
+def peer(**changes: Any) -> Peer:
     return replace(PEER, **changes)
 
 
-def user_is(**changes: object) -> Change_:
+def user_is(**changes: Any) -> Change_:
     return lambda world: world.put("user", USER.id, replace(USER, **changes))
 
 
-def session_is(**changes: object) -> Change_:
+def session_is(**changes: Any) -> Change_:
     return lambda world: world.put("session", SESSION.id, replace(SESSION, **changes))
 
 
-def device_is(**changes: object) -> Change_:
+def device_is(**changes: Any) -> Change_:
     return lambda world: world.put("device", DEVICE.id, replace(DEVICE, **changes))
 
 
@@ -64,10 +89,10 @@ def summary(verdict: Verdict) -> str:
             return type(verdict).__name__.lower()
 
 
-CROSS = {"Origin": "https://evil.example", "Sec_Fetch_Site": "cross-site"}
-OWN = {"Origin": f"https://{HOST}", "Sec_Fetch_Site": "same-origin"}
-KNOWN = {"Origin": "https://portal.other.example", "Sec_Fetch_Site": "cross-site"}
-ASKS = {"Access_Control_Request_Method": "POST"}
+CROSS: dict[str, Any] = {"Origin": "https://evil.example", "Sec_Fetch_Site": "cross-site"}
+OWN: dict[str, Any] = {"Origin": f"https://{HOST}", "Sec_Fetch_Site": "same-origin"}
+KNOWN: dict[str, Any] = {"Origin": "https://portal.other.example", "Sec_Fetch_Site": "cross-site"}
+ASKS: dict[str, Any] = {"Access_Control_Request_Method": "POST"}
 
 TABLE: list[tuple[str, Change_, RequestHead, str]] = [
     ("in order", NOTHING, head(), "forward"),
@@ -78,7 +103,7 @@ TABLE: list[tuple[str, Change_, RequestHead, str]] = [
     ("cookie too short", NOTHING, head(cookie="__Host-sekisho-app=abc"), "sign_in sign_in_required"),
     ("cookie twice", NOTHING, head(cookie="; ".join([f"__Host-sekisho-app={TOKEN}"] * 2)), "sign_in sign_in_required"),
     ("other cookies around", NOTHING, head(cookie=f"a=1; __Host-sekisho-app={TOKEN}; b=2"), "forward"),
-    ("a cookie that ends in our name", NOTHING, head(cookie=f"x__Host-sekisho-app={TOKEN}"), "sign_in sign_in_required"),
+    ("a cookie ending in our name", NOTHING, head(cookie=f"x__Host-sekisho-app={TOKEN}"), "sign_in sign_in_required"),
     ("that cookie before ours", NOTHING, head(cookie=f"x__Host-sekisho-app=1; __Host-sekisho-app={TOKEN}"), "forward"),
     ("token never seen", NOTHING, head(cookie=f"__Host-sekisho-app={'B' * 43}"), "unknown"),
     ("portal token on an app", NOTHING, head(cookie=f"__Host-sekisho-app={PORTAL_TOKEN}"), "unknown"),

@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -25,8 +26,8 @@ from tests.support.gate_world import DEVICE, HOST, NOW, REQUEST_ID, SESSION, TOK
 PORTAL = "https://portal.sekisho.localhost:8443"
 STATE = "S" * 43
 GOLDEN = Path(__file__).parents[2] / "golden" / "gate"
-PAGE = {"Sec_Fetch_Mode": "navigate", "Accept": "text/html", "Accept_Language": "ja"}
-XHR = {"Sec_Fetch_Mode": "cors", "Accept": "*/*", "Accept_Language": "en-US,en;q=0.9,ja;q=0.1"}
+PAGE: dict[str, Any] = {"Sec_Fetch_Mode": "navigate", "Accept": "text/html", "Accept_Language": "ja"}
+XHR: dict[str, Any] = {"Sec_Fetch_Mode": "cors", "Accept": "*/*", "Accept_Language": "en-US,en;q=0.9,ja;q=0.1"}
 CONTACT = "情報政策課 内線1234"
 
 
@@ -71,7 +72,7 @@ def test_a_second_tab_keeps_the_first_tabs_state() -> None:
 
 
 @pytest.mark.parametrize("extra", [XHR, {"Accept": "application/json"}, {"X_Requested_With": "XMLHttpRequest"}, {}])
-def test_programs_get_401_and_never_a_redirect(extra: dict[str, str]) -> None:
+def test_programs_get_401_and_never_a_redirect(extra: dict[str, Any]) -> None:
     reply = answer(head(cookie=None, **extra))
     assert reply.status == 401
     assert field(reply, "content-type") == "application/problem+json"
@@ -157,7 +158,8 @@ def test_a_registered_origin_can_read_its_refusal() -> None:
 def test_published_pages_and_texts_are_used_and_cannot_be_broken_by_values() -> None:
     world = world_with("user", replace(USER, disabled=True))
     world.view.pages["refusal.ja"] = "<h1>%%TITLE%%</h1>%%WHAT%%|%%NOTHING%%|%%REFERENCE%%"
-    world.view.pages["texts.ja"] = json.dumps({"user_disabled": {"title": "<停止> %%REFERENCE%%", "what": "w", "do": "d"}})
+    words = {"title": "<停止> %%REFERENCE%%", "what": "w", "do": "d"}
+    world.view.pages["texts.ja"] = json.dumps({"user_disabled": words})
     page = answer(head(**PAGE), world).body.decode()
     assert page == f"<h1>&lt;停止&gt; %%REFERENCE%%</h1>w||受付番号: {shown(REQUEST_ID)}"
     world.view.pages["texts.ja"] = "{broken"
@@ -182,7 +184,7 @@ def test_every_reason_has_words_a_reference_and_a_contact(reason: Reason, langua
 
 
 @pytest.mark.parametrize(("name", "kind"), [("refused.html", PAGE), ("refused.problem.json", XHR)])
-def test_the_form_is_pinned(name: str, kind: dict[str, str]) -> None:
+def test_the_form_is_pinned(name: str, kind: dict[str, Any]) -> None:
     reply = answer(head(**kind), world_with("device", replace(DEVICE, compliant=False)))
     headers = b"".join(b"%b: %b\n" % pair for pair in reply.headers)
     assert headers + b"\n" + reply.body == (GOLDEN / name).read_bytes()
@@ -206,7 +208,7 @@ def test_no_secret_is_told() -> None:
         ({}, False),
     ],
 )
-def test_pages_are_for_people(headers: dict[str, str], page: bool) -> None:
+def test_pages_are_for_people(headers: dict[str, Any], page: bool) -> None:
     assert wants_page(head(**headers)) is page
 
 
