@@ -20,7 +20,8 @@ CLOSED_EACH = 3
 
 
 def tell(**values: object) -> None:
-    print(json.dumps(values), flush=True)
+    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.flush()
 
 
 async def _listen(feed: FeedClient, view: View) -> None:

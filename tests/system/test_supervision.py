@@ -23,6 +23,8 @@ NAMES = ("steward", "auditor", "control", "worker-0", "worker-1")
 
 
 class Supervisor:
+    """The running program and what its status file says."""
+
     def __init__(self, config: Path) -> None:
         self.config = config
         self.process = subprocess.Popen(
@@ -80,7 +82,7 @@ def test_each_process_comes_back_alone(running: Supervisor) -> None:
         running.until(back)
         after = running.pids()
         assert {other for other in NAMES if before[other] != after[other]} == {name}
-    died = [each for each in _records(running, "process.died")]
+    died = _records(running, "process.died")
     assert {each["process.name"] for each in died} == set(NAMES)
     assert all(each["sekisho.signal"] == signal.SIGKILL for each in died)
 

@@ -10,6 +10,8 @@ from gateway.state.clock import LEAP, Mark, SteadyClock
 
 
 class Clocks:
+    """A wall clock and a boot clock that tests move."""
+
     def __init__(self, wall: float = 1_000_000.0, boot: float = 500.0) -> None:
         self.wall, self.boot = wall, boot
 

@@ -10,7 +10,7 @@ import pytest
 from audit.event import check
 from gateway.state.command import CommandRefused
 from gateway.state.commands import COMMANDS
-from gateway.state.records import App, AppSession, Approval, Device, Lock, PolicyVersion
+from gateway.state.records import App, Approval, AppSession, Device, Lock, PolicyVersion
 from tests.support.steward_process import session, token_hash, user
 from tests.unit.state.conftest import NOW, World
 

@@ -17,7 +17,7 @@ from gateway.state.sealing import Sealing, SealingFault
 from tests.support.steward_process import session, user
 from tests.unit.state.conftest import NOW, World
 
-SECRET = "JBSWY3DPEHPK3PXP"  # noqa: S105 (a made-up seed that has to be invisible on the disk)
+SECRET = "JBSWY3DPEHPK3PXP"
 
 
 def test_migrations_build_the_schema(world: World) -> None:
