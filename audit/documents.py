@@ -1,8 +1,8 @@
 """From journal records to the documents that a searchable copy holds. Pure: the same records give the same documents.
 
 A request becomes one document, `<request id>`, once its decision and its completion are both there. While it is open
-longer than `OPEN_AFTER` there is `<request id>.open`; a tunnel's progress is `<request id>.p<epoch>-<seq>`; every other
-record is one document, `<writer>-<epoch>-<seq>`. All are only ever created, never changed, so that a copy needs a key
+longer than `OPEN_AFTER` there is `<request id>.open`; a tunnel's progress is `<request id>.p<epoch>:<seq>`; every other
+record is one document, `<writer>:<epoch>:<seq>`. All are only ever created, never changed, so that a copy needs a key
 that can do nothing else; who searches folds them by `http.request.id`.
 
 The open requests are state of their own (`snapshot`), so that a reader's cursor may move past them.
@@ -45,7 +45,7 @@ class OpenRequest:
 
 def record_id(record: Mapping[str, Any]) -> str:
     """Return the id of a record that is no request: where it stands in its journal."""
-    return f"{record['writer']}-{record['epoch']}-{record['seq']}"
+    return f"{record['writer']}:{record['epoch']}:{record['seq']}"
 
 
 def dataset_of(record: Mapping[str, Any]) -> str:
@@ -71,7 +71,7 @@ class Folder:
             case "request.completed" if isinstance(request_id, str):
                 return [self._complete(request_id, record)]
             case "tunnel.progress" if isinstance(request_id, str):
-                name = f"{request_id}.p{record['epoch']}-{record['seq']}"
+                name = f"{request_id}.p{record['epoch']}:{record['seq']}"
                 return [Document(name, dataset_of(record), _body(record, name))]
         name = record_id(record)
         return [Document(name, dataset_of(record), _body(record, name))]

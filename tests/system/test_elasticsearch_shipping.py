@@ -87,7 +87,7 @@ def access(node: Node, namespace: str) -> ElasticAccess:
 
 
 def expected(count: int) -> Counter[str]:
-    return Counter({f"worker-0-1-{seq}": 1 for seq in range(1, count + 1)})
+    return Counter({f"worker-0:1:{seq}": 1 for seq in range(1, count + 1)})
 
 
 def paths(tmp_path: Path) -> ShipperPaths:

@@ -48,8 +48,8 @@ def test_refusal_is_complete_at_once_and_other_records_stand_alone() -> None:
     folder = Folder()
 
     assert [d.id for d in folder.take(decided(1, "R", "refuse"), NOW)] == ["R"]
-    assert [d.id for d in folder.take(record(2, Action.SESSION_ENDED), NOW)] == ["worker-0-2-2"]
-    assert [d.id for d in folder.take(record(3, Action.TUNNEL_PROGRESS, "R"), NOW)] == ["R.p2-3"]
+    assert [d.id for d in folder.take(record(2, Action.SESSION_ENDED), NOW)] == ["worker-0:2:2"]
+    assert [d.id for d in folder.take(record(3, Action.TUNNEL_PROGRESS, "R"), NOW)] == ["R.p2:3"]
 
 
 def test_open_request_is_shown_once_after_thirty_seconds() -> None:
@@ -63,7 +63,7 @@ def test_open_request_is_shown_once_after_thirty_seconds() -> None:
 
 
 def test_completion_without_its_decision_stands_alone() -> None:
-    assert [d.id for d in Folder().take(completed(9, "R"), NOW)] == ["worker-0-2-9"]
+    assert [d.id for d in Folder().take(completed(9, "R"), NOW)] == ["worker-0:2:9"]
 
 
 @given(st.data())

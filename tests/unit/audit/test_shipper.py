@@ -130,7 +130,7 @@ def test_every_fault_ends_with_each_document_once(tmp_path: Path, script: list[s
 
     ship(shipper)
 
-    assert stage.total() == Counter({f"worker-0-1-{seq}": 1 for seq in range(1, 41)})
+    assert stage.total() == Counter({f"worker-0:1:{seq}": 1 for seq in range(1, 41)})
     assert shipper.counts.rejected == 0
     assert not stage.script
 
@@ -141,9 +141,9 @@ def test_a_rejected_document_is_set_aside_with_its_reason(tmp_path: Path) -> Non
     ship(make(tmp_path, stage))
 
     (letter,) = [orjson.loads(line) for line in (tmp_path / "dead.ndjson").read_bytes().splitlines()]
-    assert (letter["id"], letter["status"]) == ("worker-0-1-1", 400)
+    assert (letter["id"], letter["status"]) == ("worker-0:1:1", 400)
     assert letter["reason"] == "document_parsing_exception: strict"
-    assert set(stage.total()) == {"worker-0-1-2", "worker-0-1-3"}
+    assert set(stage.total()) == {"worker-0:1:2", "worker-0:1:3"}
 
 
 def test_one_bad_document_that_spoils_the_batch_is_found(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_one_bad_document_that_spoils_the_batch_is_found(tmp_path: Path) -> None
 
     class Spoilt(Stage):
         async def create(self, documents: Sequence[Document]) -> Mapping[str, Any]:
-            if any(d.id == "worker-0-1-5" for d in documents):
+            if any(d.id == "worker-0:1:5" for d in documents):
                 raise IndexUnavailable(IndexFault.BAD_BATCH, "answered 400")
             return await super().create(documents)
 
@@ -159,7 +159,7 @@ def test_one_bad_document_that_spoils_the_batch_is_found(tmp_path: Path) -> None
     shipper = make(tmp_path, stage)
     ship(shipper)
 
-    assert set(stage.total()) == {f"worker-0-1-{seq}" for seq in range(1, 9)} - {"worker-0-1-5"}
+    assert set(stage.total()) == {f"worker-0:1:{seq}" for seq in range(1, 9)} - {"worker-0:1:5"}
     assert shipper.counts.rejected == 1
 
 
@@ -199,7 +199,7 @@ def test_crash_with_a_rollover_before_the_restart_doubles_nothing(tmp_path: Path
 
     ship(make(tmp_path, second))
 
-    assert second.total() == Counter({f"worker-0-1-{seq}": 1 for seq in range(1, 7)})
+    assert second.total() == Counter({f"worker-0:1:{seq}": 1 for seq in range(1, 7)})
 
 
 def test_damaged_cursor_is_not_guessed(tmp_path: Path) -> None:
