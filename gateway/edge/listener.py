@@ -114,29 +114,26 @@ class Listeners:
         else:
             del self._by_address[address]
 
-    def secure(self, transport: asyncio.Transport, connection: ClientConnection, context: ssl.SSLContext) -> None:
-        """Begin the handshake of one accepted connection."""
-        task = self._loop.create_task(self._handshake(transport, connection, context))
+    def secure(self, plain: socket.socket, connection: ClientConnection, context: ssl.SSLContext) -> None:
+        """Begin the handshake of one accepted connection; `plain` is ours from now on."""
+        task = self._loop.create_task(self._handshake(plain, connection, context))
         self._handshakes.add(task)
         task.add_done_callback(self._handshakes.discard)
 
-    async def _handshake(
-        self, transport: asyncio.Transport, connection: ClientConnection, context: ssl.SSLContext
-    ) -> None:
+    async def _handshake(self, plain: socket.socket, connection: ClientConnection, context: ssl.SSLContext) -> None:
         limit = self.services.timeouts.tls_handshake
         try:
-            secured = await self._loop.start_tls(
-                transport, connection, context, server_side=True, ssl_handshake_timeout=limit
+            await self._loop.connect_accepted_socket(
+                lambda: Secured(self, connection), plain, ssl=context, ssl_handshake_timeout=limit
             )
-            if secured is None:
-                raise ConnectionResetError("connection ended with the handshake")
-            complete_peer(connection.peer, secured)
-        except (OSError, ValueError) as error:
-            self.services.gatekeeper.handshake_failed(connection.peer, _describe(error))
-            self._ended(connection)
-            transport.abort()
-            return
-        connection.connection_made(secured)
+        except OSError as error:
+            self.handshake_failed(connection, error)
+            plain.close()
+
+    def handshake_failed(self, connection: ClientConnection, error: Exception) -> None:
+        """Record a handshake that came to nothing, and forget its connection."""
+        self.services.gatekeeper.handshake_failed(connection.peer, _describe(error))
+        self._ended(connection)
 
 
 def _describe(error: Exception) -> str:
@@ -144,6 +141,28 @@ def _describe(error: Exception) -> str:
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.lower()
     return type(error).__name__
+
+
+class Secured(asyncio.Protocol):
+    """The moment between a completed handshake and HTTP: the peer learns what the handshake proved."""
+
+    __slots__ = ("_connection", "_listeners")
+
+    def __init__(self, listeners: Listeners, connection: ClientConnection) -> None:
+        self._listeners = listeners
+        self._connection = connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Hand the connection over, or end it where the certificate cannot be read."""
+        secured, connection = cast("asyncio.Transport", transport), self._connection
+        try:
+            complete_peer(connection.peer, secured)
+        except ValueError as error:
+            self._listeners.handshake_failed(connection, error)
+            secured.abort()
+            return
+        secured.set_protocol(connection)
+        connection.connection_made(secured)
 
 
 class Preface(asyncio.Protocol):
@@ -172,7 +191,10 @@ class Preface(asyncio.Protocol):
         if connection is None:
             reset(tcp)
         elif listening.tls is not None:
-            self._listeners.secure(tcp, connection, listening.tls)
+            # The first bytes may come before a handshake begun here could take them: it gets a socket of its own.
+            plain = tcp.get_extra_info("socket").dup()
+            tcp.abort()
+            self._listeners.secure(plain, connection, listening.tls)
         else:
             tcp.set_protocol(connection)
             connection.connection_made(tcp)
