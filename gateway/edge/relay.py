@@ -344,6 +344,7 @@ class Exchange:
     def client_ended(self) -> None:
         """The client sends no more: fine after its request, a fault within its body, the end of a tunnel."""
         if self._tunnel is not None:
+            self.client_lost()
             self._client.reset()
         elif self._upstream is not None and self._body is not None and not self._ended:
             self._fail(400, Reason.MALFORMED_REQUEST, "connection ended within the body")

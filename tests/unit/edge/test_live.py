@@ -1,0 +1,265 @@
+"""Live connections over real sockets: WebSocket tunnels, cuts, connections that authenticate."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+
+import pytest
+import uvloop
+
+from gateway.edge.services import EdgeLimits
+from gateway.edge.tunnel import FrameTracker, TunnelFault, accept_for, close_frame
+from gateway.gate.verdict import Refuse
+from policies.reasons import Reason
+from tests.support.edge import Edge, read_head, read_request, running
+
+KEY = base64.b64encode(bytes(16))
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n" % KEY
+)
+ACCEPTED = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept_for(KEY)
+)
+
+
+def masked(payload: bytes, opcode: int = 1) -> bytes:
+    """Return a client's frame (mask 0)."""
+    return bytes([0x80 | opcode, 0x80 | len(payload)]) + bytes(4) + payload
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A WebSocket app: echoes short frames, `cut:` pushes for ever."""
+    head, _ = await read_request(reader)
+    assert b"Sec-WebSocket-Key: " in head
+    writer.write(ACCEPTED)
+    while True:
+        first, second = await reader.readexactly(2)
+        size = second & 0x7F
+        payload = (await reader.readexactly(4 + size))[4:]
+        writer.write(bytes([first, size]) + payload)
+
+
+async def opened(edge: Edge) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return an open tunnel."""
+    reader, writer = await edge.connect()
+    writer.write(UPGRADE)
+    assert (await read_head(reader)).startswith(b"HTTP/1.1 101 ")
+    return reader, writer
+
+
+def test_a_tunnel_passes_frames_and_counts_them() -> None:
+    """Frames sent with the upgrade wait for the 101 and then pass; the completion has the counts."""
+
+    async def main() -> tuple[bytes, int, int, bool]:
+        async with running(echo) as edge:
+            reader, writer = await edge.connect()
+            writer.write(UPGRADE + masked(b"early"))
+            await read_head(reader)
+            writer.write(masked(b"late"))
+            got = await reader.readexactly(2 + 5 + 2 + 4)
+            writer.close()
+            await asyncio.wait_for(edge.gatekeeper.ended.wait(), 2)
+            outcome = edge.gatekeeper.outcomes[0][1]
+            return got, outcome.frames_in, outcome.frames_out, outcome.tunnel
+
+    assert uvloop.run(main()) == (b"\x81\x05early\x81\x04late", 2, 2, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ((b"Version: 13", b"Version: 8"), b"400"),
+        ((KEY, b"short"), b"400"),
+        ((b"GET", b"POST"), b"400"),
+        ((b"\r\n\r\n", b"\r\nOrigin: https://evil.test\r\n\r\n"), b"403"),
+        ((b"\r\n\r\n", b"\r\nOrigin: null\r\n\r\n"), b"403"),
+    ],
+)
+def test_upgrades_that_are_not_ours_to_pass(change: tuple[bytes, bytes], status: bytes) -> None:
+    """Wrong version, key, method or origin: refused, the app hears nothing."""
+
+    async def main() -> tuple[bytes, int]:
+        async with running(echo) as edge:
+            return await edge.ask(UPGRADE.replace(*change)), len(edge.app.streams)
+
+    answer, connections = uvloop.run(main())
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert connections == 0
+
+
+@pytest.mark.promise("P3.cut-resets-live-connections")
+def test_a_cut_tunnel_gets_a_close_frame_and_a_reset() -> None:
+    """An idle tunnel reads close 1008, then a reset; the record carries the reason."""
+
+    async def main() -> tuple[bytes, bool, str, int]:
+        async with running(echo) as edge:
+            reader, writer = await opened(edge)
+            writer.write(masked(b"hi"))
+            await reader.readexactly(4)
+            ended = edge.services.live.cut_each(edge.services.live.find("user", "u1"), Reason.SESSION_REVOKED)
+            got, was_reset = b"", False
+            try:
+                while data := await reader.read(100):
+                    got += data
+            except ConnectionResetError:
+                was_reset = True
+            writer.close()
+            return got, was_reset, edge.gatekeeper.outcomes[0][1].reason, sum(ended.values())
+
+    assert uvloop.run(main()) == (close_frame(1008), True, "session_revoked", 1)
+
+
+@pytest.mark.promise("P3.cut-leaves-little-in-flight")
+def test_a_cut_download_stops_at_once() -> None:
+    """A client that reads nothing gets at most what its own machine had taken, and no further byte after the cut."""
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(b"x" * 65536)
+            await writer.drain()
+
+    async def main() -> tuple[int, int, str]:
+        async with running(flood) as edge:
+            reader, writer = await asyncio.open_connection("127.0.0.1", edge.port, limit=2**14)
+            writer.write(b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n")
+            await read_head(reader)
+            before = -1
+            while True:  # until back-pressure has stopped everything
+                exchange = edge.services.live.all()[0]
+                if before == exchange.response_bytes:  # type: ignore[attr-defined]  # an Exchange
+                    break
+                before = exchange.response_bytes  # type: ignore[attr-defined]  # an Exchange
+                await asyncio.sleep(0.1)
+            exchange.cut(Reason.USER_LOCKED)
+            got = 0
+            try:
+                while data := await reader.read(2**20):
+                    got += len(data)
+            except ConnectionResetError:
+                pass
+            writer.close()
+            return before, got, edge.gatekeeper.outcomes[0][1].reason
+
+    relayed, got, reason = uvloop.run(main())
+    assert reason == "user_locked"
+    assert got < relayed
+
+
+def test_live_exchanges_are_found_by_session_user_app_and_settle() -> None:
+    """The registry finds a young and a settled exchange, and forgets it when it ends."""
+
+    async def main() -> list[int]:
+        async with running(echo) as edge:
+            _, writer = await opened(edge)
+            live = edge.services.live
+            counts = [len(live.find("session", "s-u1")), len(live.find("app", "app")), len(live.find("user", "u2"))]
+            live.settle()
+            counts += [len(live.find("session", "s-u1")), len(live.find("app", "app")), len(live.find("user", "u2"))]
+            writer.close()
+            await asyncio.wait_for(edge.gatekeeper.ended.wait(), 2)
+            return [*counts, len(live)]
+
+    assert uvloop.run(main()) == [1, 1, 0, 1, 1, 0, 0]
+
+
+def test_frame_limits_and_masking() -> None:
+    """A frame over the limit and an unmasked client frame end the tunnel."""
+
+    async def main(frame: bytes) -> bool:
+        async with running(echo, limits=EdgeLimits(frame_bytes=100)) as edge:
+            reader, writer = await opened(edge)
+            writer.write(frame)
+            try:
+                return await asyncio.wait_for(reader.read(), 2) in (b"", close_frame(1008))
+            except ConnectionResetError:
+                return True
+            finally:
+                writer.close()
+
+    assert uvloop.run(main(masked(b"x" * 101)))
+    assert uvloop.run(main(b"\x81\x02hi"))
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 200000])
+@pytest.mark.parametrize("step", [1, 7, 4096, 10**6])
+def test_the_tracker_finds_every_boundary(size: int, step: int) -> None:
+    """However a stream of frames is split, counts and boundaries are the same."""
+    header = bytes([0x82]) + (
+        bytes([size]) if size < 126
+        else b"\x7e" + size.to_bytes(2, "big") if size < 65536
+        else b"\x7f" + size.to_bytes(8, "big")
+    )  # fmt: skip
+    stream = (header + os.urandom(size)) * 2
+    tracker = FrameTracker(10**6, masked=False)
+    for place in range(0, len(stream), step):
+        tracker.feed(stream[place : place + step])
+        seen = min(place + step, len(stream))
+        assert tracker.at_boundary is (seen % (len(header) + size) == 0)
+
+    assert tracker.frames == 2
+    with pytest.raises(TunnelFault):
+        FrameTracker(10, masked=True).feed(b"\x81\x00")
+
+
+async def ntlm_app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """An app that authenticates the connection: who shook hands first on it is who every later request comes from."""
+    owner = b""
+    while True:
+        head, _ = await read_request(reader)
+        if not head:
+            return
+        if b"Authorization: NTLM " in head:
+            owner = head.split(b"Authorization: NTLM ")[1].split(b"\r\n")[0]
+        if owner:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(owner), owner))
+        else:
+            writer.write(b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n")
+
+
+@pytest.mark.promise("P1.ntlm-never-shared")
+def test_an_authenticated_connection_is_never_shared() -> None:
+    """Two people one after the other, on one client connection and on two: nobody is taken for the other."""
+
+    def request(person: bytes, token: bytes = b"") -> bytes:
+        authorization = b"Authorization: NTLM %b\r\n" % token if token else b""
+        return b"GET / HTTP/1.1\r\nHost: app.test\r\nX-Person: %b\r\n%b\r\n" % (person, authorization)
+
+    async def main() -> list[bytes]:
+        async with running(ntlm_app) as edge:
+            reader, writer = await edge.connect()
+            answers = []
+            for sent in (request(b"a"), request(b"a", b"alice"), request(b"a"), request(b"b"), request(b"a")):
+                writer.write(sent)
+                head = await read_head(reader)
+                size = int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0])
+                answers.append(head[9:12] + b" " + await reader.readexactly(size))
+            other = await edge.ask(request(b"b"))
+            writer.close()
+            return [*answers, other[9:12]]
+
+    assert uvloop.run(main()) == [b"401 ", b"200 alice", b"200 alice", b"401 ", b"401 ", b"401"]
+
+
+def test_a_refusal_with_a_body_ends_the_connection() -> None:
+    """A body that nobody reads is never taken for the next request (security V49)."""
+
+    async def main() -> tuple[bytes, int]:
+        async with running(echo) as edge:
+            edge.gatekeeper.refuse = lambda request: Refuse("REQ", {}, 403, Reason.DENIED_BY_RULE)
+            smuggled = b"GET /admin HTTP/1.1\r\nHost: app.test\r\n\r\n"
+            head = b"POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: %d\r\n\r\n" % len(smuggled)
+            reader, writer = await edge.connect()
+            writer.write(head + smuggled)
+            answer = await asyncio.wait_for(reader.read(), 2)
+            writer.close()
+            return answer, len(edge.gatekeeper.judged)
+
+    answer, judged = uvloop.run(main())
+    assert answer.count(b"HTTP/1.1 403 ") == 1
+    assert judged == 1
