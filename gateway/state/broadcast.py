@@ -33,6 +33,7 @@ class Member:
     writer: asyncio.StreamWriter | None = None  # None: not connected now
     behind: list[bytes] | None = None  # changes that wait for the end of its snapshot
     revision: int = 0  # applied and acknowledged
+    counters: dict[str, object] = field(default_factory=dict)  # what it counted, as it last told
 
 
 @dataclass(slots=True)
@@ -108,11 +109,12 @@ class Broadcast:
         return delivery
 
     def status(self) -> list[dict[str, object]]:
-        """One mapping a worker: name, pid, counted, connected, revision."""
+        """One mapping a worker: name, pid, counted, connected, revision, and what it counts."""
         return [
             {
                 "name": member.name, "pid": member.pid, "counted": member.counted,
                 "connected": member.writer is not None, "revision": member.revision,
+                "counters": member.counters,
             }
             for member in sorted(self._members.values(), key=lambda each: each.name)
         ]  # fmt: skip
@@ -206,6 +208,7 @@ class Broadcast:
         if kind == "ack":
             self._acknowledged(member, message["revision"], message["closed"])
         elif kind == "use":
+            member.counters = message.get("counters") or member.counters
             self._used(message["used"])
         elif kind == "ask":
             found = self._tables.knows_token(message["token"])

@@ -66,10 +66,13 @@ class FeedClient:
                     answer.cancel()
                 self._asks.clear()
 
-    def report_use(self, used: Mapping[str, float]) -> None:
-        """Tell when each session was last used (wall seconds). Lost while disconnected: the next report covers it."""
-        if self._writer is not None and used:
-            self._writer.write(wire.encode({"t": "use", "used": dict(used)}))
+    def report_use(self, used: Mapping[str, float], counters: Mapping[str, object] | None = None) -> None:
+        """Tell when each session was last used (wall seconds), and what this worker counted since it started.
+
+        Lost while disconnected: the next report covers it.
+        """
+        if self._writer is not None and (used or counters):
+            self._writer.write(wire.encode({"t": "use", "used": dict(used), "counters": dict(counters or {})}))
 
     async def ask(self, token_hash: str) -> bool:
         """Whether the steward knows this token (hex SHA-256) as a live one.

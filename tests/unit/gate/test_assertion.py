@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import jwt
 import pytest
@@ -13,6 +14,9 @@ from gateway.gate.assertion import Signer, key_set, load_key, public_jwk
 from gateway.gate.request import Moment
 from gateway.gate.verdict import Forward
 from tests.support.gate_world import APP, DEVICE, HOST, MONO, NOW, REQUEST_ID, USER, World, head
+
+if TYPE_CHECKING:
+    from jwt.types import Options
 
 CURRENT, NEXT = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
 ISSUER = "https://portal.sekisho.localhost:8443"
@@ -35,7 +39,7 @@ def test_an_app_verifies_it_with_the_published_keys() -> None:
 
     kid = jwt.get_unverified_header(text)["kid"]
     key = keys[kid].key
-    no_clock = {"verify_exp": False, "verify_iat": False}
+    no_clock: Options = {"verify_exp": False, "verify_iat": False}
     claims = jwt.decode(text, key, algorithms=["ES256"], audience="docs", issuer=ISSUER, options=no_clock)
     assert claims == jwt.decode(text, key, algorithms=["ES256"], audience=HOST, issuer=ISSUER, options=no_clock)
     assert (claims["iat"], claims["exp"], len(claims["jti"])) == (NOW, NOW + 300, 16)
