@@ -18,7 +18,7 @@ from gateway.identity.digests import KeyedDigests
 from gateway.identity.provisioning import new_setup_code
 from gateway.keyfiles import SEALING
 from gateway.settings_bounds import JournalSettings
-from gateway.state import store
+from gateway.state import migration, store
 from gateway.state.records import PolicyState, PolicyVersion, User
 from gateway.state.sealing import Sealing
 from policies.load import load_policy
@@ -58,7 +58,7 @@ def fill(root: Path, account: FirstAccount, now: float) -> FirstState:
     setup = new_setup_code(KeyedDigests.load(sealing_key), user.id, now)
     asyncio.run(_record(root / "journal", _records(user, policy, now)))
     path = root / "state" / STORE_FILE
-    store.create(path)
+    migration.create(path)
     opened = store.Store(path, Sealing.load(sealing_key))
     try:
         with opened.transaction("init", now) as transaction:

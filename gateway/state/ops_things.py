@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -10,11 +11,12 @@ import sqlalchemy as sa
 from audit.event import Action, event
 from gateway.state import schema
 from gateway.state.arguments import Arguments
-from gateway.state.command import Command, CommandRefused, Outcome, Surroundings
+from gateway.state.command import Command, CommandRefused, Draft, Outcome, Surroundings
 from gateway.state.records import App, Approval, AppState, Device, PolicyState, PolicyVersion
 from gateway.state.tables import ActivePolicy, Page
 from gateway.state.transaction import Transaction
 
+_SERIAL = re.compile("[1-9a-f][0-9a-f]{0,39}")  # RFC 5280 §4.1.2.2: at most 20 octets
 _PAGES_LIMIT = 4 * 1024 * 1024  # characters in all: every worker holds them
 
 
@@ -90,15 +92,47 @@ def activate_policy(tx: Transaction, args: Arguments, around: Surroundings) -> O
 
 
 def put_devices(tx: Transaction, args: Arguments, _around: Surroundings) -> Outcome:
-    """`devices`: rows as the MDM tells them. Recorded by the caller, who knows what changed."""
+    """`devices`: rows as the MDM tells them. Recorded by the caller, who knows what changed.
+
+    Certificates that were revoked stay revoked, whatever the rows say: their author may not have heard of it yet.
+    """
     devices = args.records(Device, "devices")
     args.end()
+    known = {device.id: device for device in tx.find(Device, id={device.id for device in devices})}
     owners = {device.uuid: device.id for device in tx.find(Device, uuid={device.uuid for device in devices})}
+    changed: dict[str, Device] = {}
     for device in devices:
         if owners.setdefault(device.uuid, device.id) != device.id:
             raise CommandRefused("uuid_taken", f"{device.uuid}: belongs to device {owners[device.uuid]}")
-        tx.put(device)
+        stored = known.get(device.id)
+        if stored is None:
+            tx.put(device)
+            continue
+        revoked = tuple(dict.fromkeys((*stored.revoked_serials, *device.revoked_serials)))
+        row = replace(device, revoked_serials=revoked)
+        if row != stored:
+            changed[row.id] = row
+    tx.change(list(changed.values()))
     return Outcome()
+
+
+def revoke_certificate(tx: Transaction, args: Arguments, around: Surroundings) -> Outcome:
+    """`id serial by reason` → `receipt`: the certificate names no device any more; connections that showed it end."""
+    device_id, serial, by, reason = args.text("id"), args.text("serial"), args.text("by"), args.text("reason")
+    args.end()
+    if not _SERIAL.fullmatch(serial):
+        raise CommandRefused("bad_arguments", "serial: expected lower-case hex digits without leading zeros")
+    device = tx.get(Device, device_id)
+    if device is None:
+        raise CommandRefused("unknown_device", "no such device")
+    if serial not in device.revoked_serials:
+        tx.put(replace(device, revoked_serials=(*device.revoked_serials, serial)))
+    fields = {
+        "device.id": device.id, "sekisho.device.name": device.name, "sekisho.device.uuid": device.uuid,
+        "sekisho.certificate.serial": serial, "sekisho.by": by, "sekisho.justification": reason,
+    }  # fmt: skip
+    draft = Draft("certificate.revoke", by, reason, (f"device:{device.id}", f"certificate:{serial}"), ())
+    return Outcome({}, [event(Action.CERTIFICATE_REVOKED, around.now, fields)], draft)
 
 
 def put_pages(tx: Transaction, args: Arguments, _around: Surroundings) -> Outcome:
@@ -155,6 +189,7 @@ COMMANDS = {
     "policy.put": Command(put_policy),
     "policy.activate": Command(activate_policy, seen=True),
     "devices.put": Command(put_devices, seen=True),
+    "certificate.revoke": Command(revoke_certificate, seen=True, urgent=True),
     "pages.put": Command(put_pages),
     "approval.put": Command(put_approval),
     "approval.decide": Command(decide_approval),

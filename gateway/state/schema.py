@@ -9,6 +9,10 @@ import sqlalchemy as sa
 
 from gateway.state import records
 
+HEAD = "0001"  # the newest of `migrations/versions` (a test compares)
+
+alembic_version = sa.table("alembic_version", sa.column("version_num", sa.Text()))  # Alembic's own table
+
 METADATA = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_name)s",

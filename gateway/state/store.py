@@ -1,22 +1,17 @@
 """The durable store: one writer (the steward), any number of readers. SQLAlchemy Core over SQLite.
 
 Every committed change has a revision, one higher than the last; `changes` names what each one touched. A commit
-returns after fsync. The schema is built by Alembic migrations that are part of the package.
+returns after fsync. `gateway.state.migration` makes a store and brings it to the current schema.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from gateway.state import schema
 from gateway.state.codec import from_columns
@@ -32,23 +27,6 @@ class StoreOutdated(Exception):
     """The store's schema is not the one this program was made for."""
 
 
-def create(path: Path) -> None:
-    """Make a new, empty store at `path` (mode 0600). Raises FileExistsError when there is one."""
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    upgrade(path)
-
-
-def upgrade(path: Path) -> None:
-    """Bring an existing store to the current schema. Raises FileNotFoundError."""
-    path.stat()
-    engine = writer_engine(path)
-    with engine.begin() as connection:
-        config = _alembic()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-    engine.dispose()
-
-
 class Store:
     """The writer's side. One thread at a time; `gateway.state.writer` is that thread in the steward."""
 
@@ -58,10 +36,9 @@ class Store:
         self._engine = writer_engine(path)
         self._sealing = sealing
         with self._engine.connect() as connection:
-            found = MigrationContext.configure(connection).get_current_revision()
-            expected = ScriptDirectory.from_config(_alembic()).get_current_head()
-            if found != expected:
-                raise StoreOutdated(f"{path}: schema {found}, expected {expected}; run `sekisho state upgrade`")
+            found = connection.execute(sa.select(schema.alembic_version.c.version_num)).scalar()
+            if found != schema.HEAD:
+                raise StoreOutdated(f"{path}: schema {found}, expected {schema.HEAD}; run `sekisho state upgrade`")
             self._revision = connection.execute(sa.select(sa.func.max(schema.changes.c.revision))).scalar() or 0
 
     @property
@@ -209,9 +186,3 @@ class Reader:
         with self._engine.connect() as connection:
             query = sa.select(schema.RECORD_TABLES[kind]).where(*conditions).order_by(order)
             return [from_columns(kind, dict(row), self._sealing) for row in connection.execute(query).mappings()]
-
-
-def _alembic() -> Config:
-    config = Config()
-    config.set_main_option("script_location", "gateway:state/migrations")
-    return config

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.state import store
+from gateway.state import migration, store
 from gateway.state.arguments import Arguments
 from gateway.state.command import Outcome, Rules, Surroundings
 from gateway.state.commands import COMMANDS
@@ -25,7 +25,7 @@ class World:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sealing = Sealing([bytes(range(32))])
-        store.create(path)
+        migration.create(path)
         self.store = store.Store(path, self.sealing)
         self.reader = store.Reader(path, self.sealing)
         self.now = NOW

@@ -9,8 +9,9 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
-from gateway.state import schema, store
+from gateway.state import migration, schema, store
 from gateway.state.dialect import reader_engine, writer_engine
 from gateway.state.records import Factor, Session
 from gateway.state.sealing import Sealing, SealingFault
@@ -23,11 +24,12 @@ SECRET = "JBSWY3DPEHPK3PXP"
 def test_migrations_build_the_schema(world: World) -> None:
     with writer_engine(world.path).connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.METADATA) == []
+    assert ScriptDirectory.from_config(migration.configuration()).get_current_head() == schema.HEAD
 
 
 def test_a_second_creation_is_refused(world: World) -> None:
     with pytest.raises(FileExistsError):
-        store.create(world.path)
+        migration.create(world.path)
 
 
 def test_a_store_of_another_shape_is_refused(world: World) -> None:
