@@ -110,8 +110,8 @@ class Worker:
             await self._open()
             child.ready()
             await asyncio.wait([feed, stopping], return_when=asyncio.FIRST_COMPLETED)
-        await self._drain()
         stopped = feed if feed.done() else None
+        await self._drain(0.0 if stopped is not None else DRAIN)
         for task in (feed, stopping, counted):
             task.cancel()
         if stopped is not None:
@@ -136,10 +136,13 @@ class Worker:
         for listening in _listening(self._settings):
             await self._listeners.open(listening)
 
-    async def _drain(self) -> None:
-        """Stop accepting, let what is in flight end, then end what is left."""
+    async def _drain(self, patience: float) -> None:
+        """Stop accepting, let what is in flight end for `patience` seconds, then end what is left.
+
+        Without a feed there is no patience: what this worker believes may be wrong by now.
+        """
         self._listeners.stop_accepting()
-        until = time.monotonic() + DRAIN
+        until = time.monotonic() + patience
         while self._listeners.cut_idle() and time.monotonic() < until:  # noqa: ASYNC110  # many ends, one look
             await asyncio.sleep(_DRAIN_STEP)
         self.live.cut_each(self.live.all(), "gateway_restarting")

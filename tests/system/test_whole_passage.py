@@ -113,6 +113,32 @@ async def _worker_returns(city: RunningCity) -> None:
             assert answer.status == 200
 
 
+async def _status_of(city: RunningCity, wanted: int, within: float) -> int:
+    """Ask until the answer has the wanted status; return the last one."""
+    status = 0
+    until = time.monotonic() + within
+    while status != wanted and time.monotonic() < until:
+        async with city.client() as client, client.get("/stale") as answer:
+            status = answer.status
+        await asyncio.sleep(0.1)
+    return status
+
+
+async def _stale_state_refuses(city: RunningCity) -> None:
+    steward = next(each["pid"] for each in city.status["processes"] if each["name"] == "steward")
+    os.kill(steward, signal.SIGSTOP)
+    try:
+        assert await _status_of(city, 503, 10.0) == 503
+        reached = len(city.app.seen)
+        async with city.client() as client, client.get("/stale") as answer:
+            assert (await answer.json(content_type=None))["reason"] == "state_stale"
+        assert len(city.app.seen) == reached
+    finally:
+        os.kill(steward, signal.SIGCONT)
+    assert await _status_of(city, 200, 10.0) == 200
+
+
+@pytest.mark.promise("P1.stale-state-refuses")
 @pytest.mark.promise("P2.recorded-before-app")
 @pytest.mark.promise("P3.revocation-ends-live-connections")
 def test_one_passage_from_sign_in_to_revocation(tmp_path: Path) -> None:
@@ -123,5 +149,6 @@ def test_one_passage_from_sign_in_to_revocation(tmp_path: Path) -> None:
             await _not_signed_in(city)
             await _ended_live(city)
             await _worker_returns(city)
+            await _stale_state_refuses(city)
 
     asyncio.run(main())
