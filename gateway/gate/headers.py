@@ -30,7 +30,8 @@ _IDENTITY: Final = frozenset(
     b"x-originating-ip x-host x-rewrite-url x-http-method x-http-method-override x-method-override proxy x-user "
     b"x-username x-user-id x-email x-groups x-roles x-auth-user x-webauth-user x-authenticated-user "
     b"x-authenticated-userid x-authenticated-groups x-jwt-assertion x-id-token x-userinfo x-proxy-user "
-    b"x-custom-ip-authorization x-wap-profile via-proxy from-proxy".split()
+    b"x-custom-ip-authorization real-ip x-true-ip proxy-host proxy-url x-proxy-url request-uri x-http-destinationurl "
+    b"x-http-host-override".split()
 )
 _IDENTITY_FAMILIES: Final = tuple(
     b"x-forwarded remote- x-remote- x-auth-request- x-pomerium- cf- x-goog- x-authentik- x-sekisho- x-original- "
