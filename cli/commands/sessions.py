@@ -34,7 +34,7 @@ DETAIL = (
     Column("mfa_at", "MFAの時刻", "MFA at", shown),
     Column("ended_at", "終了", "ended", shown),
 )
-ReceiptFile = Annotated[Path | None, typer.Option("--receipt", help=t("受領証の保存先", "file for the receipt"))]
+ReceiptFile = Annotated[Path | None, typer.Option("--receipt", help=t("受領証の保存先", "receipt file"))]
 
 
 @lists(group, "ls", "セッションの一覧", "list sessions")
@@ -91,7 +91,7 @@ def revoke(
 
 def _words(count: int, people: list[str]) -> str:
     names = "、".join(people[:5]) + (t(" ほか", " and others") if len(people) > 5 else "")
-    return t(f"{len(people)} 人 ({names}) の {count} 件のセッションを終了します。", f"ends {count} sessions of {names}.")
+    return t(f"{len(people)} 人 ({names}) のセッション {count} 件を終了します。", f"ends {count} sessions: {names}.")
 
 
 def ended(call: Call, answer: Mapping[str, Any], receipt: Path | None) -> None:

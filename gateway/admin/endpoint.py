@@ -7,7 +7,7 @@ and the tests make their matrix from it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Generic, TypeVar
@@ -123,7 +123,7 @@ class Reply:
 class Stream:
     """An NDJSON answer, one JSON text a line."""
 
-    lines: AsyncIterator[bytes]
+    lines: AsyncGenerator[bytes]
 
 
 Handler = Callable[[Call[ArgumentsT]], Awaitable[Reply | Stream]]

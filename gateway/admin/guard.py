@@ -10,10 +10,11 @@ Order (no handler runs before the third step is on disk):
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -29,6 +30,7 @@ from gateway.state.command import CommandRefused, StewardUnavailable
 from gateway.state.records import LockTarget, Session, User
 
 _LOG = logging.getLogger(__name__)
+_LOOK_EVERY = 1.0  # seconds between looks at whether a reader of a silent stream is still there
 _AAL2 = "urn:sekisho:aal2"
 ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
 
@@ -90,19 +92,21 @@ class Guard:
         outcome, reason = "failure", "aborted"
         try:
             await response.prepare(request)
-            async for line in stream.lines:
-                await response.write(line)
-                rows += 1
-            await response.write_eof()
+            async with contextlib.aclosing(_while_read(request, stream.lines)) as lines:
+                async for line in lines:
+                    await response.write(line)
+                    rows += 1
             outcome, reason = "success", ""
         except Problem as problem:
             # The head is gone: the last line says what went wrong, in the shape of a problem.
             reason = problem.reason
             await response.write(_json({"problem": problem.body(shown(trail.request_id))}).encode() + b"\n")
-        except ConnectionResetError:
+        except ConnectionError:
             reason = "reader_left"
         finally:
             await asyncio.shield(trail.done(outcome, rows=rows, reason=reason))
+        if reason != "reader_left":
+            await response.write_eof()
         return response
 
     async def _refused(self, trail: Trail, problem: Problem) -> web.Response:
@@ -155,6 +159,31 @@ def _reason_of(code: str) -> AdminReason:
     if code == "not_permitted":
         return AdminReason.NOT_PERMITTED
     return AdminReason.CONFLICT if code.endswith(("_taken", "_over")) else AdminReason.REFUSED_BY_STEWARD
+
+
+async def _while_read(request: web.Request, lines: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """The lines, until the reader is gone: a silent trail would otherwise never notice. Raises ConnectionResetError."""
+    async with contextlib.aclosing(lines):
+        while True:
+            coming = asyncio.ensure_future(anext(lines, None))
+            try:
+                while not (await asyncio.wait({coming}, timeout=_LOOK_EVERY))[0]:
+                    if request.transport is None or request.transport.is_closing():
+                        raise ConnectionResetError("the reader left")
+                line = await coming
+            finally:
+                await _stopped(coming)
+            if line is None:
+                return
+            yield line
+
+
+async def _stopped(task: asyncio.Future[bytes | None]) -> None:
+    """Cancel what is still running and wait for it: a generator can be closed only while nobody is inside."""
+    if not task.done():
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 async def _given(request: web.Request) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -35,7 +35,7 @@ class Request(BaseModel):
     order: Literal["newest", "oldest"] = "newest"
 
 
-async def lines(context: ControlContext, request: Request, *, follow: bool) -> AsyncIterator[bytes]:
+async def lines(context: ControlContext, request: Request, *, follow: bool) -> AsyncGenerator[bytes]:
     """Records of the trail as NDJSON lines; with `follow` also those still to come. Raises Problem search_failed."""
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "gateway.admin.search_child",

@@ -115,6 +115,8 @@ async def ask(client: TestClient[Any, Any], endpoint: Endpoint[Any], token: str 
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     path = endpoint.path.format(**PATHS)
     async with client.request(endpoint.method, path, json=body, headers=headers) as answer:
+        if endpoint.command == "events.tail" and answer.status == 200:
+            return answer.status, {}  # it goes on for ever; leaving ends it
         text = await answer.text()
         return answer.status, json.loads(text.splitlines()[-1]) if text else {}
 

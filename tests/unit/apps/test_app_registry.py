@@ -1,0 +1,59 @@
+"""Registrations: every fault at its place, and nothing taken that belongs to another."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.apps.registry import Surroundings, parse_apps
+from gateway.apps.source import SourceFaults
+
+AROUND = Surroundings("portal.city.example", "portal.city.example")
+GOOD = """id: juki
+title: 住民記録
+owner: suzuki
+hosts: [juki.city.example]
+upstream: https://10.0.0.5:8443
+sensitivity: 3A
+"""
+
+
+def faults(text: str) -> list[str]:
+    with pytest.raises(SourceFaults) as found:
+        parse_apps(text, "app.yaml", AROUND, "suzuki")
+    return [str(fault) for fault in found.value.faults]
+
+
+def test_a_registration_is_pending_and_sensitive_apps_are_synced() -> None:
+    (app,) = parse_apps(GOOD, "app.yaml", AROUND, "suzuki")
+    assert (app.state, app.durability, app.created_by, app.approved_by) == ("pending", "synced", "suzuki", "")
+
+
+def test_every_fault_is_told_at_once_with_its_place() -> None:
+    found = faults(GOOD.replace("upstream:", "upstrem:").replace("3A", "9") + "title: again\n")
+    assert [fault.split(": ")[0] for fault in found] == [
+        "app.yaml:1:1", "app.yaml:5:1", "app.yaml:6:1", "app.yaml:7:1",
+    ]  # fmt: skip
+    assert "did you mean 'upstream'?" in found[1]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("juki.city.example", "portal.city.example"),
+        ("juki.city.example", "x.portal.city.example"),
+        ("juki.city.example", "10.0.0.1"),
+        ("juki.city.example", '"*.city.example"'),
+        ("https://10.0.0.5:8443", "https://user:pw@10.0.0.5"),
+        ("https://10.0.0.5:8443", "http://169.254.169.254"),
+        ("https://10.0.0.5:8443", "http://app/path"),
+        ("https://10.0.0.5:8443", "file:///etc/passwd"),
+        ("sensitivity: 3A", "sensitivity: 3A\nassertion_header: Cookie"),
+        ("sensitivity: 3A", "sensitivity: &a 3A"),
+    ],
+)
+def test_what_a_registration_may_not_say(before: str, after: str) -> None:
+    assert faults(GOOD.replace(before, after))
+
+
+def test_two_apps_cannot_share_a_host() -> None:
+    assert "no other app has" in faults(GOOD + "---\n" + GOOD.replace("id: juki", "id: zei"))[0]
