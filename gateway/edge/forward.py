@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from gateway.edge.pool import Upstream
 from gateway.gate.headers import cookies_for_app, fold
 from gateway.gate.request import Peer, RequestHead
-from gateway.gate.verdict import Forward
+from gateway.gate.verdict import Forward, Local
 
 
 def forwarded_fields(peer: Peer) -> bytes:
@@ -43,7 +43,8 @@ def request_head(
     lines += [b"%b: %b\r\n" % field for field in fields]
     cookie = find.get(b"cookie")
     if cookie is not None:
-        cookie = cookies_for_app(cookie)
+        if not isinstance(verdict, Local):  # our own pages read our cookies; no app ever sees them
+            cookie = cookies_for_app(cookie)
         if cookie:
             lines.append(b"Cookie: %b\r\n" % cookie)
     lines.append(connection_fields)
