@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -73,20 +74,30 @@ RECORDS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def context(tmp_path: Path) -> Iterator[ControlContext]:
-    for name in ("state", "journal", "log", "run", "keys"):
-        (tmp_path / name).mkdir()
-    settings = Settings.parse(TOML, tmp_path / "sekisho.toml")
-    (tmp_path / "keys" / "sealing.key").write_text("00" * 32)
-    sealing = Sealing.load(tmp_path / "keys" / "sealing.key")
-    path = tmp_path / "state" / "sekisho.db"
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with everybody in it, made once: each test works on a copy."""
+    folder = tmp_path_factory.mktemp("filled")
+    (folder / "sealing.key").write_text("00" * 32)
+    path = folder / "sekisho.db"
     migration.create(path)
-    writer = store.Store(path, sealing)
+    writer = store.Store(path, Sealing.load(folder / "sealing.key"))
     with writer.transaction("test", NOW) as transaction:
         for record in RECORDS:
             transaction.put(record)
     writer.close()
+    return folder
+
+
+@pytest.fixture
+def context(filled: Path, tmp_path: Path) -> Iterator[ControlContext]:
+    for name in ("state", "journal", "log", "run"):
+        (tmp_path / name).mkdir()
+    settings = Settings.parse(TOML, tmp_path / "sekisho.toml")
+    sealing = Sealing.load(filled / "sealing.key")
+    path = tmp_path / "state" / "sekisho.db"
+    for file in filled.glob("sekisho.db*"):
+        shutil.copy(file, path.with_name(file.name))
     journal = Journal(tmp_path / "journal", "control", segment_bytes=1 << 20, segment_age=60.0)
     reader = store.Reader(path, sealing)
     yield cast(
