@@ -26,7 +26,7 @@ from policies.reasons import Reason
 
 AHEAD: Final = 65536  # bytes a client may send ahead of its turn before we stop reading
 DRAIN: Final = 2.0  # seconds in which a client may read the last answer before the connection is closed
-_EMPTY_LINES: Final = 2
+_PASSED: Final = (Forward, Local)
 
 
 class ClientConnection(asyncio.Protocol):
@@ -143,9 +143,9 @@ class ClientConnection(asyncio.Protocol):
         """Read one head and act on it; return False while it is not complete."""
         data = self.buffer
         try:
-            # RFC 9112 §2.2: an empty line before the request line is ignored.
-            for _ in range(_EMPTY_LINES):
-                data = data.removeprefix(b"\r\n")
+            # RFC 9112 §2.2: an empty line (or two) before the request line is ignored.
+            if data[0] == 13:
+                data = data.removeprefix(b"\r\n").removeprefix(b"\r\n")
             size = self._reader.find_end(data)
             if size == 0:
                 if self._state is states.IDLE:
@@ -214,14 +214,14 @@ class ClientConnection(asyncio.Protocol):
         if verdict is None or isinstance(verdict, Unknown):
             return
         if self._state is not states.RECORDING:
-            if error is None and head is not None and isinstance(verdict, Forward | Local):
+            if error is None and head is not None and isinstance(verdict, _PASSED):
                 Exchange(self, self._services, head, verdict).client_lost()
             return
         if error is not None:
             self._answer(self._services.gatekeeper.unkept(head), head, states.CLOSING)
-        elif head is not None and isinstance(verdict, Forward | Local):
+        elif head is not None and isinstance(verdict, _PASSED):
             self._pass(head, verdict)
-        elif not isinstance(verdict, Forward | Local):
+        elif not isinstance(verdict, _PASSED):
             answer = self._services.gatekeeper.answer(verdict, head)
             # A body that nobody will read would be taken for the next request.
             unread = head is None or not head.keep_alive or head.chunked or bool(head.content_length)

@@ -79,14 +79,16 @@ class Exchange:
                 if held is not None:
                     self.upstream_ready(held, True)
                     return
-                fresh = names_connection_scheme(self.request.find.get(b"authorization", b""))
+                credentials = self.request.find.get(b"authorization")
+                fresh = credentials is not None and names_connection_scheme(credentials)
             else:
                 self._pool = services.control
         except ValueError:
             self.upstream_refused(502, Reason.APP_UNREACHABLE)
             return
-        self._expect(waiting_for.CONNECTION, services.timeouts.upstream_connect * 2)
         self._pool.acquire(self, fresh=fresh)
+        if self._upstream is None and not self._ended:
+            self._expect(waiting_for.CONNECTION, services.timeouts.upstream_connect * 2)
 
     def upstream_ready(self, connection: UpstreamConnection, reused: bool) -> None:
         """Send the head, and what the client has sent of the body."""
@@ -172,7 +174,8 @@ class Exchange:
         """Relay a piece of the answer as soon as it is there."""
         if self._ended:
             return
-        self._expect(waiting_for.NEXT_BYTES, self._services.timeouts.upstream_between)
+        if not done:
+            self._expect(waiting_for.NEXT_BYTES, self._services.timeouts.upstream_between)
         parts: list[bytes] = []
         if head is not None:
             parts = self._answer_head(head, done, len(payload))

@@ -106,6 +106,8 @@ def test_methods_outside_the_known_ones_are_not_forwarded(corpora: Path) -> None
                 if method in (b"TRACE", b"CONNECT"):
                     assert status == 405
                 else:
-                    assert status in ((200,) if method in b"GET HEAD POST PUT PATCH DELETE OPTIONS".split() else (501, 400))
+                    assert status in (
+                        (200,) if method in b"GET HEAD POST PUT PATCH DELETE OPTIONS".split() else (501, 400)
+                    )
 
     uvloop.run(main())

@@ -277,9 +277,7 @@ class FastGatekeeper(OpenGatekeeper):
     """The open gatekeeper without lists, for benchmarks: every request gets the same verdict."""
 
     def __post_init__(self) -> None:
-        self.verdict = Forward(
-            "REQ", {}, self.app, user_named("u1"), session_named("s1", "u1"), "as1", None, None, ()
-        )
+        self.verdict = Forward("REQ", {}, self.app, user_named("u1"), session_named("s1", "u1"), "as1", None, None, ())
         self.fields = ((b"X-Sekisho-Request-Id", b"REQ"),)
 
     def judge(self, request: RequestHead) -> Verdict:

@@ -46,9 +46,7 @@ def certificate(
     made = builder.sign(key if issuer is None else issuer[1], hashes.SHA256())
     (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
     (folder / f"{name}.key").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return made, key
 

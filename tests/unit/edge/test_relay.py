@@ -104,7 +104,8 @@ def test_keep_alive_reuses_both_connections_and_orders_pipelined_answers() -> No
     async def main() -> tuple[bytes, int]:
         async with running(hello) as edge:
             requests = [
-                b"POST /%d HTTP/1.1\r\nHost: app.test\r\nContent-Length: %d\r\n\r\n%b" % (n, n, b"x" * n) for n in range(10)
+                b"POST /%d HTTP/1.1\r\nHost: app.test\r\nContent-Length: %d\r\n\r\n%b" % (n, n, b"x" * n)
+                for n in range(10)
             ]
             return await edge.ask(b"".join(requests)), len(edge.app.streams)
 
