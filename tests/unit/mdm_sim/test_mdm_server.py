@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -145,6 +146,4 @@ def test_bad_queries_are_refused(query: str) -> None:
 
 
 def run(main: Any) -> None:
-    import asyncio
-
     asyncio.run(main())
