@@ -140,9 +140,9 @@ def main(rounds: int, seconds: float) -> None:
 def serve(port: int, upstream: int) -> None:
     """Run the bare edge with a gatekeeper that allows everything."""
     sys.path.insert(0, str(ROOT))
-    import uvloop
+    import uvloop  # noqa: PLC0415  # only the served process needs it
 
-    from tests.support.edge import serve_bare
+    from tests.support.edge import serve_bare  # noqa: PLC0415  # importable once the root is on the path
 
     gc.set_threshold(50000, 50, 100)
     gc.freeze()

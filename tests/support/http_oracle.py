@@ -102,7 +102,8 @@ async def check_case(edge: Edge, raw: bytes, expect: str) -> tuple[list[Seen], l
     assert 500 not in statuses, "rule 3"
     if any(400 <= status < 500 for status in statuses):
         last = answered[answered.rindex(b"HTTP/1.1 ") :].lower()
-        assert statuses[-1] >= 400 and b"connection: close" in last, "rule 5: goes on after a refusal"
+        assert statuses[-1] >= 400, "rule 5: goes on after a refusal"
+        assert b"connection: close" in last, "rule 5: goes on after a refusal"
     failed = [outcome for _, outcome in gatekeeper.outcomes if outcome.status >= 400]
     refused = [status for status in statuses if status >= 400]
     assert len(gatekeeper.rejected) + len(failed) >= len(refused), "rule 6: a refusal without a record"

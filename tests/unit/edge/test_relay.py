@@ -9,12 +9,12 @@ import pytest
 import uvloop
 
 from gateway.edge.services import EdgeTimeouts
-from tests.support.edge import hello, read_head, read_request, running
+from tests.support.edge import Handler, hello, read_head, read_request, running
 
 GET = b"GET /a HTTP/1.1\r\nHost: app.test\r\n\r\n"
 
 
-def answering(*answers: bytes):  # type: ignore[no-untyped-def]  # a handler factory for tests
+def answering(*answers: bytes) -> Handler:
     """An app that gives the answers in turn, then closes."""
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -43,7 +43,8 @@ def ask(answer: bytes, request: bytes = GET) -> bytes:
         (b"HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", b"Content-Length: 2\r\n\r\n"),
         (b"GET", b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 204 No Content\r\n\r\n"),
         (b"GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", b"Content-Length: 9\r\n\r\n"),
-        (b"GET", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", b"Content-Length: 2\r\n\r\nhi"),
+        (b"GET", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+         b"Content-Length: 2\r\n\r\nhi"),
         (b"GET", b"HTTP/1.0 200 OK\r\n\r\nhi", b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"),
         (b"GET", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
          b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
@@ -226,7 +227,7 @@ def test_no_byte_reaches_the_app_before_the_record_is_kept() -> None:
             keeper.hold_records = []
             reader, writer = await edge.connect()
             writer.write(GET)
-            while not keeper.hold_records:
+            while not keeper.hold_records:  # noqa: ASYNC110  # the loop must run for the bytes to arrive
                 await asyncio.sleep(0)
             before = len(edge.app.streams)
             keeper.hold_records.pop()(None)
