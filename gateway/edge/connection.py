@@ -110,7 +110,7 @@ class ClientConnection(asyncio.Protocol):
             self._exchange.client_ended()
         else:
             self._end_of_input()
-        return True
+        return self._state is not states.DRAINING
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone."""

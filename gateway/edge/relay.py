@@ -68,10 +68,8 @@ class Exchange:
 
     def start(self) -> None:
         """Enter the live registry and ask for a connection."""
-        services = self._services
+        services, verdict, fresh = self._services, self.verdict, False
         services.live.add(self)
-        verdict = self.verdict
-        fresh = False
         try:
             if isinstance(verdict, Forward):
                 self._pool: Pool = services.pools.of(verdict.app)

@@ -137,6 +137,7 @@ class Recorded:
 
     data: bytes = b""
     reset: bool = False
+    ended: bool = False
 
 
 @dataclass
@@ -159,6 +160,7 @@ class RecordingApp:
                     tap.feed_data(data)
             except ConnectionError:
                 recorded.reset = True
+            recorded.ended = True
             tap.feed_eof()
 
         task = asyncio.create_task(pump())

@@ -84,7 +84,10 @@ async def check_case(edge: Edge, raw: bytes, expect: str) -> tuple[list[Seen], l
             break
         await asyncio.sleep(0.005)
     edge.services.pools.close()
-    await asyncio.sleep(0.002)
+    for _ in range(200):
+        if all(stream.ended for stream in app.streams):
+            break
+        await asyncio.sleep(0.002)
 
     judged = [(r.method.encode(), r.target, r.find[b"host"]) for r in gatekeeper.judged]
     seen = [request for stream in app.streams for request in strict_requests(stream.data)]
