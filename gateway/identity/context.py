@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.identity.turns import Turns
 
@@ -32,12 +32,33 @@ class Source:
     request_id: str  # reference of the request, "" for the local socket
 
 
+class PostureDesk(Protocol):
+    """The posture sync, for those who ask how it is doing or want a reading now."""
+
+    def state(self) -> dict[str, object]:
+        """How the sync is doing."""
+
+    async def hurry(self) -> bool:
+        """Read now and wait for it, within bounds; False where one has to be content with what is known."""
+
+
+class AlertDesk(Protocol):
+    """The alerts, for those who ask whether they go out."""
+
+    async def test(self) -> dict[str, str]:
+        """Send a test on every way out; each one's fault, "" = handed over."""
+
+    def states(self) -> list[dict[str, object]]:
+        """How every way out is doing."""
+
+
 @dataclass(frozen=True, slots=True)
 class ControlContext:
     """Settings, state and tools of the control process.
 
     `reader` reads the store and never writes; every change goes through `steward`. `journal` is the writer
     `control`; a record of an act is awaited before the act takes effect. `clock` gives seconds since the epoch.
+    `posture` is None where no MDM is configured, `alerts` where this process tells nobody.
     """
 
     settings: Settings
@@ -48,3 +69,5 @@ class ControlContext:
     digests: KeyedDigests
     clock: Callable[[], float]
     turns: Turns = field(default_factory=Turns)
+    posture: PostureDesk | None = None
+    alerts: AlertDesk | None = None

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from gateway.gate.reference import shown
 from gateway.portal import cookies
 from gateway.portal.arrival import Arrival, arrival_of, context_of
 from gateway.portal.forms import TOKEN_FIELD, form_token
@@ -62,7 +63,8 @@ def refusal(
     request: web.Request, reason: Reason, *, status: int, links: tuple[tuple[str, str], ...] = (), ask: bool = True
 ) -> web.Response:
     """A page that says what happened, what to do, whom to ask; `links` are address and text key."""
-    return page(request, "refused.html", status=status, code=reason.value, links=links, ask=ask)
+    reference = shown(arrival(request).source.request_id)
+    return page(request, "refused.html", status=status, code=reason.value, links=links, ask=ask, reference=reference)
 
 
 def go(address: str) -> web.Response:

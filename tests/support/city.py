@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -110,11 +111,8 @@ class City:
             finally:
                 await client.close()
 
-        result: list[dict[str, object]] = []
-        thread = threading.Thread(target=lambda: result.append(asyncio.run(call())))
-        thread.start()  # the caller may be inside another event loop (playwright's)
-        thread.join()
-        return result[0]
+        with ThreadPoolExecutor(1) as elsewhere:  # the caller may be inside an event loop (playwright's)
+            return elsewhere.submit(lambda: asyncio.run(call())).result()
 
 
 @contextmanager
@@ -126,7 +124,8 @@ def running_city(folder: Path) -> Iterator[City]:
         organisation="見本市", help_contact="情報政策課(内線 1234)", account=FirstAccount(), port=port,
         listen=f"127.0.0.1:{port}",
     )  # fmt: skip
-    made = installation.create(installation.plan(options), time.time())
+    with ThreadPoolExecutor(1) as elsewhere:  # the caller may be inside an event loop (playwright's)
+        made = elsewhere.submit(lambda: installation.create(installation.plan(options), time.time())).result()
     with _echo() as upstream, _processes(made.settings_file, folder / "log.txt"):
         yield City(Settings.load(made.settings_file), upstream)
 

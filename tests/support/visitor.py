@@ -1,4 +1,4 @@
-"""What a person does in a browser: sign in, set up, confirm. And what a page must be: accessible, with a clean console."""
+"""What a person does in a browser: sign in, set up, confirm. And what a page must be: accessible, clean console."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Visitor:
         self._last_step = 0
 
     def check(self) -> None:
-        """axe finds nothing, on the page as it is."""
+        """Axe finds nothing, on the page as it is."""
         result = Axe().run(self.page)
         assert result.violations_count == 0, f"{self.page.url}\n{result.generate_report()}"
 

@@ -35,7 +35,7 @@ async def callback(request: web.Request) -> web.Response:
     child = AppSession(
         id="a-" + secrets.token_hex(12), session_id=session.id, app_id=who.app_id, host=who.host,
         token_hash=token_hash(token), created_at=context.clock(),
-    )
+    )  # fmt: skip
     await context.steward.call("app_session.start", app_session=child.to_row())
     response = go(destinations.address(context, who.host, taken["return_to"]))
     mark = request.cookies.get(cookies.PERSON, "")
@@ -74,9 +74,13 @@ async def sign_out(request: web.Request) -> web.Response:
 
 
 async def recheck(request: web.Request) -> web.Response:
-    """Try the refused address once more: the decision is made anew from what is known now."""
+    """Try the refused address once more, after asking the MDM what it knows by now: the decision is made anew."""
+    context = context_of(request)
     path = destinations.same_host_path(request.query.get("to", ""))
-    return go(destinations.address(context_of(request), arrival(request).host, path))
+    # Strangers do not get to ask the MDM.
+    if context.posture is not None and arrival(request).signed_in is not None:
+        await context.posture.hurry()
+    return go(destinations.address(context, arrival(request).host, path))
 
 
 def state_digest(state: str) -> str:

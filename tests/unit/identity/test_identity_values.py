@@ -129,3 +129,10 @@ async def _overlap(turns: Turns) -> int:
 
 def test_attempts_of_one_account_take_turns() -> None:
     assert asyncio.run(_overlap(Turns())) == 1
+
+
+def test_qr_is_whole_at_any_size() -> None:
+    drawn = totp.enrolment_qr(totp.enrolment_uri(SECRET, "s1001", "portal.city.example.jp"))
+    assert "viewBox=" in drawn
+    assert 'width="' not in drawn
+    assert "style=" not in drawn

@@ -35,7 +35,8 @@ def test_both_languages_say_the_same_things() -> None:
 
 @pytest.mark.parametrize(
     ("accepted", "language"),
-    [("", None), ("en-US,en;q=0.9,ja;q=0.8", "en"), ("ja,en;q=0.9", "ja"), ("fr,en;q=0.1", "en"), ("en;q=x,ja;q=0.1", "ja"),
+    [("", None), ("en-US,en;q=0.9,ja;q=0.8", "en"), ("ja,en;q=0.9", "ja"), ("fr,en;q=0.1", "en"),
+     ("en;q=x,ja;q=0.1", "ja"),
      ("de", None), ("en;q=0", None)],
 )  # fmt: skip
 def test_language_by_the_browsers_wish(accepted: str, language: str | None) -> None:
@@ -49,7 +50,8 @@ def test_paths_of_the_host_are_kept(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["", "//evil.example", "https://evil.example/", "/\\evil", "/a b", "/a\r\nSet-Cookie: x", "/.sekisho/callback?code=1",
+    ["", "//evil.example", "https://evil.example/", "/\\evil", "/a b", "/a\r\nSet-Cookie: x",
+     "/.sekisho/callback?code=1",
      "javascript:alert(1)", "/あ", "/" + "a" * 9000],
 )  # fmt: skip
 def test_other_addresses_lead_to_the_front(path: str) -> None:
