@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -36,7 +37,7 @@ class GraphAccess:
     token_url: str
     scope: str
     client_id: str
-    client_secret: str
+    client_secret_file: Path  # read for each new token, so that a new secret counts without a restart
     timeout: float  # seconds, for each call
 
     def __repr__(self) -> str:
@@ -97,10 +98,15 @@ class GraphSource:
     async def _bearer(self, now: float) -> str:
         if now < self._token_until:
             return self._token
+        try:
+            secret = self._access.client_secret_file.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            name = type(error).__name__
+            raise SourceUnavailable(SourceFault.CREDENTIALS_REFUSED, f"the secret's file: {name}") from None
         form = {
             "grant_type": "client_credentials",
             "client_id": self._access.client_id,
-            "client_secret": self._access.client_secret,
+            "client_secret": secret,
             "scope": self._access.scope,
         }
         status, body, retry_after = await self._call("POST", URL(self._access.token_url), "", form)

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from gateway.state.records import Device
 
 COMPLIANCE: Mapping[str, tuple[bool | None, bool | None]] = {
-    # complianceState: (compliant, in_grace)
     "compliant": (True, False),
     "noncompliant": (False, False),
     "inGracePeriod": (False, True),
@@ -21,10 +20,16 @@ COMPLIANCE: Mapping[str, tuple[bool | None, bool | None]] = {
     "error": (None, None),
     "configManager": (None, None),
 }
-"""Every value that Graph documents; any other is not known. `configManager` says who judges, not how it judged."""
+"""`complianceState` → compliant, in grace. Every value that Graph documents; any other is not known.
+
+`configManager` says who judges, not how it judged.
+"""
 
 JAILBROKEN: Mapping[str, bool | None] = {"True": True, "False": False, "Unknown": None}
 """`jailBroken` is a string on the wire."""
+
+NOT_REGISTERED = "00000000-0000-0000-0000-000000000000"
+"""What Graph says of every device that the directory does not know."""
 
 SELECT = (
     "id",
@@ -48,17 +53,20 @@ class UnreadableDevice(Exception):
 
 
 def device_of(entry: object, now: float) -> Device:
-    """Read one entry of `managedDevices`; raise `UnreadableDevice` where `id` or `azureADDeviceId` is no text."""
+    """Read one entry of `managedDevices`; raise `UnreadableDevice` where `azureADDeviceId` names no device.
+
+    That name is what a certificate carries and what outlives an enrolment: `id` is another after each enrolment.
+    """
     if not isinstance(entry, dict):
         raise UnreadableDevice("an entry is no object")
-    identity, uuid = _text(entry, "id"), _text(entry, "azureADDeviceId")
-    if not identity or not uuid:
-        raise UnreadableDevice("an entry has no id or no azureADDeviceId")
+    uuid = _text(entry, "azureADDeviceId").lower()
+    if not uuid or uuid == NOT_REGISTERED:
+        raise UnreadableDevice("an entry has no azureADDeviceId")
     compliant, in_grace = COMPLIANCE.get(_text(entry, "complianceState"), (None, None))
     encrypted = entry.get("isEncrypted")
     return Device(
-        id=f"graph:{identity}",
-        uuid=uuid.lower(),
+        id=f"graph:{uuid}",
+        uuid=uuid,
         name=_text(entry, "deviceName"),
         source="graph",
         owner=_text(entry, "userPrincipalName").partition("@")[0].lower(),

@@ -10,7 +10,7 @@ from gateway.state.records import Device
 
 
 class SourceFault(StrEnum):
-    """Why a reading failed."""
+    """Why there is no reading, or none that could be kept."""
 
     UNREACHABLE = "unreachable"
     TIMED_OUT = "timed_out"
@@ -20,6 +20,8 @@ class SourceFault(StrEnum):
     UNAVAILABLE = "unavailable"
     ANSWER_INVALID = "answer_invalid"
     ANSWER_TOO_LARGE = "answer_too_large"
+    NOT_KEPT = "not_kept"
+    INTERNAL = "internal"
 
 
 class SourceUnavailable(Exception):

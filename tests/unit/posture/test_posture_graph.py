@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import aiohttp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.posture.graph import GraphAccess, GraphSource
 from gateway.posture.graph_device import COMPLIANCE, UnreadableDevice, device_of
@@ -22,12 +26,19 @@ Body = Callable[[GraphServer, GraphSource], Awaitable[None]]
 
 
 def with_source(body: Body, *, secret: str = "s3cret", timeout: float = 5.0) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        secret_file = Path(folder, "secret")
+        secret_file.write_text(secret + "\n")
+        _with_source(body, secret_file, timeout)
+
+
+def _with_source(body: Body, secret_file: Path, timeout: float) -> None:
     async def main() -> None:
         server = GraphServer(city(NOW), TENANT, clock=lambda: NOW)
         runner, port = await serve(server, "127.0.0.1", 0)
         base = f"http://127.0.0.1:{port}"
         scope = "https://graph.microsoft.com/.default"
-        access = GraphAccess(base, f"{base}/t/oauth2/v2.0/token", scope, "c", secret, timeout)
+        access = GraphAccess(base, f"{base}/t/oauth2/v2.0/token", scope, "c", secret_file, timeout)
         try:
             async with aiohttp.ClientSession() as http:
                 await body(server, GraphSource(access, http))
@@ -94,6 +105,7 @@ def test_every_fault_has_its_reason(kind: str, fault: SourceFault) -> None:
     with_source(body, timeout=0.5 if kind == "timeout" else 5.0)
 
 
+@pytest.mark.promise("P1.unknown-posture-never-compliant")
 @pytest.mark.parametrize("kind", ["strange_enum", "wrong_types"])
 def test_what_nobody_has_heard_of_is_not_known(kind: str) -> None:
     async def body(server: GraphServer, source: GraphSource) -> None:
@@ -117,6 +129,23 @@ def test_wrong_secret_is_named_and_not_shown() -> None:
     with_source(body, secret="wr0ng-one")
 
 
+def test_a_new_secret_counts_without_a_restart() -> None:
+    async def body(_server: GraphServer, source: GraphSource) -> None:
+        file = source._access.client_secret_file
+        file.write_text("former")
+        with pytest.raises(SourceUnavailable):
+            await source.read(NOW)
+        file.write_text("s3cret")
+        assert len((await source.read(NOW)).devices) == 15
+        file.unlink()
+        source._token_until = 0.0
+        with pytest.raises(SourceUnavailable) as caught:
+            await source.read(NOW)
+        assert caught.value.fault is SourceFault.CREDENTIALS_REFUSED
+
+    with_source(body)
+
+
 def test_expired_token_is_renewed_once() -> None:
     async def body(server: GraphServer, source: GraphSource) -> None:
         await source.read(NOW)
@@ -127,10 +156,13 @@ def test_expired_token_is_renewed_once() -> None:
     with_source(body)
 
 
-def test_service_away() -> None:
+def test_service_away(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("s")
+
     async def main() -> None:
         async with aiohttp.ClientSession() as http:
-            access = GraphAccess("http://127.0.0.1:9", "http://127.0.0.1:9/token", "x/.default", "c", "s", 2.0)
+            access = GraphAccess("http://127.0.0.1:9", "http://127.0.0.1:9/token", "x/.default", "c", secret, 2.0)
             with pytest.raises(SourceUnavailable) as caught:
                 await GraphSource(access, http).read(NOW)
             assert caught.value.fault is SourceFault.UNREACHABLE
@@ -138,12 +170,23 @@ def test_service_away() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.promise("P1.unknown-posture-never-compliant")
+@given(st.text() | st.integers() | st.none() | st.booleans() | st.lists(st.text()))
+def test_only_the_word_compliant_is_compliant(told: object) -> None:
+    device = device_of({"azureADDeviceId": "a", "complianceState": told}, NOW)
+
+    assert (device.compliant is True) == (told == "compliant")
+
+
 def test_table_covers_graphs_enum_and_only_compliant_is_compliant() -> None:
     assert set(COMPLIANCE) == set(COMPLIANCE_STATES)
     assert [state for state, (compliant, _) in COMPLIANCE.items() if compliant] == ["compliant"]
 
 
-@pytest.mark.parametrize("entry", [None, [], {}, {"id": "x"}, {"id": 5, "azureADDeviceId": "y"}])
+@pytest.mark.parametrize(
+    "entry",
+    [None, [], {}, {"id": "x"}, {"azureADDeviceId": 5}, {"azureADDeviceId": "00000000-0000-0000-0000-000000000000"}],
+)
 def test_nameless_entries_are_unreadable(entry: object) -> None:
     with pytest.raises(UnreadableDevice):
         device_of(entry, NOW)

@@ -15,8 +15,8 @@ from gateway.state.records import Device
 NOW = 1_790_000_000.0
 
 
-def device(name: str, now: float = NOW, **facts: object) -> Device:
-    entry = {"id": name, "azureADDeviceId": name, "deviceName": name, "complianceState": "compliant", **facts}
+def device(name: str, now: float = NOW, uuid: str = "", **facts: object) -> Device:
+    entry = {"id": name, "azureADDeviceId": uuid or name, "deviceName": name, "complianceState": "compliant", **facts}
     return device_of(entry, now)
 
 
@@ -49,6 +49,30 @@ def test_revoked_certificates_survive_a_reading() -> None:
     assert plan([old], Reading((device("a"),), NOW, 0), "graph").devices[0].revoked_serials == ("ab",)
 
 
+def test_a_device_enrolled_anew_keeps_its_name_and_its_revoked_certificates() -> None:
+    old = replace(device("a", uuid="one"), revoked_serials=("ab",))
+
+    made = plan([old], Reading((device("b", uuid="one"),), NOW, 0), "graph")
+
+    assert [(row.id, row.name, row.revoked_serials) for row in made.devices] == [(old.id, "b", ("ab",))]
+
+
+def test_of_two_entries_of_one_device_the_one_heard_from_last_counts() -> None:
+    stale = device("old", uuid="one", lastSyncDateTime="2026-01-01T00:00:00Z", complianceState="noncompliant")
+    fresh = device("new", uuid="one", lastSyncDateTime="2026-09-01T00:00:00Z")
+
+    for order in ((stale, fresh), (fresh, stale)):
+        assert [row.name for row in plan([], Reading(order, NOW, 0), "graph").devices] == ["new"]
+
+
+def test_a_device_registered_by_hand_passes_to_the_mdm() -> None:
+    by_hand = replace(device("a"), id="hand:a", source="hand", managed=False, compliant=None, revoked_serials=("ab",))
+
+    (row,) = plan([by_hand], Reading((device("a"),), NOW, 0), "graph").devices
+
+    assert (row.id, row.source, row.compliant, row.revoked_serials) == ("hand:a", "graph", True, ("ab",))
+
+
 def test_devices_of_another_source_are_left_alone() -> None:
     other = replace(device("z"), source="fleet")
 
@@ -76,6 +100,58 @@ class Scripted:
         if isinstance(answer, SourceUnavailable):
             raise answer
         return replace(answer, read_at=now)
+
+
+def test_a_fault_of_ours_does_not_end_the_loop() -> None:
+    told: list[str] = []
+
+    async def apply(_made: SyncPlan) -> None:
+        raise ZeroDivisionError
+
+    async def failed(fault: SourceUnavailable, count: int) -> None:
+        told.append(f"{fault.fault.value} {count}")
+
+    async def recovered(count: int) -> None:
+        told.append(f"recovered {count}")
+
+    async def main() -> None:
+        source = Scripted([Reading((device("a"),), NOW, 0)])
+        sync = PostureSync(source, SyncPorts(tuple, apply, failed, recovered, lambda: NOW), 60.0)
+        await sync.once()
+        assert (sync.failures, sync.last_good) == (1, None)
+
+    asyncio.run(main())
+    assert told == ["internal 1"]
+
+
+def test_hurry_reads_at_once_but_not_before_the_service_wants() -> None:
+    async def apply(_made: SyncPlan) -> None:
+        return
+
+    async def failed(_fault: SourceUnavailable, _count: int) -> None:
+        return
+
+    async def recovered(_count: int) -> None:
+        return
+
+    async def main() -> None:
+        good = Reading((device("a"),), NOW, 0)
+        source = Scripted([good, good, SourceUnavailable(SourceFault.THROTTLED, "x", 700.0)])
+        sync = PostureSync(source, SyncPorts(tuple, apply, failed, recovered, lambda: NOW), 600.0)
+        running = asyncio.create_task(sync.run())
+        assert await sync.round_over(5)
+        assert sync.hurry()
+        assert await sync.round_over(5)
+        assert sync.hurry()
+        assert await sync.round_over(5)
+        await asyncio.sleep(0)
+        assert not sync.hurry()
+        assert not await sync.round_over(0.01)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert source.answers == []
+
+    asyncio.run(main())
 
 
 def test_fault_keeps_the_last_answer_and_recovery_is_told() -> None:
