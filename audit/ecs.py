@@ -187,6 +187,7 @@ _DEVICES: dict[str, str] = {
     "sekisho.posture.changed": "long",
     "sekisho.posture.devices": "long",
     "sekisho.posture.source": "keyword",
+    "sekisho.posture.unreadable": "long",
     "sekisho.certificate.serial": "keyword",
 }
 

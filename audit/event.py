@@ -54,6 +54,8 @@ class Action(StrEnum):
     DEVICE_CHANGED = "device.changed"
     POSTURE_SYNCED = "posture.synced"
     POSTURE_FAILED = "posture.failed"
+    POSTURE_RECOVERED = "posture.recovered"
+    CERTIFICATE_REVOKED = "certificate.revoked"
     ADMIN_REQUESTED = "admin.requested"
     ADMIN_DONE = "admin.done"
     PROCESS_STARTED = "process.started"
@@ -124,6 +126,8 @@ SHAPES: Final[Mapping[Action, Shape]] = {
     Action.DEVICE_CHANGED: Shape("sekisho.posture", "event", ("host",), ("change",)),
     Action.POSTURE_SYNCED: Shape("sekisho.posture", "state", ("host",), ("info",)),
     Action.POSTURE_FAILED: Shape("sekisho.posture", "event", ("host",), ("error",)),
+    Action.POSTURE_RECOVERED: Shape("sekisho.posture", "event", ("host",), ("info",)),
+    Action.CERTIFICATE_REVOKED: Shape("sekisho.posture", "event", ("iam", "host"), ("deletion",)),
     Action.ADMIN_REQUESTED: _ADMIN,
     Action.ADMIN_DONE: Shape("sekisho.admin", "event", ("configuration",), ("end",)),
     Action.PROCESS_STARTED: Shape(*_PROCESS, ("start",)),
