@@ -39,7 +39,8 @@ class Query:
     """What to look for. Times are seconds since the epoch; `since` is inclusive, `until` exclusive.
 
     `filters` maps a dotted field to a value; a list field matches when it contains the value, and all filters must
-    match. `text` is found anywhere in a record, ASCII letters without case. `after` is a cursor of `page`.
+    match. `actions` names the acts (`event.action`) of which one must be the record's; empty = any. `text` is found
+    anywhere in a record, ASCII letters without case. `after` is a cursor of `page`.
     """
 
     since: float | None = None
@@ -49,6 +50,7 @@ class Query:
     limit: int = 100
     newest_first: bool = True
     after: str = ""
+    actions: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,11 @@ class _Matcher:
         self._until = timestamp(query.until).encode() if query.until is not None else b""
         escaped = orjson.dumps(query.text)[1:-1]
         self._text = escaped.lower() if query.text.isascii() else escaped
+        self._actions = [b'"event.action":' + orjson.dumps(action) for action in query.actions]
+
+    def is_asked_for(self, line: bytes) -> bool:
+        """Tell from the bytes whether the record is of an act that is asked for."""
+        return not self._actions or any(action in line for action in self._actions)
 
     def may(self, line: bytes, completion: bytes) -> bool:
         """Tell from the bytes whether the record can match at all."""
@@ -78,6 +85,8 @@ class _Matcher:
             return False
         if not all(needle in line or needle in completion for needle in self.needles):
             return False
+        if not self.is_asked_for(line):
+            return False
         if not self._text:
             return True
         both = line + completion
@@ -85,6 +94,8 @@ class _Matcher:
 
     def matches(self, event: Mapping[str, Any]) -> bool:
         """Compare the fields."""
+        if self._query.actions and event.get("event.action") not in self._query.actions:
+            return False
         return all(_equal(event.get(name), value) for name, value in self._query.filters.items())
 
 
@@ -211,6 +222,8 @@ class Following:
         for writer in writers(self._root):
             reader = self._readers.setdefault(writer, JournalReader(self._root, writer))
             for record in reader.read():
+                if not self._matcher.is_asked_for(record.line):
+                    continue
                 event = self._completed(RawLine(record.line, writer, (record.epoch, record.seq)))
                 if self._matcher.may(record.line, orjson.dumps(event)) and self._matcher.matches(event):
                     events.append(event)
@@ -231,11 +244,21 @@ class Following:
 
 
 async def follow(root: Path, query: Query, idle: float = 0.2) -> AsyncIterator[dict[str, Any]]:
-    """Yield what is recorded from now on, looking each `idle` seconds; ends with its task."""
+    """Yield what is recorded from now on, looking each `idle` seconds; ends with its task.
+
+    With `since`, what was recorded from then until now comes first (the newest `limit` of it), and nothing twice.
+    """
     following = await asyncio.to_thread(Following, root, query)
+    told: set[object] = set()
+    if query.since is not None:
+        for event in await asyncio.to_thread(list, search(root, replace(query, newest_first=False, after=""))):
+            told.add(event.get("event.id"))
+            yield event
     while True:
         events = await asyncio.to_thread(following.poll)
         for event in events:
+            if event.get("event.id") in told:
+                continue
             yield event
         if not events:
             await asyncio.sleep(idle)

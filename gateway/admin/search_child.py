@@ -30,6 +30,7 @@ def main() -> int:
         until=job["until"],
         filters=job["filters"],
         text=job["text"],
+        actions=frozenset(job["actions"]),
         limit=job["limit"],
         newest_first=job["order"] == "newest",
     )

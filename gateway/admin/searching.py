@@ -23,7 +23,7 @@ FieldName = Annotated[str, Field(pattern=r"^[@A-Za-z][A-Za-z0-9_.]{0,79}$")]
 
 
 class Request(BaseModel):
-    """One search. Times are epoch seconds; `filters` maps a field to its value; all must match."""
+    """One search. Times are epoch seconds; all `filters` (field → value) must match, and one of `actions`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,6 +31,7 @@ class Request(BaseModel):
     until: float | None = None
     filters: dict[FieldName, Annotated[str, Field(max_length=500)]] = Field(default_factory=dict)
     text: Annotated[str, Field(max_length=200)] = ""
+    actions: Annotated[tuple[Annotated[str, Field(max_length=50)], ...], Field(max_length=50)] = ()
     limit: Annotated[int, Field(ge=1, le=100_000)] = 100
     order: Literal["newest", "oldest"] = "newest"
 
