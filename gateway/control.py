@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import web
@@ -21,6 +22,8 @@ from audit.event import Action, event
 from audit.journal import Journal
 from gateway import child
 from gateway.admin.server import build_admin_app
+from gateway.alerting import Alerting
+from gateway.device_sync import DeviceSync
 from gateway.identity.context import ControlContext
 from gateway.identity.digests import KeyedDigests
 from gateway.identity.passwords import PasswordHasher
@@ -68,22 +71,44 @@ async def run(settings: Settings, asked_to_stop: asyncio.Event) -> None:
     context = open_context(settings)
     context.journal.open(asyncio.get_running_loop())
     runners: list[web.AppRunner] = []
+    watches: list[asyncio.Task[None]] = []
     try:
         await context.journal.record(
             event(Action.PROCESS_STARTED, context.clock(), {"process.name": WRITER, "process.pid": os.getpid()})
         )
         await _publish_pages(context)
+        context, watches = _watch(context)
         for name, app in ((CONTROL_SOCKET, build_portal_app(context)), (ADMIN_SOCKET, build_admin_app(context))):
             runners.append(await _serve(app, settings.paths.run / name))
         child.ready()
-        await asked_to_stop.wait()
+        stopping = asyncio.create_task(asked_to_stop.wait())
+        done, _ = await asyncio.wait([stopping, *watches], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()  # a watch that ended by a fault: the process ends with it and is started anew
     finally:
+        for watch in watches:
+            watch.cancel()
+        await asyncio.gather(*watches, return_exceptions=True)
         for runner in runners:
             await runner.cleanup()
         await context.steward.close()
         context.hasher.close()
         context.reader.close()
         context.journal.close(_CLOSING_SECONDS)
+
+
+def _watch(context: ControlContext) -> tuple[ControlContext, list[asyncio.Task[None]]]:
+    """Start what goes on beside the pages: the sync of devices and the alerts."""
+    settings, watches = context.settings, list[asyncio.Task[None]]()
+    if settings.mdm is not None:
+        devices = DeviceSync(settings.mdm, context.reader, context.steward, context.journal, context.clock)
+        watches.append(asyncio.create_task(devices.run()))
+        context = replace(context, posture=devices)
+    if settings.alerts is not None and (settings.alerts.mail or settings.alerts.webhook):
+        alerts = Alerting(settings, context.clock)
+        watches.append(asyncio.create_task(alerts.run(context)))
+        context = replace(context, alerts=alerts)
+    return context, watches
 
 
 async def _publish_pages(context: ControlContext) -> None:

@@ -20,6 +20,7 @@ from cli.moments import age, shown
 from cli.private_file import write_private
 from cli.render.table import Column
 
+_MDM_FAILURES = 3  # in a row: fewer are the weather
 WHO = (
     Column("login", "職員ID", "login"),
     Column("name", "氏名", "name"),
@@ -116,7 +117,29 @@ def _summary(answer: dict[str, Any]) -> dict[str, Any]:
         t("アプリ", "apps"): f"{apps['active']} (+{apps['pending']} {t('承認待ち', 'pending')})",
         t("ロック", "locks"): answer["locks"],
         t("承認待ち", "approvals"): answer["approvals"],
+        t("端末管理", "MDM"): _posture(answer.get("posture")),
+        t("通知", "alerts"): _alerts(answer.get("alerts")),
     }
+
+
+def _posture(state: dict[str, Any] | None) -> str:
+    if state is None:
+        return t("設定なし", "not set")
+    read = age(state["read_age"])
+    words = t(
+        f"{state['source']} {state['devices']} 台、読取り {read}", f"{state['source']}, {state['devices']}, read {read}"
+    )
+    if state["failures"]:
+        words += t(
+            f"、失敗 {state['failures']} 回 ({state['fault']})", f", {state['failures']} failures ({state['fault']})"
+        )
+    return words
+
+
+def _alerts(states: list[dict[str, Any]] | None) -> str:
+    if states is None:
+        return t("設定なし", "not set")
+    return ", ".join(f"{state['name']}: {state['last_fault'] or t('正常', 'healthy')}" for state in states)
 
 
 def _soft(rules: Any) -> str:
@@ -139,6 +162,14 @@ def _troubles(answer: dict[str, Any]) -> list[str]:
         found.append(t("記録を書き込めません。ディスクを確認してください。", "the journal cannot be written."))
     if answer["policy"] is None:
         found.append(t("有効なポリシーがありません。すべて拒否されます。", "no active policy: everything is refused."))
+    posture = answer.get("posture")
+    if posture is not None and posture["failures"] >= _MDM_FAILURES:
+        words = f"{posture['failures']} 回続けて端末管理 (MDM) から取得できません: {posture['fault']}"
+        found.append(t(words, f"no reading of the MDM, {posture['failures']} in a row: {posture['fault']}"))
+    for state in answer.get("alerts") or ():
+        if state["last_fault"]:
+            name, fault = state["name"], state["last_fault"]
+            found.append(t(f"通知を送れません ({name}): {fault}", f"alerts do not go out ({name}): {fault}"))
     checkpoint = answer["checkpoint"]
     if checkpoint is None or checkpoint["age"] > 60:
         found.append(t("チェックポイントが更新されていません (auditor)。", "checkpoints are not being made (auditor)."))

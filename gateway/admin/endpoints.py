@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.admin import (
+    alerts,
     approvals,
     apps,
     devices,
@@ -25,6 +26,7 @@ from gateway.admin.endpoint import (
     EVERYONE,
     READERS,
     Arguments,
+    Change,
     Endpoint,
     Listing,
 )  # fmt: skip
@@ -43,6 +45,8 @@ def _signing_in() -> tuple[Endpoint[Any], ...]:
         Endpoint("sign_out", "POST", "/v1/sign-out", EVERYONE, Arguments, sign_in.sign_out),
         Endpoint("whoami", "GET", "/v1/whoami", EVERYONE, Arguments, sign_in.whoami),
         Endpoint("status", "GET", "/v1/status", EVERYONE, Arguments, status.status),
+        Endpoint("alerts.status", "GET", "/v1/alerts", EVERYONE, Arguments, alerts.status),
+        Endpoint("alerts.test", "POST", "/v1/alerts/test", CHANGERS, Change, alerts.test),
     )
 
 
@@ -61,6 +65,15 @@ def _people() -> tuple[Endpoint[Any], ...]:
         Endpoint("users.letter", "POST", one + "/letter", CHANGERS, users.ChangeUser, users.letter),
         Endpoint("devices.ls", "GET", "/v1/devices", EVERYONE, devices.DeviceListing, devices.ls),
         Endpoint("devices.show", "GET", "/v1/devices/{device}", EVERYONE, devices.OneDevice, devices.show),
+        Endpoint("devices.add", "POST", "/v1/devices", CHANGERS, devices.AddDevice, devices.add),
+        Endpoint(
+            "devices.revoke_certificate",
+            "POST",
+            "/v1/devices/{device}/revoke-certificate",
+            CHANGERS,
+            devices.RevokeCertificate,
+            devices.revoke_certificate,
+        ),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from gateway.admin.devices import device_named
 from gateway.admin.endpoint import Call, Change, Listing, Reply, listed
 from gateway.admin.people import names, person
 from gateway.admin.problem import AdminReason, Problem, not_found
@@ -89,10 +90,9 @@ def _target(call: Call[Any], target: LockTarget, name: str) -> tuple[str, str]:
             raise Problem(AdminReason.OWN_REQUEST, "自分自身はロックできません。")
         return user.id, user.login
     if target is LockTarget.DEVICE:
-        device = next((d for d in reader.devices() if name in (d.id, d.uuid, d.name)), None)
-        if device is not None:
-            return device.id, device.name
-    elif target is LockTarget.SESSION:
+        device = device_named(call, name)
+        return device.id, device.name
+    if target is LockTarget.SESSION:
         if reader.session(name) is not None:
             return name, name
     elif target is LockTarget.GROUP:

@@ -13,7 +13,7 @@ from policies.model import Mode
 
 async def status(call: Call[Arguments]) -> Reply:
     """Processes, policy with its rules that do not bite yet, sessions, locks, proposals, journal, checkpoint."""
-    reader = call.context.reader
+    context, reader = call.context, call.context.reader
     try:
         steward: dict[str, Any] = {"healthy": True, **(await call.context.steward.call("status"))}
     except StewardUnavailable as fault:
@@ -33,6 +33,8 @@ async def status(call: Call[Arguments]) -> Reply:
         "locks": len([lock for lock in reader.locks() if lock.expires_at is None or lock.expires_at > call.now]),
         "approvals": len(approvals),
         "checkpoint": _checkpoint(call),
+        "posture": context.posture.state() if context.posture is not None else None,
+        "alerts": context.alerts.states() if context.alerts is not None else None,
     }
     return Reply(data, rows=1)
 

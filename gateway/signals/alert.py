@@ -73,12 +73,16 @@ class Alert:
 
 MDM_FAILURES_BEFORE_ALERT = 3
 
+ACTIONS = ("audit.gap", "worker.fenced", "posture.failed", "case.opened", "clock.jumped", "audit.refused")
+"""The acts whose records may call for an alert."""
+
 
 def alert_of(record: Mapping[str, Any]) -> Alert | None:
     """Return the alert that one record calls for, or None."""
     match record.get("event.action"):
         case "audit.gap":
-            kind, key = AlertKind.JOURNAL_UNHEALTHY, str(record.get("writer", ""))
+            # `event.id` is writer:epoch:seq
+            kind, key = AlertKind.JOURNAL_UNHEALTHY, str(record.get("event.id", "")).rsplit(":", 2)[0]
             detail = f"{key}: 拒否 {record.get('sekisho.gap.refused', 0)} 件、{record.get('sekisho.gap.reason', '')}"
         case "worker.fenced":
             kind, key = AlertKind.WORKER_FENCED, str(record.get("sekisho.worker", record.get("sekisho.slot", "")))

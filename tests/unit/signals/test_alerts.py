@@ -27,7 +27,10 @@ ALERT = Alert(AlertKind.WORKER_FENCED, "worker_fenced:worker-0", "2026-09-21T00:
 @pytest.mark.parametrize(
     ("record", "key"),
     [
-        ({"event.action": "audit.gap", "writer": "worker-0", "sekisho.gap.refused": 3}, "journal_unhealthy:worker-0"),
+        (
+            {"event.action": "audit.gap", "event.id": "worker-0:3:7", "sekisho.gap.refused": 3},
+            "journal_unhealthy:worker-0",
+        ),
         ({"event.action": "worker.fenced", "sekisho.worker": "worker-1"}, "worker_fenced:worker-1"),
         ({"event.action": "posture.failed", "sekisho.count": 3, "sekisho.posture.source": "graph"}, "mdm_stale:graph"),
         ({"event.action": "posture.failed", "sekisho.count": 2, "sekisho.posture.source": "graph"}, None),
