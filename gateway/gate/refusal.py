@@ -23,6 +23,7 @@ from gateway.gate.cross_site import allow_origin, is_known_origin
 from gateway.gate.reference import shown
 from gateway.gate.refusal_page import Link, PageContent, render
 from gateway.gate.refusal_texts import Texts
+from gateway.gate.route import OWN_PATH
 from gateway.gate.verdict import Answer, Limited, Preflight, Refuse, SignIn, StepUp
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ _LONGEST_RETURN = 4096  # a longer address comes back to the front page: redirec
 _RETRY_AFTER = 5
 _RECHECKABLE = frozenset({"denied_by_rule", "unmet_conditions", "no_applicable_rule", "state_stale", "app_unreachable",
                           "app_timed_out", "journal_unhealthy", "device_changed", "overloaded"})  # fmt: skip
+
+_BY_FACTS = frozenset({"denied_by_rule", "unmet_conditions", "no_applicable_rule"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +208,7 @@ class Refusals:
         words = texts.words(told.words or told.reason)
         links = list(told.links)
         if request is not None and told.reason in _RECHECKABLE and request.method in {"GET", "HEAD"}:
-            links.append(Link(texts.label("again"), request.target.decode("ascii", "replace")))
+            links.append(Link(texts.label("again"), _again(told.reason, request)))
         if told.status != 421:
             links.append(Link(texts.label("home"), f"{self._portal}/"))
         details = [*told.advice, *filter(None, (texts.remedy(code) for code in told.remedies))]
@@ -238,6 +241,14 @@ class Refusals:
         if HTTPStatus(told.status) is HTTPStatus.UNAUTHORIZED:
             problem["sign_in"] = f"{self._portal}/"
         return orjson.dumps(problem)
+
+
+def _again(reason: str, request: RequestHead) -> str:
+    """Return where to try again: past a fresh look at the device, where the refusal may come from its state."""
+    target = request.target.decode("ascii", "replace")
+    if reason not in _BY_FACTS or len(target) > _LONGEST_RETURN:
+        return target
+    return f"{OWN_PATH.decode()}/recheck?{urlencode({'to': target})}"
 
 
 def _with(told: Told, words: str, links: tuple[Link, ...], headers: Headers) -> Told:
