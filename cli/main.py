@@ -10,12 +10,14 @@ import typer
 from cli.call import Output
 from cli.commands import (
     account,
+    alerts,
     approvals,
     apps,
     devices,
     events,
     installation,
     locks,
+    mdm_sim,
     policy,
     proofs,
     sessions,
@@ -55,6 +57,8 @@ app.add_typer(policy.group, name="policy")
 app.add_typer(approvals.group, name="approvals")
 app.add_typer(events.group, name="events")
 app.add_typer(devices.group, name="devices")
+app.add_typer(alerts.group, name="alerts")
+app.add_typer(mdm_sim.group, name="mdm-sim")
 app.add_typer(proofs.audit_group, name="audit")
 app.add_typer(proofs.receipts_group, name="receipts")
 
