@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from gateway.settings_bounds import JournalSettings, Limits, Sessions, SignIn, Timeouts
 from gateway.settings_faults import Fault, SettingsFaults, environment_faults, syntax_fault, value_faults
-from gateway.settings_field import HostName, Section, required, setting
+from gateway.settings_field import HostName, SecretPath, Section, required, setting
 from gateway.settings_listeners import Listeners
 from gateway.settings_services import Alerts, Elasticsearch, Mdm
 
@@ -53,7 +53,7 @@ class Portal(Section):
 class Paths(Section):
     """Folders of the installation; relative ones count from the folder of `sekisho.toml`."""
 
-    keys: Path = setting(Path("keys"), "鍵の場所", "0700 の専用フォルダー")
+    keys: SecretPath = setting(Path("keys"), "鍵の場所。credential: なら systemd が渡すもの", "0700 の専用フォルダー")
     tls: Path = setting(Path("tls"), "サーバー証明書の場所", "0700 の専用フォルダー")
     device_ca: Path = setting(Path("device-ca"), "端末の認証局の場所", "別に保管できる")
     state: Path = setting(Path("state"), "データベースの場所", "同期書き込みができるディスク")
@@ -99,6 +99,11 @@ class Settings(BaseSettings):
     def root(self) -> Path:
         """The folder of `sekisho.toml`, absolute."""
         return self._root
+
+    @property
+    def auditor_state(self) -> Path:
+        """The folder of what the auditor remembers beside the log: detection, the index, the way to Elasticsearch."""
+        return self.paths.state / "auditor"
 
     @property
     def log_origin(self) -> str:

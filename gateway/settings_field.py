@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -11,6 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
 _HTTP_URL = re.compile(r"https?://(\[[0-9a-f:]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?(/[^\s?#@]*)?")
+_CREDENTIAL = "credential:"
+_CREDENTIAL_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}")
 _LOOPBACK_NAMES = ("localhost", "[::1]")
 
 Bound = float | int | str
@@ -79,7 +82,21 @@ def _local_address(value: str) -> str:
     return value
 
 
+def _secret_path(value: Path) -> Path:
+    """Take `credential:NAME` as what systemd loaded under that name (systemd.exec(5), "Credentials")."""
+    text = str(value)
+    if not text.startswith(_CREDENTIAL):
+        return value
+    folder, name = os.environ.get("CREDENTIALS_DIRECTORY", ""), text.removeprefix(_CREDENTIAL)
+    if not folder:
+        raise ValueError("credential: only under systemd with LoadCredential= ($CREDENTIALS_DIRECTORY is not set)")
+    if name and not _CREDENTIAL_NAME.fullmatch(name):
+        raise ValueError("credential: followed by a name of letters, digits, `.`, `_` and `-`")
+    return Path(folder) / name
+
+
 HostName = Annotated[str, AfterValidator(_host_name)]
 ServiceUrl = Annotated[str, AfterValidator(_service_url)]
 Address = Annotated[str, AfterValidator(_address)]
+SecretPath = Annotated[Path, AfterValidator(_secret_path)]
 LocalAddress = Annotated[str, AfterValidator(_local_address)]

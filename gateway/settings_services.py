@@ -1,6 +1,6 @@
 """Services of others that an installation may use: device management, search, alerts.
 
-Secrets are never settings: a setting names the file that holds one.
+Secrets are never settings: a setting names the file that holds one, or `credential:NAME` for what systemd loaded.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from gateway.settings_field import Section, ServiceUrl, required, setting
+from gateway.settings_field import SecretPath, Section, ServiceUrl, required, setting
 
 _OPTIONAL_CA = "接続先を確かめる認証局(PEM)。書かなければ OS のもの"
 
@@ -21,7 +21,7 @@ class Mdm(Section):
     token_url: ServiceUrl = required("アクセストークンを得る URL", "組織ごとに違う")
     scope: str = setting("https://graph.microsoft.com/.default", "求める権限の範囲", "Graph の既定", min_length=1)
     client_id: str = required("クライアント ID", "組織ごとに違う", min_length=1)
-    client_secret_file: Path = required("クライアントシークレットを収めたファイル", "秘密は設定に書かない")
+    client_secret_file: SecretPath = required("クライアントシークレットを収めたファイル", "秘密は設定に書かない")
     ca: Path | None = setting(None, _OPTIONAL_CA, "公開の API なら不要")
     interval: float = setting(60.0, "取得の間隔", "端末の変化を1分で知る", unit="s", ge=1, le=900)
     timeout: float = setting(20.0, "1回の要求の上限", "止まった API を待ち続けない", unit="s", gt=0, le=120)
@@ -32,8 +32,8 @@ class Elasticsearch(Section):
 
     url: ServiceUrl = required("Elasticsearch の URL", "組織ごとに違う")
     ca: Path | None = setting(None, _OPTIONAL_CA, "公開の証明書なら不要")
-    write_key_file: Path = required("書き込み用 API キーのファイル", "書く鍵は読めない")
-    read_key_file: Path = required("検索用 API キーのファイル", "読む鍵は書けない")
+    write_key_file: SecretPath = required("書き込み用 API キーのファイル", "書く鍵は読めない")
+    read_key_file: SecretPath = required("検索用 API キーのファイル", "読む鍵は書けない")
     namespace: str = setting("default", "データストリームの namespace", "Elastic の既定", pattern="^[a-z0-9_.]{1,100}$")
 
 
@@ -45,7 +45,7 @@ class MailAlert(Section):
     security: Literal["starttls", "tls", "none"] = setting("starttls", "暗号化。none は同じ機械の中継だけ", "RFC 8314")
     ca: Path | None = setting(None, _OPTIONAL_CA, "公開の証明書なら不要")
     user: str = setting("", "SMTP の利用者。空なら認証しない", "中継による")
-    password_file: Path | None = setting(None, "SMTP のパスワードのファイル", "秘密は設定に書かない")
+    password_file: SecretPath | None = setting(None, "SMTP のパスワードのファイル", "秘密は設定に書かない")
     sender: str = required("差出人のアドレス", "組織ごとに違う", pattern=r"^[^@\s<>]+@[^@\s<>]+$")
     recipients: tuple[str, ...] = required("宛先のアドレス", "CISO と運用の担当", min_length=1)
 
@@ -54,7 +54,7 @@ class WebhookAlert(Section):
     """Alerts by HTTP POST, signed."""
 
     url: ServiceUrl = required("送り先の URL", "組織ごとに違う")
-    secret_file: Path = required("署名に使う共有鍵のファイル", "受け手が差出人を確かめられる")
+    secret_file: SecretPath = required("署名に使う共有鍵のファイル", "受け手が差出人を確かめられる")
     ca: Path | None = setting(None, _OPTIONAL_CA, "公開の証明書なら不要")
 
 

@@ -142,6 +142,30 @@ def test_addresses_names_and_urls_are_checked(file: Path, key: str, value: str, 
     assert any(fault.key == key and expected in fault.expected for fault in faults(file, "\n".join(lines)))
 
 
+def test_secrets_may_be_systemd_credentials(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "loaded"))
+    mdm = 'base_url = "https://graph.example"\ntoken_url = "https://login.example/t"\nclient_id = "c"\n'
+    text = GOOD + f'\n[paths]\nkeys = "credential:"\n[mdm]\n{mdm}client_secret_file = "credential:mdm-secret"\n'
+
+    settings = Settings.parse(text, file)
+
+    assert settings.paths.keys == tmp_path / "loaded"
+    assert settings.mdm is not None
+    assert settings.mdm.client_secret_file == tmp_path / "loaded" / "mdm-secret"
+
+
+@pytest.mark.parametrize(("folder", "name"), [("", "mdm-secret"), ("/run/credentials/x", "../etc/passwd")])
+def test_a_credential_that_cannot_be_is_a_fault(
+    file: Path, monkeypatch: pytest.MonkeyPatch, folder: str, name: str
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", folder)
+
+    with pytest.raises(SettingsFaults) as caught:
+        Settings.parse(GOOD + f'\n[paths]\nkeys = "credential:{name}"\n', file)
+
+    assert [fault.key for fault in caught.value.faults] == ["paths.keys"]
+
+
 def test_the_rp_id_covers_the_portal(file: Path) -> None:
     (fault,) = faults(file, GOOD.replace('"example.jp"', '"example.org"'))
     assert "rp_id equal to host or a parent domain" in fault.expected
