@@ -226,5 +226,17 @@ _SYSTEM: dict[str, str] = {
     "sekisho.log.writer": "keyword",
 }
 
-FIELDS: Final[Mapping[str, str]] = {**_ECS, **_REQUEST, **_PEOPLE, **_DEVICES, **_SYSTEM}
+_CASES: dict[str, str] = {
+    "sekisho.case.id": "keyword",
+    "sekisho.case.severity": "keyword",
+    "sekisho.case.verdict": "keyword",
+    "sekisho.finding.at": "date",
+    "sekisho.finding.command": "keyword",
+    "sekisho.finding.evidence": "keyword[]",
+    "sekisho.finding.joins": "keyword[]",
+    "sekisho.finding.kind": "keyword",
+    "sekisho.finding.subject": "keyword",
+}
+
+FIELDS: Final[Mapping[str, str]] = {**_ECS, **_REQUEST, **_PEOPLE, **_DEVICES, **_SYSTEM, **_CASES}
 """Every field of a record, by its dotted name, with its type."""

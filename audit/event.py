@@ -68,6 +68,10 @@ class Action(StrEnum):
     AUDIT_TRIMMED = "audit.trimmed"
     AUDIT_REFUSED = "audit.refused"  # the auditor met a record or a checkpoint that it will not cover
     AUDIT_STARTED = "audit.started"  # the auditor opened the log, at this size
+    CASE_OPENED = "case.opened"
+    CASE_UPDATED = "case.updated"
+    CASE_ACKNOWLEDGED = "case.acknowledged"
+    CASE_CLOSED = "case.closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,8 @@ _POLICY = Shape("sekisho.policy", "event", ("configuration",), ("change",))
 _ADMIN = Shape("sekisho.admin", "event", ("configuration",), ("access",))
 _PROCESS = ("sekisho.health", "event", ("process",))
 _HEALTH = Shape("sekisho.health", "event", ("host",), ("info",))
+_CASE = Shape("sekisho.anomaly", "alert", ("intrusion_detection",), ("info",))
+_CASE_ACT = Shape("sekisho.anomaly", "event", ("intrusion_detection",), ("change",))
 _TRAIL = Shape("sekisho.health", "event", ("file",), ("change",))
 
 SHAPES: Final[Mapping[Action, Shape]] = {
@@ -140,6 +146,10 @@ SHAPES: Final[Mapping[Action, Shape]] = {
     Action.AUDIT_TRIMMED: Shape("sekisho.health", "event", ("file",), ("deletion",)),
     Action.AUDIT_REFUSED: Shape("sekisho.health", "alert", ("file",), ("error",)),
     Action.AUDIT_STARTED: _TRAIL,
+    Action.CASE_OPENED: _CASE,
+    Action.CASE_UPDATED: _CASE,
+    Action.CASE_ACKNOWLEDGED: _CASE_ACT,
+    Action.CASE_CLOSED: _CASE_ACT,
 }
 
 BASE: Final[Mapping[Action, Mapping[str, Any]]] = {

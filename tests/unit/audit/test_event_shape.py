@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from audit.ecs import FIELDS
 from audit.event import BASE, SHAPES, Action, check, event, text, timestamp
 
-CATEGORIES = {"authentication", "configuration", "file", "host", "iam", "network", "process", "session", "web"}
+CATEGORIES = {"authentication", "configuration", "file", "host", "iam", "intrusion_detection", "network",
+              "process", "session", "web"}  # fmt: skip
 TYPES = {"access", "admin", "allowed", "change", "connection", "creation", "deletion", "denied", "end", "error",
          "info", "start", "user"}  # fmt: skip
 NASTY = ["\r\nINFO forged", "\x1b[2J", "\u2028\u2029", '","user.id":"root', "\x00", "\ud800", b"\xff\xfe\\xff", b"\\"]

@@ -1,0 +1,132 @@
+"""Detection over the journals: records in, case records out, each finding recorded once.
+
+Where it stands (`detect.json`: cursor and the detectors' state) is saved now and then; cases are not saved at all, they
+are followed from their records. After a crash the records since the last save are judged again, and what they find is
+known already from the case records: a finding of the same kind about the same subject is not told twice within
+`QUIET`, nor again for a time at or before the latest that is on record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from audit import durable
+from audit.cases import ACTIONS, Case, CaseBook, CaseReader
+from audit.detect.refusals import Refusals
+from audit.detect.sessions import SessionPlaces
+from audit.detect.signal import Seen, Signal
+from audit.event import Action, event, timestamp
+from audit.reader import IntegrityError, JournalReader
+from audit.segment import Link, body_of, writers
+
+QUIET: Final = 600.0  # seconds for which a finding about the same subject says nothing new
+JOIN: Final = 86_400.0  # seconds within which signals about the same subject are one case
+_CHUNK: Final = 1 << 18
+_VERSION: Final = 1
+_CASE_LETTERS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+class Engine:
+    """Reads every journal, runs the detectors, and keeps the book of cases."""
+
+    def __init__(self, journals: Path, state: Path) -> None:
+        """Load where it stood and follow the cases; raises OSError, IntegrityError, ValueError for a foreign file."""
+        self._journals = journals
+        self._state = state
+        self._detectors: tuple[SessionPlaces | Refusals, ...] = (SessionPlaces(), Refusals())
+        self.refused: dict[str, IntegrityError] = {}
+        links: dict[str, Link] = {}
+        if state.exists():
+            saved = orjson.loads(state.read_bytes())
+            if saved.get("v") != _VERSION:
+                raise ValueError(f"{state.name}: got version {saved.get('v')}, expected {_VERSION}")
+            links = {
+                name: Link(epoch, seq, bytes.fromhex(entry)) for name, (epoch, seq, entry) in saved["links"].items()
+            }
+            for number, inner in enumerate(saved["detectors"]):
+                self._detectors[number].restore(inner)
+        self.book: CaseBook = CaseReader(journals).poll()
+        self._readers = {name: JournalReader(journals, name, link) for name, link in links.items()}
+
+    def poll(self) -> tuple[int, list[Signal]]:
+        """Read what the journals have grown by; return the number of records and the signals worth telling."""
+        seen: list[Seen] = []
+        for name in writers(self._journals):
+            if name in self.refused:
+                continue
+            reader = self._readers.setdefault(name, JournalReader(self._journals, name))
+            try:
+                records = reader.read(_CHUNK)
+            except IntegrityError as error:
+                self.refused[name] = error
+                continue
+            seen += (_seen(orjson.loads(body_of(record.line))) for record in records)
+        seen.sort(key=lambda each: each.at)
+        return len(seen), [signal for each in seen for signal in self._judge(each) if self.is_news(signal)]
+
+    def record_of(self, signal: Signal, wall: float) -> dict[str, Any]:
+        """Return the case record of a signal, `case.opened` or `case.updated`; once it is kept, `book.take` it."""
+        since = timestamp(signal.at - JOIN)
+        case = self.book.joined(frozenset({signal.subject, *signal.joins}), since)
+        return case_record(signal, case, wall)
+
+    def save(self) -> None:
+        """Make the present place durable; raises OSError."""
+        links = {
+            name: [reader.link.epoch, reader.link.seq, reader.link.entry.hex()]
+            for name, reader in self._readers.items()
+            if reader.link.seq
+        }
+        state = {"v": _VERSION, "links": links, "detectors": [each.snapshot() for each in self._detectors]}
+        durable.replace(self._state, orjson.dumps(state), 0o600)
+
+    def _judge(self, seen: Seen) -> Iterator[Signal]:
+        if seen.record.get("event.action") in ACTIONS:
+            self.book.take(seen.record)
+            return
+        for detector in self._detectors:
+            yield from detector.take(seen)
+
+    def is_news(self, signal: Signal) -> bool:
+        """Whether no finding on record says this already."""
+        last = self.book.told.get((signal.kind.value, signal.subject))
+        return last is None or signal.at > _seconds(last) + QUIET
+
+
+def case_record(signal: Signal, case: Case | None, wall: float) -> dict[str, Any]:
+    """Return the record that adds `signal` to `case`, or opens one."""
+    action = Action.CASE_OPENED if case is None else Action.CASE_UPDATED
+    fields = {
+        **signal.fields,
+        "message": signal.message,
+        "sekisho.case.id": case_id(signal) if case is None else case.id,
+        "sekisho.case.severity": signal.severity.value,
+        "sekisho.finding.kind": signal.kind.value,
+        "sekisho.finding.subject": signal.subject,
+        "sekisho.finding.at": timestamp(signal.at),
+        "sekisho.finding.evidence": list(signal.evidence),
+        "sekisho.finding.command": signal.command,
+        "sekisho.finding.joins": list(signal.joins),
+    }
+    return event(action, wall, fields)
+
+
+def case_id(signal: Signal) -> str:
+    """Return the id of the case that this signal opens: `c-` and eight letters that are easy to read out."""
+    digest = hashlib.sha256(f"{signal.kind}|{signal.subject}|{signal.at}".encode()).digest()
+    return "c-" + "".join(_CASE_LETTERS[byte % 32] for byte in digest[:8])
+
+
+def _seen(record: dict[str, Any]) -> Seen:
+    name = f"{record['writer']}:{record['epoch']}:{record['seq']}"
+    return Seen(record, name, _seconds(str(record["@timestamp"])))
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
