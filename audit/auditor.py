@@ -69,6 +69,11 @@ class Auditor:
         """Leaves that no checkpoint covers yet."""
         return self._log.size - (self.signed.size if self.signed else 0)
 
+    @property
+    def ends(self) -> dict[str, Link]:
+        """How far each writer's journal was taken in; may be asked from any thread."""
+        return {name: reader.link for name, reader in list(self._readers.items()) if reader.link.seq}
+
     def poll(self) -> int:
         """Take in what the journals have grown by, one chunk of each; returns the number of records.
 

@@ -1,8 +1,10 @@
-"""The auditor's process: `python -m audit.daemon --journal DIR --log DIR --key FILE`.
+"""The auditor's process: `python -m audit.daemon --journal DIR --log DIR --key FILE [--state DIR …]`.
 
 Follows every journal under DIR, its own included, and signs a checkpoint at the latest `--interval` seconds, or
-`--records` records, after the first record that none covers. Ready (one byte over SEKISHO_READY_FD) once the log is
-loaded and its own journal is open. SIGTERM: sign what is there and end.
+`--records` records, after the first record that none covers. With `--state` it also looks for anomalies, with
+`--elastic-url` it ships to Elasticsearch: tasks beside the signing, each with its own cursor; whatever they meet,
+checkpoints go on. All at low CPU weight (nice 10). Ready (one byte over SEKISHO_READY_FD) once the log is loaded and
+its own journal is open. SIGTERM: sign what is there and end.
 
 Exit codes: 0 ended as asked, 1 the log contradicts itself or the disk refuses (said on stderr), 2 wrong arguments.
 """
@@ -15,10 +17,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from audit import durable
 from audit.auditor import Auditor, LogForked
 from audit.checkpoint import CheckpointInvalid, read_signer
 from audit.event import Action, event
@@ -30,13 +33,17 @@ _IDLE: Final = 0.1  # seconds between looks at journals that did not grow
 _SEGMENT_BYTES: Final = 16 * 1024 * 1024
 _SEGMENT_AGE: Final = 86_400.0
 _CLOSE: Final = 5.0  # seconds
+_NICENESS: Final = 10  # traffic, sign-in and revocation come first
 
 
 class Daemon:
     """Runs one auditor beside its own journal."""
 
-    def __init__(self, auditor: Auditor, journal: Journal, interval: float, records: int) -> None:
-        """`interval` seconds and `records` bound what no checkpoint covers."""
+    def __init__(
+        self, auditor: Auditor, journal: Journal, interval: float, records: int, signed: Callable[[str], None]
+    ) -> None:
+        """`interval` seconds and `records` bound what no checkpoint covers; `signed` is told each one's text."""
+        self._signed = signed
         self._auditor = auditor
         self._journal = journal
         self._interval = interval
@@ -53,7 +60,11 @@ class Daemon:
         self._journal.close(_CLOSE)
         while await asyncio.to_thread(self._auditor.poll):
             pass
-        await asyncio.to_thread(self._auditor.commit)
+        await self._commit()
+
+    async def _commit(self) -> None:
+        if await asyncio.to_thread(self._auditor.commit) is not None:
+            self._signed(await asyncio.to_thread((self._auditor.folder / "checkpoint").read_text))
 
     async def _step(self, now: float) -> int:
         auditor = self._auditor
@@ -61,7 +72,7 @@ class Daemon:
         if taken and self._uncovered_since is None:
             self._uncovered_since = now
         if self._due(now):
-            await asyncio.to_thread(auditor.commit)
+            await self._commit()
             self._uncovered_since = None
         await self._tell_refusals()
         return taken
@@ -116,27 +127,75 @@ async def _serve(options: argparse.Namespace) -> None:
     signer = read_signer(options.key.read_text())
     auditor = await asyncio.to_thread(Auditor, options.journal, options.log, signer)
     journal = Journal(options.journal, WRITER, segment_bytes=_SEGMENT_BYTES, segment_age=_SEGMENT_AGE)
+    beside: list[asyncio.Task[None]] = []
     try:
         journal.open(loop)
         root = auditor.signed.root.hex() if auditor.signed else None
         started = {"sekisho.log.size": auditor.size, "sekisho.log.root": root, "process.pid": os.getpid()}
         await _record(journal, Action.AUDIT_STARTED, started)
+        signed = _run_beside(options, auditor, journal, beside)
         _ready()
-        await Daemon(auditor, journal, options.interval, options.records).run(stop)
+        await Daemon(auditor, journal, options.interval, options.records, signed).run(stop)
     finally:
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         journal.close(_CLOSE)
         auditor.close()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the auditor; returns the exit code."""
+def _run_beside(
+    options: argparse.Namespace, auditor: Auditor, journal: Journal, tasks: list[asyncio.Task[None]]
+) -> Callable[[str], None]:
+    """Start what the settings ask for beside the signing; return who wants to know of each checkpoint."""
+    if options.state is None:
+        return _nobody
+    from audit.detect.detection import Detection  # noqa: PLC0415  # only where it runs
+
+    durable.make_directory(options.state)
+    detection = Detection(options.journal, options.state / "detect.json", journal, time.time)
+    tasks.append(asyncio.create_task(detection.run()))
+    if options.elastic_url is None:
+        return _nobody
+    from audit.elastic.keys import Cluster, KeyedIndex  # noqa: PLC0415  # the client is heavy
+    from audit.elastic.shipping import Shipping  # noqa: PLC0415
+
+    cluster = Cluster(
+        options.elastic_url, options.elastic_ca, options.elastic_write_key, options.elastic_read_key,
+        options.elastic_namespace,
+    )  # fmt: skip
+    folder = options.state / "elastic"
+    shipping = Shipping(options.journal, folder, KeyedIndex(cluster), lambda: auditor.ends, time.time)
+    tasks.append(asyncio.create_task(shipping.run()))
+    if auditor.signed is not None:
+        shipping.checkpoint((auditor.folder / "checkpoint").read_text())
+    return shipping.checkpoint
+
+
+def _nobody(_note: str) -> None:
+    """Nobody wants to know."""
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m audit.daemon", description="Grow and sign the transparency log.")
     parser.add_argument("--journal", type=Path, required=True, help="folder of all writers' journals")
     parser.add_argument("--log", type=Path, required=True, help="folder of the log")
     parser.add_argument("--key", type=Path, required=True, help="signing key in note format, mode 0600")
     parser.add_argument("--interval", type=float, default=5.0, help="seconds a record may stay uncovered (5)")
     parser.add_argument("--records", type=int, default=1000, help="records that may stay uncovered (1000)")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--state", type=Path, help="folder for what it remembers beside the log: detection, index, …")
+    parser.add_argument("--elastic-url", help="Elasticsearch to ship to")
+    parser.add_argument("--elastic-ca", type=Path, help="certificate authority of the cluster, PEM")
+    parser.add_argument("--elastic-write-key", type=Path, help="file with the key that creates documents")
+    parser.add_argument("--elastic-read-key", type=Path, help="file with the key that looks documents up")
+    parser.add_argument("--elastic-namespace", default="default", help="namespace of the data streams (default)")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the auditor; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    os.nice(_NICENESS)
     try:
         asyncio.run(_serve(options))
     except (LogForked, LogDamaged, CheckpointInvalid, JournalUnhealthy, ValueError, OSError) as error:

@@ -73,3 +73,15 @@ def append(path: Path, data: bytes) -> None:
         os.close(descriptor)
     if fresh:
         sync_directory(path.parent)
+
+
+def publish(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Make `path` hold exactly `data` for readers of this moment; nothing is synced."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.unlink(missing_ok=True)
+    descriptor = create(temporary, mode)
+    try:
+        write_all(descriptor, data)
+    finally:
+        os.close(descriptor)
+    temporary.rename(path)

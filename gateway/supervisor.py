@@ -25,6 +25,7 @@ from audit.event import Action, event
 from audit.journal import Journal, JournalUnhealthy
 from gateway import child
 from gateway.settings import Settings
+from gateway.settings_services import Elasticsearch
 from gateway.sockets import Slots, open_slots
 from gateway.state.fencing import CHANNEL, RUNNING
 from gateway.supervised import Death, Spec, Supervised
@@ -81,6 +82,7 @@ class Supervisor:
         paths = self._settings.paths
         auditing = (
             "--journal", str(paths.journal), "--log", str(paths.log), "--key", str(paths.keys / "checkpoint.key"),
+            "--state", str(self._settings.auditor_state), *_shipping(self._settings.elasticsearch),
         )  # fmt: skip
         specs = [
             Spec("steward", "gateway.steward", config, self._for_steward),
@@ -170,6 +172,17 @@ def _for_worker(listeners: dict[str, socket.socket]) -> Extra:
     numbers = {name: sock.fileno() for name, sock in listeners.items()}
     value = ",".join(f"{name}:{number}" for name, number in numbers.items())
     return lambda: ({child.LISTEN: value}, tuple(numbers.values()))
+
+
+def _shipping(cluster: Elasticsearch | None) -> tuple[str, ...]:
+    """Return the auditor's arguments for Elasticsearch: key files, never keys."""
+    if cluster is None:
+        return ()
+    ca = () if cluster.ca is None else ("--elastic-ca", str(cluster.ca))
+    return (
+        "--elastic-url", str(cluster.url), *ca, "--elastic-namespace", cluster.namespace,
+        "--elastic-write-key", str(cluster.write_key_file), "--elastic-read-key", str(cluster.read_key_file),
+    )  # fmt: skip
 
 
 async def _end(processes: list[Supervised], patience: float) -> None:

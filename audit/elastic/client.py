@@ -14,6 +14,7 @@ from typing import Any, Final, Self, cast
 
 import elastic_transport
 import elasticsearch
+import orjson
 from elastic_transport.client_utils import DEFAULT
 
 from audit.documents import Document
@@ -50,15 +51,19 @@ class ElasticIndex:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let the connections go."""
         await self._write.close()
         await self._read.close()
 
     async def create(self, documents: Sequence[Document]) -> Mapping[str, Any]:
         """Send one bulk request of `create` actions."""
-        operations: list[dict[str, Any]] = []
+        operations: list[Any] = []  # lines ready to send: the client passes bytes on as they are
         for document in documents:
-            operations.append({"create": {"_index": stream(document.dataset, self._namespace), "_id": document.id}})
-            operations.append(document.body)
+            place = {"_index": stream(document.dataset, self._namespace), "_id": document.id}
+            operations += (orjson.dumps({"create": place}), orjson.dumps(document.body))
         try:
             answer = await self._write.bulk(operations=operations)
         except elasticsearch.ApiError as error:

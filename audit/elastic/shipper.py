@@ -85,19 +85,32 @@ class Shipper:
         self._doubtful_until: Mapping[str, Link] = self._cursor.sending or {}
         self.source = DocumentSource(journals, self._cursor)
         self.counts = Counts()
+        self.waiting_since = ""  # `@timestamp` of the earliest record that is being delivered, "" = none is
+
+    @property
+    def done(self) -> Mapping[str, Link]:
+        """How far every writer's journal is stored or set aside."""
+        return self._cursor.done
 
     async def step(self) -> int:
         """Send what the journals have grown by; return the number of documents. Waits as long as the index is away."""
         portion = await asyncio.to_thread(self.source.portion, self._clock(), CHUNK)
         if portion.links == self._cursor.done and not portion.documents:
             return 0
+        self.waiting_since = portion.oldest
         doubtful = self._doubtful(self._cursor.done)
         if portion.documents:
             await self._save(Cursor(self._cursor.done, self._cursor.open_requests, self._sending(portion)))
             for batch in batches(portion.documents):
                 await self._deliver(batch, doubtful=doubtful)
         await self._save(Cursor(portion.links, portion.open_requests, self._still_doubtful(portion)))
+        self.waiting_since = ""
         return len(portion.documents)
+
+    async def deliver(self, documents: Sequence[Document]) -> None:
+        """Bring documents that stand in no journal to an end; each is looked up first: twice is harmless."""
+        for batch in batches(documents):
+            await self._deliver(batch, doubtful=True)
 
     def _doubtful(self, done: Mapping[str, Link]) -> bool:
         """Whether a former run may have sent what follows `done`."""

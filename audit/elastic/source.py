@@ -22,6 +22,7 @@ class Portion:
     documents: tuple[Document, ...]
     links: Mapping[str, Link]
     open_requests: Mapping[str, Any]
+    oldest: str = ""  # the earliest `@timestamp` among the records behind it, "" = none
 
 
 class DocumentSource:
@@ -36,6 +37,7 @@ class DocumentSource:
     def portion(self, now: float, chunk: int) -> Portion:
         """Return what the journals have grown by, about `chunk` bytes of each; `now` decides what is overdue."""
         made: list[Document] = []
+        oldest = ""
         for name in writers(self._journals):
             if name in self.refused:
                 continue
@@ -46,7 +48,10 @@ class DocumentSource:
                 self.refused[name] = error
                 continue
             for record in records:
-                made += self._folder.take(orjson.loads(body_of(record.line)), now)
+                body = orjson.loads(body_of(record.line))
+                if not oldest or body["@timestamp"] < oldest:
+                    oldest = body["@timestamp"]
+                made += self._folder.take(body, now)
         made += self._folder.overdue(now)
         links = {name: reader.link for name, reader in self._readers.items() if reader.link.seq}
-        return Portion(tuple(made), links, self._folder.snapshot())
+        return Portion(tuple(made), links, self._folder.snapshot(), oldest)
