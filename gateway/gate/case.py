@@ -13,9 +13,11 @@ from policies.reasons import Reason
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.gate.presence import Absent
     from gateway.gate.request import Moment, RequestHead
     from gateway.gate.standing import Standing
     from gateway.state.records import App, Device, Session, User
+    from gateway.state.view import View
     from policies.decision import Decision, Explanation
 
 
@@ -33,6 +35,15 @@ class Case:
     device: Device | None = None
     standing: Standing | None = None
     serial: str = ""
+    ended_session: str = ""  # of the token that was shown
+    ended_user: tuple[str, ...] = ()  # id and login
+
+    def name_ended(self, view: View, absent: Absent) -> None:
+        """Note whose session the token that was shown belonged to: for the record only, nobody is signed in by it."""
+        if absent.session_id:
+            owner = view.users.get(absent.user_id)
+            self.ended_session = absent.session_id
+            self.ended_user = (absent.user_id,) if owner is None else (absent.user_id, owner.login)
 
     def record(self, verdict: str, reason: str) -> dict[str, Any]:
         """Return the record of this request with its verdict; the person is named as far as known."""
@@ -43,15 +54,16 @@ class Case:
             record.update(self.standing.named)
         elif self.session is not None and self.user is not None:
             record.update(standing_fields(None, self.session, self.user, self.device, self.app, self.serial))
+        if self.ended_session and self.session is None:
+            record["sekisho.session.id"] = self.ended_session
+            record["related.user"] = list(self.ended_user)
         add_agent(record, self.request)
         return close_record(record, verdict, reason)
 
     def refuse(self, status: int, reason: Reason, message: str = "") -> Refuse:
         """Refuse without a policy decision."""
         record = self.record("refuse", reason.value)
-        return Refuse(
-            self.request_id, record, status, reason.value, message=message, app=self.app, user=self.user
-        )
+        return Refuse(self.request_id, record, status, reason.value, message=message, app=self.app, user=self.user)
 
     def deny(
         self, decision: Decision, explanation: Explanation, zone: str, facts: Mapping[str, object]

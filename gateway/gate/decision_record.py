@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _DECIDED = BASE[Action.REQUEST_DECIDED]
 _DENIED_TYPE = ["access", "denied"]
 _ALLOWED_TYPE = ["access", "allowed"]
-_AGENT_BYTES = 256
+AGENT_BYTES = 256
 _LISTED = 8  # unmet conditions told in one record
 
 SUCCESS = "success"
@@ -65,7 +65,7 @@ def add_agent(record: dict[str, Any], request: RequestHead) -> None:
     """Add the browser's own name: for requests that were not forwarded, where it helps to understand what came."""
     agent = request.find.get(b"user-agent")
     if agent:
-        record["user_agent.original"] = text(agent[:_AGENT_BYTES])
+        record["user_agent.original"] = text(agent[:AGENT_BYTES])
 
 
 def close_record(record: dict[str, Any], verdict: str, reason: str) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from audit.event import timestamp
+from audit.event import text, timestamp
 from gateway.gate.case import Case
 from gateway.gate.credentials import app_token, digest_of
 from gateway.gate.cross_site import is_forged, is_preflight, preflight_headers
-from gateway.gate.decision_record import add_extras
+from gateway.gate.decision_record import AGENT_BYTES, add_extras
 from gateway.gate.instant import instant_of
 from gateway.gate.locks import standing_lock
 from gateway.gate.masking import digest, masked_path
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from policies.decision import Decision, Obligation
 
 
+HELP = "help"  # the listener that asks for no certificate, explains certificates and serves nothing else
 _ALLOW = Effect.ALLOW  # bound once: looking up a member of an Enum costs more than the comparison
 _APP = Place.APP
 _TEXTS = {reason: reason.value for reason in Reason}
@@ -52,9 +53,7 @@ class Terms:
     memo: Memo = field(default_factory=Memo)
 
 
-def judge(
-    view: View, request: RequestHead, moment: Moment, limits: Limits, request_id: str, terms: Terms
-) -> Verdict:
+def judge(view: View, request: RequestHead, moment: Moment, limits: Limits, request_id: str, terms: Terms) -> Verdict:
     """Return what happens with one strictly parsed request.
 
     Order: limits of the address, freshness of the view, host, own pages, app, session, device, locks, limits of the
@@ -63,6 +62,8 @@ def judge(
     case = Case(request, moment, request_id, terms.digest_key)
     if limits.address_wait:
         return case.limited(limits.address_wait)
+    if request.peer.listener == HELP:
+        return case.refuse(403, Reason.CERTIFICATE_HELP)
     if view.age(moment.mono) > terms.stale_refuse or view.clock_jumped:
         return case.refuse(503, Reason.STATE_STALE)
     place, app = route(view, terms.portal_host, request)
@@ -111,6 +112,7 @@ def _standing(view: View, case: Case, app: App, limits: Limits, terms: Terms) ->
     if isinstance(found, Absent):
         if not found.known and not limits.settled:
             return Unknown(case.request_id, token_digest.hex())
+        case.name_ended(view, found)
         return case.sign_in(app, found.reason, found.message)
     app_session, session = found
     user = view.users.get(session.user_id)
@@ -175,6 +177,8 @@ def _forward(case: Case, standing: Standing, instant: Instant, decision: Decisio
     record["rule.id"] = decision.rule
     if request.query is not None:
         record["url.query"] = "~" + digest(key, request.query)
+    if (agent := request.find.get(b"user-agent")) is not None and agent != standing.agent:
+        record["user_agent.original"] = text(agent[:AGENT_BYTES])
     if decision.shadow or decision.observed or decision.obligations:
         add_extras(record, decision)
     return Forward(

@@ -59,6 +59,7 @@ def _session(view: View, case: Case) -> Session | str | None:
         pair = app_session_of(view, token_digest, case.app, case.request.host, case.moment.wall)
         found = pair if isinstance(pair, Absent) else pair[1]
     if isinstance(found, Absent):
+        case.name_ended(view, found)
         return None if found.known else token_digest.hex()
     return found
 

@@ -10,7 +10,7 @@ from policies.reasons import Reason
 if TYPE_CHECKING:
     from gateway.gate.request import ClientCertificate
     from gateway.state.records import App, AppSession, Device, Session
-    from gateway.state.view import View
+    from gateway.state.view import Ended, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,12 @@ class Absent:
     reason: str
     message: str = ""
     known: bool = True
+    session_id: str = ""  # the session that is over, where the token was one of ours
+    user_id: str = ""
 
 
 _NOT_OURS = Absent(Reason.SIGN_IN_REQUIRED)
 _NEVER_SEEN = Absent(Reason.SIGN_IN_REQUIRED, known=False)
-_EXPIRED = Absent(Reason.SESSION_EXPIRED)
 
 
 def app_session_of(
@@ -39,10 +40,10 @@ def app_session_of(
     session = view.sessions.get(app_session.session_id)
     if session is None:
         end = view.ended.get(app_session.session_id)
-        return _NOT_OURS if end is None else Absent(end.reason, end.message)
+        return _NOT_OURS if end is None else _of(end)
     if session.operator or session.ended_at is not None:
         return _NOT_OURS
-    return _EXPIRED if session.expires_at <= wall else (app_session, session)
+    return _expired(session) if session.expires_at <= wall else (app_session, session)
 
 
 def portal_session_of(view: View, token_digest: bytes, wall: float) -> Session | Absent:
@@ -53,17 +54,23 @@ def portal_session_of(view: View, token_digest: bytes, wall: float) -> Session |
     session = view.sessions.get(session_id)
     if session is None or session.operator or session.ended_at is not None:
         return _NOT_OURS
-    return _EXPIRED if session.expires_at <= wall else session
+    return _expired(session) if session.expires_at <= wall else session
 
 
 def _ended(view: View, token_digest: bytes) -> Absent:
     end = view.ended_by_token(token_digest)
-    return _NEVER_SEEN if end is None else Absent(end.reason, end.message)
+    return _NEVER_SEEN if end is None else _of(end)
 
 
-def device_of(
-    view: View, certificate: ClientCertificate | None, wall: float
-) -> tuple[Device | None, str, bool]:
+def _of(end: Ended) -> Absent:
+    return Absent(end.reason, end.message, session_id=end.session_id, user_id=end.user_id)
+
+
+def _expired(session: Session) -> Absent:
+    return Absent(Reason.SESSION_EXPIRED, session_id=session.id, user_id=session.user_id)
+
+
+def device_of(view: View, certificate: ClientCertificate | None, wall: float) -> tuple[Device | None, str, bool]:
     """Return the device of a client certificate, the certificate's serial ("" = none) and whether it is revoked.
 
     A certificate that ran out while its connection lived, was revoked, or names no device of the MDM gives no device.

@@ -24,8 +24,8 @@ class Standing:
     """One app session with its people and things, and what is the same for each of its requests."""
 
     __slots__ = (
-        "app", "app_session", "claims", "device", "facts", "headers", "instant", "lock_places", "moments", "named",
-        "recorded", "serial", "session", "user",
+        "agent", "app", "app_session", "claims", "device", "facts", "headers", "instant", "lock_places", "moments",
+        "named", "recorded", "serial", "session", "user",
     )  # fmt: skip
 
     def __init__(
@@ -36,6 +36,7 @@ class Standing:
         self.user = user
         self.device = device
         self.app = app
+        self.agent = session.user_agent.encode(errors="surrogateescape")  # of the sign-in
         self.serial = serial  # of the client certificate shown, "" = none
         self.facts = standing_facts(user, session, device, app)
         self.recorded = recorded_form(self.facts)
@@ -90,9 +91,7 @@ def standing_fields(
     return fields
 
 
-def claims_of(
-    app_session: AppSession, session: Session, user: User, device: Device | None, app: App
-) -> dict[str, Any]:
+def claims_of(app_session: AppSession, session: Session, user: User, device: Device | None, app: App) -> dict[str, Any]:
     """Return the assertion's claims (design §4) but for `iss`, `jti`, `iat` and `exp`, which the signer adds."""
     claims: dict[str, Any] = {
         "aud": [app.id, app_session.host],

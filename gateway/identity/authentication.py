@@ -177,7 +177,8 @@ async def _refusal(
 ) -> SignInRefused:
     """Count and record a failure; returns what the caller raises."""
     _, until = await lockout.count_failure(context, account, user, factor, source)
-    await trail.attempt(context, action, source, user=user, typed_login=typed_login, reason=reason, factor=factor)
+    recorded = Reason.USER_DISABLED if user is not None and user.disabled else reason  # told to nobody but the record
+    await trail.attempt(context, action, source, user=user, typed_login=typed_login, reason=recorded, factor=factor)
     return SignInRefused(reason if until is None else Reason.ACCOUNT_WAITING, until)
 
 

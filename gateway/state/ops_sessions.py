@@ -40,6 +40,7 @@ def start_session(tx: Transaction, args: Arguments, around: Surroundings) -> Out
     tx.put(session)
     started = event(Action.SESSION_STARTED, now, _session_fields(session, user) | {
         "sekisho.session.replaces": replaces, "source.ip": session.source_ip or None,
+        "user_agent.original": session.user_agent or None,
     })  # fmt: skip
     result = {
         "created_at": now, "expires_at": session.expires_at, "idle_limit": session.idle_limit,
