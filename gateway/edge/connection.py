@@ -34,7 +34,7 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_advancing", "_ended", "_exchange", "_head", "_loop", "_on_end", "_reader",
-        "_requests", "_services", "_state", "_task", "_transport", "_verdict", "authenticated",
+        "_rejudged", "_requests", "_services", "_state", "_task", "_transport", "_verdict", "authenticated",
         "buffer", "deadline", "eof", "forwarded", "held", "peer",
     )  # fmt: skip
 
@@ -62,6 +62,7 @@ class ClientConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self.authenticated = HeldUpstream()
         self._requests = 0
+        self._rejudged = 0
         self._advancing = False
         self.eof = False
         self._ended = False
@@ -201,6 +202,7 @@ class ClientConnection(asyncio.Protocol):
     def _record(self, head: RequestHead | None, verdict: Verdict) -> None:
         self._head = head
         self._verdict = verdict
+        self._rejudged = self._services.live.rejudged
         self.deadline = NEVER  # the journal has its own stall limit, after which it calls back with an error
         try:
             self._services.gatekeeper.keep(verdict, self._kept)
@@ -229,8 +231,15 @@ class ClientConnection(asyncio.Protocol):
             self._answer(answer, head, states.CLOSING if closing else states.KEPT_ANSWERED)
 
     def _pass(self, head: RequestHead, verdict: Passed) -> None:
+        services = self._services
+        if services.live.rejudged != self._rejudged:
+            # Something was revoked while the record was being kept: this request was not among the live ones then.
+            reason = services.gatekeeper.judge_again(head)
+            if reason:
+                Exchange(self, services, head, verdict).cut(reason)
+                return
         self._move(states.KEPT_PASSED)
-        exchange = self._exchange = Exchange(self, self._services, head, verdict)
+        exchange = self._exchange = Exchange(self, services, head, verdict)
         exchange.start()
 
     @property

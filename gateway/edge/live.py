@@ -43,6 +43,7 @@ class LiveExchanges:
         self._young: dict[LiveExchange, None] = {}
         self._settled: dict[LiveExchange, Keys] = {}
         self._index: dict[tuple[str, str], dict[LiveExchange, None]] = {}
+        self.rejudged = 0  # how often: a decision that waits for its record is not in here, and compares this
 
     def __len__(self) -> int:
         return len(self._young) + len(self._settled)
@@ -90,6 +91,7 @@ class LiveExchanges:
 
     def rejudge(self, exchanges: Iterable[LiveExchange], judge: Callable[[LiveExchange], str]) -> dict[str, int]:
         """End those for which `judge` gives a reason ("" = may go on); return how many were ended per session id."""
+        self.rejudged += 1
         ended: dict[str, int] = {}
         for exchange in exchanges:
             reason = judge(exchange)

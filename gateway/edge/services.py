@@ -59,6 +59,9 @@ class Gatekeeper(Protocol):
     def judge(self, request: RequestHead) -> Verdict:
         """Say what to do with one strictly parsed request. Must not raise: an internal error is a `Refuse`."""
 
+    def judge_again(self, request: RequestHead) -> str:
+        """Return why a request that was passed would not be passed now; "" = it still would. Must not raise."""
+
     def reject(self, peer: Peer, fault: RequestFault) -> Refuse:
         """Make the refusal of a message that could not be parsed into a `RequestHead`."""
 

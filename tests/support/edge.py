@@ -90,6 +90,10 @@ class OpenGatekeeper:
             (),
         )
 
+    def judge_again(self, request: RequestHead) -> str:
+        refused = self.refuse(request)
+        return refused.reason if isinstance(refused, Refuse) else ""
+
     def reject(self, peer: Peer, fault: RequestFault) -> Refuse:
         self.rejected.append(fault)
         return Refuse("REQ", {}, fault.status, fault.reason, close=True)
