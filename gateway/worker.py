@@ -171,8 +171,10 @@ class Worker:
             return self.live.all()
         found: dict[LiveExchange, None] = {}
         sessions = change.sessions | change.ended.keys()
+        named = {device.uuid for each in change.devices if (device := self.view.devices.get(each)) is not None}
         for index, ids in (
-            ("session", sessions), ("user", change.users), ("device", change.devices), ("app", change.apps),
+            ("session", sessions), ("user", change.users), ("device", change.devices), ("certificate", named),
+            ("app", change.apps),
         ):  # fmt: skip
             for each in ids:
                 found.update(dict.fromkeys(self.live.find(index, each)))

@@ -40,6 +40,7 @@ class Reason(StrEnum):
     DEVICE_CERTIFICATE_REVOKED = "device_certificate_revoked"
     DEVICE_OWNER_MISMATCH = "device_owner_mismatch"
     DEVICE_CHANGED = "device_changed"
+    CERTIFICATE_HELP = "certificate_help"
     # our own state
     OWN_PAGE = "own_page"
     PREFLIGHT = "preflight"

@@ -28,12 +28,18 @@ Keys = tuple[tuple[str, str], ...]
 
 
 def keys_of(exchange: LiveExchange) -> Keys:
-    """Return the (index, id) pairs under which an exchange can be found; own pages have none."""
+    """Return the (index, id) pairs under which an exchange can be found; own pages have none.
+
+    `certificate` is the name in the client certificate: its device may become known, or another's, while it lives.
+    """
     verdict = exchange.verdict
     if not isinstance(verdict, Forward):
         return ()
-    keys = (("session", verdict.session.id), ("user", verdict.user.id), ("app", verdict.app.id))
-    return keys if verdict.device is None else (*keys, ("device", verdict.device.id))
+    keys: Keys = (("session", verdict.session.id), ("user", verdict.user.id), ("app", verdict.app.id))
+    if verdict.device is not None:
+        keys = (*keys, ("device", verdict.device.id))
+    certificate = exchange.request.peer.certificate
+    return keys if certificate is None else (*keys, ("certificate", certificate.uuid))
 
 
 class LiveExchanges:

@@ -51,7 +51,7 @@ def read_certificate(der: bytes) -> ClientCertificate:
     if len(names) != 1:
         raise ValueError("client certificate without exactly one common name")
     return ClientCertificate(
-        uuid=str(names[0].value),
+        uuid=str(names[0].value).lower(),
         serial=f"{certificate.serial_number:x}",
         thumbprint=hashlib.sha256(der).hexdigest(),
         not_after=certificate.not_valid_after_utc.timestamp(),

@@ -54,6 +54,7 @@ _RETRY_AFTER = 5
 _RECHECKABLE = frozenset({"denied_by_rule", "unmet_conditions", "no_applicable_rule", "state_stale", "app_unreachable",
                           "app_timed_out", "journal_unhealthy", "device_changed", "overloaded"})  # fmt: skip
 
+_REMEDIES = {"certificate_help": ("certificate_choose", "certificate_refused", "certificate_missing")}
 _BY_FACTS = frozenset({"denied_by_rule", "unmet_conditions", "no_applicable_rule"})
 
 
@@ -123,7 +124,8 @@ class Refusals:
         told = Told(
             verdict.request_id, verdict.status, verdict.reason, verdict.app,
             verdict.user.language if verdict.user is not None else "", verdict.message,
-            tuple(dict.fromkeys(item.remediation for item in unmet if item.remediation and not item.advice)),
+            _REMEDIES.get(verdict.reason)
+            or tuple(dict.fromkeys(item.remediation for item in unmet if item.remediation and not item.advice)),
             tuple(dict.fromkeys(advice)), extra=tuple(extra),
         )  # fmt: skip
         return self.tell(told, request)

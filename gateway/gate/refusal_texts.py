@@ -48,6 +48,11 @@ _JA: Final[dict[str, Words]] = {
         "端末を確認できませんでした", "サインインしたときと違う端末か、登録されていない端末です。",
         "ふだん使っている登録済みの端末で、もう一度サインインしてください。",
     ),
+    "certificate": Words(
+        "端末証明書の確認",
+        "このページは、端末証明書の問題で業務用のアドレスが開けないときのためのものです。アプリは表示しません。",
+        "開けなかったときの表示に近いものを、次から確かめてください。",
+    ),
     "policy": Words("現在の条件では利用できません", "利用の条件を満たしていません。", "次の点を確認してください。"),
     "busy": Words("混み合っています", "短い時間に多くの要求がありました。", _AGAIN_JA),
     "unavailable": Words("一時的に利用できません", "安全を確認できないため、処理を止めました。", _AGAIN_JA),
@@ -75,6 +80,11 @@ _EN: Final[dict[str, Words]] = {
         "The device was not confirmed", "It is not the device you signed in with, or it is not registered.",
         "Sign in again on your own registered device.",
     ),
+    "certificate": Words(
+        "Device certificates",
+        "This page is for when a work address does not open because of the device certificate. It shows no application.",
+        "Look for what comes closest to what you saw.",
+    ),
     "policy": Words("Not available as things are", "The conditions of use are not met.", "Please check the following."),
     "busy": Words("Too many requests", "Too many requests came in a short time.", "Wait a little, then try again."),
     "unavailable": Words(
@@ -100,6 +110,7 @@ _KIND_OF_REASON: Final[dict[str, str]] = {
         ("sign_in_required", "session_ended", "session_expired", "session_idle", "session_replaced", "signed_out"),
         "sign_in",
     ),
+    "certificate_help": "certificate",
     "session_revoked": "session_revoked",
     "step_up_required": "step_up",
     "unsent": "unsent",
@@ -108,6 +119,12 @@ _KIND_OF_REASON: Final[dict[str, str]] = {
 _REMEDIES_JA: Final[dict[str, str]] = {
     "step_up_mfa": "もう一度、本人の確認をしてください。",
     "sign_in_again": "サインインし直してください。",
+    "certificate_choose": "証明書を選ぶ画面が出た: 端末の名前が付いた証明書を選んでください。"
+    "キャンセルした場合は、ブラウザーをすべて閉じてから開き直してください。",
+    "certificate_refused": "「ERR_BAD_SSL_CLIENT_AUTH_CERT」などの表示: 証明書の期限切れか、"
+    "別の組織の証明書が選ばれています。端末管理のアプリで同期し、ブラウザーを開き直してください。",
+    "certificate_missing": "「端末を確認できませんでした」の表示: 証明書が端末に入っていません。"
+    "業務用の端末で開くか、連絡先へ証明書の再発行を頼んでください。",
     "use_known_device": "登録された端末を使ってください。",
     "use_managed_device": "管理された端末を使ってください。",
     "use_own_device": "自分に割り当てられた端末を使ってください。",
@@ -124,6 +141,12 @@ _REMEDIES_JA: Final[dict[str, str]] = {
 _REMEDIES_EN: Final[dict[str, str]] = {
     "step_up_mfa": "Confirm again that it is you.",
     "sign_in_again": "Sign in again.",
+    "certificate_choose": "You were asked to choose a certificate: choose the one with the device's name. "
+    "If you cancelled, close all browser windows and open the address again.",
+    "certificate_refused": "You saw ERR_BAD_SSL_CLIENT_AUTH_CERT or the like: the certificate is too old, or one of "
+    "another organisation was chosen. Synchronise with device management, then restart the browser.",
+    "certificate_missing": "You were told that the device was not confirmed: it holds no certificate. "
+    "Use your work device, or ask the contact below for a new certificate.",
     "use_known_device": "Use a registered device.",
     "use_managed_device": "Use a managed device.",
     "use_own_device": "Use the device assigned to you.",
