@@ -121,6 +121,7 @@ TABLE: list[tuple[str, Change_, RequestHead, str]] = [
     ("certificate revoked", NOTHING, head(peer=peer(certificate=replace(CERTIFICATE, serial="bad1"))),
      "refuse 403 device_certificate_revoked"),
     ("device of somebody else", device_is(owner="suzuki"), head(), "refuse 403 device_owner_mismatch"),
+    ("listener of certificate help", NOTHING, head(peer=peer(listener="help")), "refuse 403 certificate_help"),
     ("shared device", device_is(owner=""), head(), "forward"),
     ("device not compliant", device_is(compliant=False), head(), "refuse 403 unmet_conditions"),
     ("device not known to be compliant", device_is(compliant=None), head(), "refuse 403 unmet_conditions"),

@@ -1,0 +1,45 @@
+"""How a live exchange is found again: by what it was forwarded with, and by the certificate that it came with."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.edge.live import LiveExchanges
+from gateway.gate.request import RequestHead
+from gateway.gate.verdict import Forward
+from tests.support.gate_world import DEVICE, PEER, World, head
+
+
+class _Exchange:
+    def __init__(self, request: RequestHead, verdict: Forward) -> None:
+        self.request = request
+        self.verdict = verdict
+
+    def cut(self, reason: str) -> None:
+        raise AssertionError(reason)
+
+
+def _exchange() -> _Exchange:
+    request = head()
+    verdict = World().judge(request)
+    assert isinstance(verdict, Forward)
+    return _Exchange(request, verdict)
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_found_by_everything_it_rests_on(settled: bool) -> None:
+    live, exchange = LiveExchanges(), _exchange()
+    live.add(exchange)
+    if settled:
+        live.settle()
+
+    assert PEER.certificate is not None
+    for index, name in (
+        ("session", "s1"), ("user", "u1"), ("app", "docs"), ("device", DEVICE.id),
+        ("certificate", PEER.certificate.uuid),
+    ):  # fmt: skip
+        assert live.find(index, name) == [exchange], index
+        assert live.find(index, "other") == []
+    live.remove(exchange)
+    assert len(live) == 0
+    assert live.find("certificate", PEER.certificate.uuid) == []
