@@ -1,5 +1,7 @@
 """Connections to each app, kept alive and bounded; who finds none waits in a bounded queue.
 
+The bound is on requests that an app works on at once. A tunnel or an event stream lasts as long as somebody's page is
+open: it leaves the count when it begins, and is bounded by the clients' own connections.
 Choosing and evicting are synchronous; only opening a connection is a task. A waiter is told by `upstream_ready` or
 `upstream_refused`, possibly before `acquire` returns.
 """
@@ -112,7 +114,8 @@ class Pool:
     def release(self, connection: UpstreamConnection) -> None:
         """Take back a connection whose answer ended; one that cannot be used again is closed."""
         connection.exchange = None
-        if not connection.reusable or connection.transport is None or self._closed:
+        counted = connection in self._open
+        if not counted or not connection.reusable or connection.transport is None or self._closed:
             connection.close()
         elif self._waiting:
             self._waiting.popleft().upstream_ready(connection, True)
@@ -123,9 +126,13 @@ class Pool:
 
     def forget(self, connection: UpstreamConnection) -> None:
         """Strike out a connection that ended."""
-        self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
+        self.let_go(connection)
+
+    def let_go(self, connection: UpstreamConnection) -> None:
+        """Count a connection no more: it ended, or streams to one client until that one leaves."""
+        self._open.discard(connection)
         if self._waiting and len(self._open) + len(self._opening) < self._size:
             self._open_for(self._waiting.popleft())
 

@@ -24,9 +24,9 @@ _STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus
 }
 _READ_BY_US: Final = frozenset(
-    b"connection upgrade transfer-encoding content-length www-authenticate sec-websocket-accept".split()
+    b"connection upgrade transfer-encoding content-length content-type www-authenticate sec-websocket-accept".split()
 )
-_ALSO_PASSED: Final = frozenset({b"www-authenticate", b"sec-websocket-accept"})
+_ALSO_PASSED: Final = frozenset({b"content-type", b"www-authenticate", b"sec-websocket-accept"})
 # Alt-Svc would lead browsers to an address that is not ours.
 _DROPPED: Final = frozenset(
     b"keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer alt-svc http2-settings".split()

@@ -6,12 +6,14 @@ A byte that nobody asked for, a byte after the answer's end, any fault: the conn
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from gateway.edge.framing import BodyReader, FramingFault, UntilClose
 from gateway.edge.response import INTERIM_LIMIT, AnswerFault, AnswerReader, ResponseHead
 from gateway.edge.sockets import reset
 from gateway.edge.timeouts import NEVER
+
+_EVENTS: Final = b"text/event-stream"
 
 
 class Receiver(Protocol):
@@ -44,6 +46,9 @@ class Owner(Protocol):
 
     def forget(self, connection: UpstreamConnection) -> None:
         """The connection ended or will not be used again."""
+
+    def let_go(self, connection: UpstreamConnection) -> None:
+        """The connection has become a stream of one client: it counts for no limit of requests any more."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -108,6 +113,8 @@ class UpstreamConnection(asyncio.Protocol):
                     self._switch(exchange, head, data)
                     return
                 self._body = head.body(exchange.method())
+                if head.find.get(b"content-type", b"").startswith(_EVENTS):
+                    self._owner.let_go(self)
             body = self._body
             payload, rest = body.feed(data) if data else (b"", b"")
         except (AnswerFault, FramingFault) as fault:
@@ -141,6 +148,7 @@ class UpstreamConnection(asyncio.Protocol):
             raise AnswerFault("101 that was not asked for, or with a wrong Sec-WebSocket-Accept")
         self.tunnel = True
         self.reusable = False
+        self._owner.let_go(self)
         exchange.received(head, b"", False)
         if data and self.exchange is not None:
             exchange.tunnelled(data)

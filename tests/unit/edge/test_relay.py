@@ -8,6 +8,7 @@ import hashlib
 import pytest
 import uvloop
 
+from gateway.edge.pool import Pools
 from gateway.edge.services import EdgeTimeouts
 from tests.support.edge import Handler, hello, read_head, read_request, running
 
@@ -298,3 +299,28 @@ def test_time_limits_close_slow_clients_and_slow_apps() -> None:
     slow_client, slow_app = uvloop.run(main())
     assert slow_client.startswith(b"HTTP/1.1 408 ")
     assert slow_app.startswith(b"HTTP/1.1 504 ")
+
+
+def test_open_pages_leave_room_for_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event stream, or a tunnel, lasts as long as a page is open: it must not use up what requests need."""
+    monkeypatch.setattr(Pools.__init__, "__defaults__", (2,))
+
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while (head := (await read_request(reader))[0]) != b"":
+            if head.startswith(b"GET /events"):
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: open\n\n")
+                await reader.read()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+
+    async def main() -> None:
+        async with running(app) as edge:
+            pages = [await edge.connect() for _ in range(5)]
+            for reader, writer in pages:
+                writer.write(GET.replace(b"/a", b"/events"))
+                async with asyncio.timeout(2):
+                    assert b"data: open" in await reader.readuntil(b"open\n\n")
+            assert (await edge.ask(GET, wait=2)).endswith(b"hi")
+            for _, writer in pages:
+                writer.close()
+
+    uvloop.run(main())
