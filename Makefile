@@ -1,7 +1,15 @@
 # Each target sets up what it needs: .venv from the locked requirements (a second run only compares a stamp).
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
-.PHONY: test check venv system
+.PHONY: demo tour test check venv system
+
+# The sample city in ./demo, until Ctrl-C; the next run resumes it.
+demo: venv
+	@.venv/bin/sekisho demo
+
+# Every promise on the real parts, one line a step. Exit 0: all shown, 1: something does not hold, 3: something skipped.
+tour: venv system
+	@.venv/bin/sekisho tour
 
 # Everything under tests/, answering for every promise clause that tests show. In CI a missing real part is a failure.
 test: venv system

@@ -88,7 +88,7 @@ def _register(
         def run(**given: Any) -> None:
             basis: dict[str, Any] = given.pop("context").obj or {}
             options_given = {parameter.name: given.pop(parameter.name) for parameter in shared}
-            _guarded(function, options_given, basis, given)
+            guarded(lambda: _repeated(function, options_given, basis, given))
 
         run.__signature__ = inspect.Signature([context, *keyword, *shared])  # type: ignore[attr-defined]  # read by typer
         run.__annotations__ = {}
@@ -98,17 +98,22 @@ def _register(
     return decorate
 
 
-def _guarded(function: Function, options: dict[str, Any], basis: dict[str, Any], own: dict[str, Any]) -> None:
+def _repeated(function: Function, options: dict[str, Any], basis: dict[str, Any], own: dict[str, Any]) -> None:
+    watch = options.pop("watch", "")
+    interval = _interval(watch) if watch else 0.0
+    while True:
+        function(_call(options, basis, watching=bool(interval)), **own)
+        if not interval:
+            return
+        time.sleep(interval)
+        if sys.stdout.isatty():
+            sys.stdout.write("\x1b[H\x1b[2J")
+
+
+def guarded(work: Callable[[], None]) -> None:
+    """Run a command's work; a Failure becomes its words on standard error and its exit status."""
     try:
-        watch = options.pop("watch", "")
-        interval = _interval(watch) if watch else 0.0
-        while True:
-            function(_call(options, basis, watching=bool(interval)), **own)
-            if not interval:
-                return
-            time.sleep(interval)
-            if sys.stdout.isatty():
-                sys.stdout.write("\x1b[H\x1b[2J")
+        work()
     except Failure as failure:
         tell(failure.message, failure.lines)
         raise typer.Exit(failure.code) from None

@@ -13,6 +13,7 @@ from cli.commands import (
     alerts,
     approvals,
     apps,
+    demo,
     devices,
     events,
     installation,
@@ -21,6 +22,7 @@ from cli.commands import (
     policy,
     proofs,
     sessions,
+    tour,
     users,
 )
 from cli.exit_codes import ExitCode
@@ -61,6 +63,8 @@ app.add_typer(alerts.group, name="alerts")
 app.add_typer(mdm_sim.group, name="mdm-sim")
 app.add_typer(proofs.audit_group, name="audit")
 app.add_typer(proofs.receipts_group, name="receipts")
+app.add_typer(demo.group, name="demo")
+tour.register(app)
 
 
 @app.command("version", help=t("版", "version"))

@@ -5,6 +5,7 @@ Run: python examples/zeimu.py PORT
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import sys
 
@@ -13,6 +14,7 @@ from page import page, run
 
 DOWNLOAD_BYTES = 100 * 1024 * 1024
 BLOCK = bytes(range(256)) * 256
+PARTS_PER_SECOND = 5
 
 
 async def home(request: web.Request) -> web.Response:
@@ -26,16 +28,18 @@ async def home(request: web.Request) -> web.Response:
 
 
 async def download(request: web.Request) -> web.StreamResponse:
-    """Send 100 MB at the reader's pace; `?bytes=` asks for another size."""
+    """Send 100 MB at the reader's pace; `?bytes=` asks for another size, `?rate=` for a pace in bytes a second."""
     size = min(int(request.query.get("bytes", DOWNLOAD_BYTES)), 8 * 1024**3)
     response = web.StreamResponse(headers={"Content-Length": str(size), "Content-Type": "application/octet-stream"})
     response.headers["Content-Disposition"] = 'attachment; filename="daicho.bin"'
     await response.prepare(request)
-    left = size
+    rate, left = int(request.query.get("rate", 0)), size
     while left:
-        part = BLOCK[:left]
+        part = BLOCK[: min(left, rate // PARTS_PER_SECOND if rate else len(BLOCK))]
         await response.write(part)
         left -= len(part)
+        if rate:
+            await asyncio.sleep(1 / PARTS_PER_SECOND)
     return response
 
 

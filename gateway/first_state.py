@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -56,14 +57,14 @@ def fill(root: Path, account: FirstAccount, now: float) -> FirstState:
     user = _first_user(account, now)
     sealing_key = root / "keys" / SEALING
     setup = new_setup_code(KeyedDigests.load(sealing_key), user.id, now)
-    asyncio.run(_record(root / "journal", _records(user, policy, now)))
+    asyncio.run(record(root / "journal", _records(user, policy, now)))
     path = root / "state" / STORE_FILE
     migration.create(path)
     opened = store.Store(path, Sealing.load(sealing_key))
     try:
         with opened.transaction("init", now) as transaction:
-            for record in (policy, user, setup.factor):
-                transaction.put(record)
+            for row in (policy, user, setup.factor):
+                transaction.put(row)
     finally:
         opened.close()
     return FirstState(setup_code=setup.code, policy_hash=policy.hash)
@@ -110,12 +111,13 @@ def _records(user: User, policy: PolicyVersion, now: float) -> list[dict[str, An
     ]
 
 
-async def _record(folder: Path, records: list[dict[str, Any]]) -> None:
+async def record(folder: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Keep `records` in the journal of the writer `init`, synced. Raises JournalUnhealthy."""
     sizes = JournalSettings()
     journal = Journal(folder, WRITER, segment_bytes=sizes.segment_bytes, segment_age=sizes.segment_age)
     journal.open(asyncio.get_running_loop())
     try:
-        for record in records:
-            await journal.record(record, synced=True)
+        for each in records:
+            await journal.record(dict(each), synced=True)
     finally:
         journal.close(timeout=5.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +41,7 @@ class Options:
     domain: str = ""  # domain of the app hosts; "" = the portal's parent domain
     port: int = 443  # the port that browsers see
     listen: str = "127.0.0.1:8443"  # address of the `public` listener
+    settings: Mapping[str, Value] = field(default_factory=dict)  # further settings by dotted key, such as mdm.base_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ def plan(options: Options) -> Plan:
         "portal.organisation": options.organisation,
         "portal.help_contact": options.help_contact,
         "listeners.public.address": options.listen,
+        **options.settings,
     }
     text = commented_toml(values)
     settings = Settings.parse(text, directory / SETTINGS_FILE)
