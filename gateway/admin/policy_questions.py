@@ -12,7 +12,7 @@ from gateway.admin.people import person
 from gateway.admin.policy_versions import find_version, loaded
 from gateway.admin.problem import AdminReason, Problem, not_found
 from gateway.admin.searching import Request, records
-from gateway.gate.facts import clock_facts, facts_of_record, moments_of, standing_facts
+from gateway.gate.facts import facts_of_record, moments_of, passing_facts, standing_facts
 from gateway.gate.reference import parse_reference
 from gateway.state.records import Device, Session, User
 from policies.compile import compile_policy
@@ -95,16 +95,12 @@ def _facts(call: Call[TestPolicy], user: User) -> dict[str, object]:
         raise not_found("アプリ", asked.app)
     device = _device(call, asked.device) if asked.device else None
     session = _imagined(user, device, asked, call.now)
-    facts = standing_facts(user, session, device, app)
-    for name, since in moments_of(session, device):
-        facts[name] = int(max(0.0, call.now - since))
-    minutes, weekday = clock_facts(call.now)
-    return facts | {
+    return {
+        **standing_facts(user, session, device, app),
+        **passing_facts(moments_of(session, device), int(call.now)),
         "net.zone": asked.zone,
         "http.method": asked.method,
         "http.path": asked.path,
-        "time.of_day": minutes,
-        "time.weekday": weekday,
     }
 
 

@@ -86,6 +86,15 @@ def clock_facts(wall: float) -> tuple[int, str]:
     return local % _DAY // 60, _WEEKDAYS[(local // _DAY + _EPOCH_WEEKDAY) % 7]
 
 
+def passing_facts(moments: tuple[tuple[str, float], ...], wall: int) -> dict[str, object]:
+    """Return the facts that change by themselves: the time, and each age of `moments_of`, at one whole second."""
+    of_day, weekday = clock_facts(wall)
+    passing: dict[str, object] = {"time.of_day": of_day, "time.weekday": weekday, "time.now": wall}
+    for name, since in moments:
+        passing[name] = max(0, wall - int(since))
+    return passing
+
+
 def recorded_form(facts: Mapping[str, object]) -> dict[str, object]:
     """Return the facts without a field of their own as JSON values: sets as sorted lists."""
     return {

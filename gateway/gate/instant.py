@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway.gate.decision_record import allowed_fields
-from gateway.gate.facts import FACTS_FIELD, clock_facts
+from gateway.gate.facts import FACTS_FIELD, passing_facts
 
 if TYPE_CHECKING:
     from gateway.gate.request import Peer
@@ -27,10 +27,7 @@ class Instant:
         self._policy = policy
         self._peer = peer
         self.zone = memo.zone(policy, peer.address)
-        of_day, weekday = clock_facts(wall)
-        passing: dict[str, object] = {"time.of_day": of_day, "time.weekday": weekday, "time.now": wall}
-        for name, since in standing.moments:
-            passing[name] = max(0, wall - int(since))
+        passing = passing_facts(standing.moments, wall)
         self.facts: dict[str, object] = {**standing.facts, **passing, "net.zone": self.zone}
         self.recorded: dict[str, object] = {**standing.recorded, **passing}
         self.fields = self._fields(standing, policy.hash)

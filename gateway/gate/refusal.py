@@ -22,7 +22,7 @@ from gateway.gate.credentials import APP_COOKIE, STATE_COOKIE, state_token
 from gateway.gate.cross_site import allow_origin, is_known_origin
 from gateway.gate.reference import shown
 from gateway.gate.refusal_page import Link, PageContent, render
-from gateway.gate.refusal_texts import Texts
+from gateway.gate.refusal_texts import Texts, counsel
 from gateway.gate.route import OWN_PATH
 from gateway.gate.verdict import Answer, Limited, Preflight, Refuse, SignIn, StepUp
 
@@ -116,11 +116,7 @@ class Refusals:
             extra.append((b"Retry-After", str(_RETRY_AFTER).encode()))
         if verdict.status == 405 and verdict.app is not None:
             extra.append((b"Allow", ", ".join(verdict.app.methods).encode("ascii")))
-        explanation = verdict.explanation
-        unmet = explanation.unmet if explanation is not None else ()
-        advice = [item.advice for item in unmet if item.advice]
-        if explanation is not None and explanation.advice:
-            advice.append(explanation.advice)
+        advice, remedies = counsel(verdict.explanation)
         told = Told(
             verdict.request_id, verdict.status, verdict.reason, verdict.app,
             verdict.user.language if verdict.user is not None else "", verdict.message,

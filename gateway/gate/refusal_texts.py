@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from policies.decision import Explanation
 
 LANGUAGES: Final = ("ja", "en")
 
@@ -201,6 +204,17 @@ class Texts:
         """Return the text of a link or field."""
         told = self._published.get(f"label.{name}")
         return told if isinstance(told, str) else LABELS[self.language][name]
+
+
+def counsel(explanation: Explanation | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the rules' own advice, and the remediation codes of what no advice speaks about; each once."""
+    if explanation is None:
+        return (), ()
+    advised = [item for item in explanation.unmet if item.advice]
+    advice = [*(item.advice for item in advised), explanation.advice]
+    spoken = {item.remediation for item in advised}
+    codes = (item.remediation for item in explanation.unmet if item.remediation not in spoken)
+    return tuple(dict.fromkeys(filter(None, advice))), tuple(dict.fromkeys(filter(None, codes)))
 
 
 @lru_cache(maxsize=8)

@@ -7,6 +7,7 @@ from aiohttp import web
 from gateway.identity.context import ControlContext
 from gateway.portal import assets
 from gateway.portal.arrival import APP, AREA, CONTEXT
+from gateway.portal.availability import ActivePolicy
 from gateway.portal.entrance import FLOWS
 from gateway.portal.flows import Flows
 from gateway.portal.forms import MAX_FORM
@@ -61,6 +62,7 @@ def build_portal_app(context: ControlContext) -> web.Application:
     app = web.Application(middlewares=[dress, explain, _keep_to_area], client_max_size=MAX_FORM)
     app[CONTEXT] = context
     app[FLOWS] = Flows()
+    app[home.ACTIVE_POLICY] = ActivePolicy()
     app.add_routes([*PORTAL_ROUTES, *APP_ROUTES])
     return app
 

@@ -22,7 +22,7 @@ from gateway.first_state import FirstAccount
 from gateway.identity.digests import KeyedDigests
 from gateway.identity.provisioning import new_setup_code
 from gateway.settings import Settings
-from gateway.state.records import App, AppState, PolicyState, PolicyVersion, User
+from gateway.state.records import App, AppState, Lock, PolicyState, PolicyVersion, User
 from gateway.state.steward_client import StewardClient
 from policies.versions import policy_hash
 
@@ -37,6 +37,32 @@ rules:
     description: 職員は申請フォームを利用できる
     when: { app: [forms], user.groups: { any_of: [staff] } }
     require: [ { mfa.age: { max: 12h } } ]
+  - id: zaimu
+    effect: allow
+    owner: 会計課
+    description: 職員は財務会計を利用できる（支払と確認は別の規則）
+    when: { app: [zaimu], user.groups: { any_of: [staff] } }
+    require: [ { mfa.age: { max: 12h } } ]
+  - id: zaimu-payment
+    effect: deny
+    owner: 会計課
+    description: 支払にはパスキーが要る
+    when: { app: [zaimu], http.path: { under: [/shiharai] } }
+    unless: { mfa.method: [webauthn], mfa.age: { max: 15m } }
+  - id: zaimu-confirmation
+    effect: deny
+    owner: 会計課
+    description: 確認には確認コードが要る
+    when: { app: [zaimu], http.path: { under: [/kakunin] } }
+    unless: { mfa.method: [totp], mfa.age: { max: 15m } }
+  - id: juki
+    effect: allow
+    owner: 市民課
+    description: 職員は準拠端末で住民記録を利用できる
+    when: { app: [juki], user.groups: { any_of: [staff] } }
+    require:
+      - { device.known: true, advice: 市が登録した端末から利用してください }
+      - { device.compliant: true }
 tests:
   - name: 職員は使える
     given: { app: forms, user.groups: [staff], mfa.age: 1h }
@@ -64,6 +90,7 @@ class City:
         self.app_host = "forms.sekisho.localhost"
         self.app = f"https://{self.app_host}:{self.port}"
         self._upstream = upstream
+        self._locks: list[str] = []
 
     def add_person(self, login: str, name: str = "関 所子", **changes: object) -> Person:
         """Put a person with a set-up code into the store, as `sekisho users add` does."""
@@ -100,6 +127,20 @@ class City:
         )  # fmt: skip
         self.command("policy.put", version=version.to_row())
         self.command("policy.activate", hash=version.hash, by="test2")
+
+    def lock(self, target: str, target_id: str, message: str) -> None:
+        """Put a standing refusal with a message into force."""
+        lock = Lock(
+            id=uuid.uuid4().hex, target=target, target_id=target_id, message=message, reason="test", created_by="ciso",
+            created_at=time.time(), expires_at=None,
+        )  # fmt: skip
+        self._locks.append(lock.id)
+        self.command("lock.add", lock=lock.to_row())
+
+    def unlock_all(self) -> None:
+        """Lift every lock that was put here."""
+        while self._locks:
+            self.command("lock.remove", id=self._locks.pop(), by="ciso", reason="test")
 
     def command(self, op: str, **arguments: object) -> dict[str, object]:
         """Have the steward carry out one command."""

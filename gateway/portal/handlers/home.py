@@ -9,25 +9,27 @@ from aiohttp import web
 from gateway.identity.sessions import end_sessions
 from gateway.portal import cookies, destinations
 from gateway.portal.arrival import context_of
+from gateway.portal.availability import ActivePolicy, offers
 from gateway.portal.entrance import FLOWS, flow_of
-from gateway.portal.pages import arrival, go, page
+from gateway.portal.pages import arrival, go, language, page
 from gateway.portal.signed_in import posted, required
-from gateway.state.records import AppState
 from policies.reasons import Reason
+
+ACTIVE_POLICY = web.AppKey("active_policy", ActivePolicy)
 
 
 async def launcher(request: web.Request) -> web.Response:
-    """Every app that is served, with the way to it; the gate decides when it is opened."""
+    """Every app that is served: the way to those that may be opened now, the remedy for the others."""
     if arrival(request).signed_in is None:
         return go("/sign-in?" + urlencode({"to": "/"}) if request.query_string else "/sign-in")
     session, user = await required(request)
     context = context_of(request)
-    apps = [
-        (app, destinations.address(context, app.hosts[0], "/"))
-        for app in sorted(context.reader.apps(), key=lambda app: (app.business, app.title))
-        if app.state == AppState.ACTIVE and app.hosts
-    ]
-    return page(request, "launcher.html", binding=session.id, apps=apps, session=session, user=user)
+    found = offers(context, request.app[ACTIVE_POLICY], arrival(request), language(request))
+    return page(
+        request, "launcher.html", binding=session.id, session=session, user=user,
+        usable=[(offer, destinations.address(context, offer.app.hosts[0], "/")) for offer in found if not offer.reason],
+        unusable=[(offer, destinations.address(context, offer.app.hosts[0], "/")) for offer in found if offer.reason],
+    )
 
 
 async def show_sign_out(request: web.Request) -> web.Response:
