@@ -2,13 +2,22 @@
 
 NTLM and Negotiate authenticate a connection, not a request (RFC 4559 §6): whoever sends the next request on it is
 taken for the person who authenticated it. So such a connection serves one client connection and one app session, and
-is closed when either ends or changes. It never goes back to a pool.
+is closed when either ends or changes. It never goes back to a pool: not after a challenge, and not after credentials
+either, for an app may take them in one leg and answer without a word of it (RFC 4559 §4.1).
 """
 
 from __future__ import annotations
 
+from gateway.edge.response import ResponseHead, names_connection_scheme
 from gateway.edge.upstream import UpstreamConnection
+from gateway.gate.request import RequestHead
 from gateway.gate.verdict import Forward
+
+
+def offers_identity(request: RequestHead) -> bool:
+    """Whether the request's credentials authenticate the connection that carries it."""
+    credentials = request.find.get(b"authorization")
+    return credentials is not None and names_connection_scheme(credentials)
 
 
 class HeldUpstream:
@@ -19,8 +28,12 @@ class HeldUpstream:
     def __init__(self) -> None:
         self._held: tuple[str, str, UpstreamConnection] | None = None
 
-    def keep(self, verdict: Forward, upstream: UpstreamConnection) -> None:
-        """Keep `upstream` for this app session alone."""
+    def answered(
+        self, verdict: Forward, request: RequestHead, head: ResponseHead, upstream: UpstreamConnection
+    ) -> None:
+        """Keep `upstream` for this app session alone, where request or answer make it somebody's."""
+        if not (head.authenticates_connection or offers_identity(request)):
+            return
         if not self.has(upstream):
             self.close()
         self._held = (verdict.app.id, verdict.app_session_id, upstream)

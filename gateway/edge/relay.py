@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from gateway.edge import waiting_for
 from gateway.edge.forward import request_head
 from gateway.edge.framing import BodyReader, Chunked, Counted, FramingFault
-from gateway.edge.response import ResponseHead, names_connection_scheme, render
+from gateway.edge.held import offers_identity
+from gateway.edge.response import ResponseHead, render
 from gateway.edge.services import EdgeServices, Outcome, Passed
 from gateway.edge.tunnel import POLICY_VIOLATION, Tunnel, TunnelFault, accept_for, close_frame
 from gateway.edge.waiting_for import Waiting
@@ -77,8 +78,7 @@ class Exchange:
                 if held is not None:
                     self.upstream_ready(held, True)
                     return
-                credentials = self.request.find.get(b"authorization")
-                fresh = credentials is not None and names_connection_scheme(credentials)
+                fresh = offers_identity(self.request)
             else:
                 self._pool = services.control
         except ValueError:
@@ -196,8 +196,8 @@ class Exchange:
         parts = render(head, request, self._pool.upstream.origin, isinstance(self.verdict, Local))
         if head.status == 101:
             return [*parts, self._switch(), b"\r\n"]
-        if head.authenticates_connection and isinstance(self.verdict, Forward) and self._upstream is not None:
-            self._client.authenticated.keep(self.verdict, self._upstream)
+        if isinstance(self.verdict, Forward) and self._upstream is not None:
+            self._client.authenticated.answered(self.verdict, request, head, self._upstream)
         if self._body is not None or self._client.exhausted:
             self.keep = False
         length = head.find.get(b"content-length")

@@ -21,21 +21,30 @@ def revoked(request: RequestHead) -> Verdict:
     return Refuse("REQ", {}, 403, "session_revoked")
 
 
-async def _held(records: list[Done]) -> Done:
-    async with asyncio.timeout(5):
-        while not records:
-            await asyncio.sleep(0.005)
-    return records.pop()
+class Records(list[Done]):
+    """Records that wait to be kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = asyncio.Event()
+
+    def append(self, done: Done) -> None:
+        super().append(done)
+        self.waiting.set()
+
+    async def one(self) -> Done:
+        await asyncio.wait_for(self.waiting.wait(), 5)
+        return self.pop()
 
 
 @pytest.mark.promise("P3.not-between-decision-and-record")
 async def test_request_revoked_while_its_record_is_kept_never_reaches_the_app() -> None:
     async with running(hello) as edge:
-        records: list[Done] = []
+        records = Records()
         edge.gatekeeper.hold_records = records
         reader, writer = await edge.connect()
         writer.write(GET)
-        kept = await _held(records)
+        kept = await records.one()
         edge.gatekeeper.refuse = revoked
         assert edge.services.live.rejudge(edge.services.live.all(), lambda _: "session_revoked") == {}
         kept(None)
@@ -49,11 +58,11 @@ async def test_request_revoked_while_its_record_is_kept_never_reaches_the_app() 
 
 async def test_request_that_is_still_allowed_after_a_change_goes_through() -> None:
     async with running(hello) as edge:
-        records: list[Done] = []
+        records = Records()
         edge.gatekeeper.hold_records = records
         reader, writer = await edge.connect()
         writer.write(GET)
-        kept = await _held(records)
+        kept = await records.one()
         edge.services.live.rejudge((), lambda _: "session_revoked")
         kept(None)
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
