@@ -43,7 +43,9 @@ def _token(cookies: bytes | None, name: bytes) -> bytes | None:
     if alone and (place == 0 or cookies[place - 2 : place] == b"; ") and cookies[end : end + 1] in _ENDS:
         token = cookies[place + len(name) : end]
         return token if len(token) == TOKEN_LENGTH and b";" not in token else None
-    found = [pair[len(name) :] for pair in cookies.replace(b" ", b"").split(b";") if pair.startswith(name)]
+    # Only around a pair are blanks nothing: a name with one inside has no prefix that browsers guard (RFC 6265bis).
+    pairs = [pair.strip(b" \t") for pair in cookies.split(b";")]
+    found = [pair[len(name) :] for pair in pairs if pair.startswith(name)]
     return found[0] if len(found) == 1 and len(found[0]) == TOKEN_LENGTH else None
 
 
