@@ -11,10 +11,12 @@ from cli.call import Output
 from cli.commands import (
     account,
     alerts,
+    anomalies,
     approvals,
     apps,
     demo,
     devices,
+    elastic,
     events,
     installation,
     locks,
@@ -58,6 +60,8 @@ app.add_typer(apps.group, name="apps")
 app.add_typer(policy.group, name="policy")
 app.add_typer(approvals.group, name="approvals")
 app.add_typer(events.group, name="events")
+app.add_typer(anomalies.group, name="anomalies")
+app.add_typer(elastic.group, name="es")
 app.add_typer(devices.group, name="devices")
 app.add_typer(alerts.group, name="alerts")
 app.add_typer(mdm_sim.group, name="mdm-sim")

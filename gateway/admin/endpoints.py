@@ -6,9 +6,11 @@ from typing import Any
 
 from gateway.admin import (
     alerts,
+    anomalies,
     approvals,
     apps,
     devices,
+    elastic,
     events,
     locks,
     policy_questions,
@@ -34,7 +36,7 @@ from gateway.admin.endpoint import (
 
 def endpoints() -> tuple[Endpoint[Any], ...]:
     """Every endpoint. The half-finished sign-ins belong to the table that is returned."""
-    return (*_signing_in(), *_people(), *_access(), *_policy(), *_trail())
+    return (*_signing_in(), *_people(), *_access(), *_policy(), *_trail(), *_copy())
 
 
 def _signing_in() -> tuple[Endpoint[Any], ...]:
@@ -113,8 +115,27 @@ def _policy() -> tuple[Endpoint[Any], ...]:
 
 
 def _trail() -> tuple[Endpoint[Any], ...]:
+    cases, one = anomalies.Anomalies(), "/v1/anomalies/{case}"
     return (
         Endpoint("events.search", "POST", "/v1/events/search", READERS, events.Search, events.search),
         Endpoint("events.tail", "POST", "/v1/events/tail", READERS, events.Tail, events.tail),
         Endpoint("events.show", "GET", "/v1/events/{reference}", EVERYONE, events.OneEvent, events.show),
+        Endpoint("anomalies.ls", "GET", "/v1/anomalies", EVERYONE, anomalies.CaseListing, cases.ls),
+        Endpoint("anomalies.show", "GET", one, READERS, anomalies.OneCase, cases.show),
+        Endpoint("anomalies.ack", "POST", one + "/acknowledge", CHANGERS, anomalies.Acknowledge, cases.ack),
+        Endpoint("anomalies.close", "POST", one + "/close", CISO_ONLY, anomalies.Close, cases.close),
     )
+
+
+def _copy() -> tuple[Endpoint[Any], ...]:
+    root = "/v1/elasticsearch"
+    letters = root + "/dead-letters"
+    return (
+        Endpoint("es.status", "GET", root, EVERYONE, Arguments, elastic.status),
+        Endpoint("es.bootstrap", "POST", root + "/bootstrap", CHANGERS, elastic.Bootstrap, elastic.bootstrap),
+        Endpoint("es.check", "POST", root + "/check", EVERYONE, elastic.Administrator, elastic.check),
+        Endpoint("es.dead_letters.ls", "GET", letters, READERS, Listing, elastic.letters_ls),
+        Endpoint("es.dead_letters.retry", "POST", letters + "/retry", CHANGERS, elastic.Retry, elastic.letters_retry),
+        Endpoint("es.dead_letters.show", "GET", letters + "/{document}", READERS, elastic.OneLetter,
+                 elastic.letters_show),
+    )  # fmt: skip

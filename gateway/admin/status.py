@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.admin.elastic import shipping
 from gateway.admin.endpoint import Arguments, Call, Reply
 from gateway.admin.policy_versions import loaded
 from gateway.state.command import StewardUnavailable
@@ -33,6 +34,7 @@ async def status(call: Call[Arguments]) -> Reply:
         "locks": len([lock for lock in reader.locks() if lock.expires_at is None or lock.expires_at > call.now]),
         "approvals": len(approvals),
         "checkpoint": _checkpoint(call),
+        "elasticsearch": shipping(call),
         "posture": context.posture.state() if context.posture is not None else None,
         "alerts": context.alerts.states() if context.alerts is not None else None,
     }

@@ -1,0 +1,137 @@
+"""`sekisho es`: the copy of the records in Elasticsearch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.call import Call, Output, tell
+from cli.client import segment
+from cli.command import changes, lists, shows
+from cli.confirm import carry_out
+from cli.exit_codes import ExitCode
+from cli.failure import Failure
+from cli.language import t
+from cli.moments import short
+from cli.render.table import Column
+
+group = typer.Typer(no_args_is_help=True, help=t("Elasticsearch への複製", "the copy in Elasticsearch"))
+letters_group = typer.Typer(no_args_is_help=True, help=t("受け付けられなかった記録", "documents it would not take"))
+group.add_typer(letters_group, name="dead-letters")
+
+_STATUS = (
+    Column("lag_seconds", "遅れ(秒)", "lag (s)"),
+    Column("lag_records", "遅れ(件)", "lag (records)"),
+    Column("created", "送信済み", "created"),
+    Column("already", "到達済みと判明", "found stored"),
+    Column("dead_letters", "受付不可", "dead letters"),
+    Column("last_fault", "直近の障害", "last fault"),
+)
+_CHECKS = (
+    Column("what", "確認したもの", "what"),
+    Column("good", "結果", "good", lambda good: "○" if good else "×"),
+    Column("detail", "詳細", "detail"),
+)
+_LETTERS = (
+    Column("at", "時刻", "time", short, keep=True),
+    Column("id", "記録", "document"),
+    Column("dataset", "種類", "dataset"),
+    Column("status", "応答", "status"),
+    Column("reason", "理由", "reason"),
+)
+AdminUser = Annotated[str, typer.Option("--admin-user", help=t("Elasticsearch の管理者", "its administrator"))]
+AdminFile = Annotated[Path | None, typer.Option("--admin-password-file", help=t("パスワードのファイル", "a file"))]
+Retention = Annotated[str, typer.Option("--retention", help=t("保存期間 (例 365d)", "e.g. 365d"))]
+
+
+def _administrator(user: str, file: Path | None, retention: str) -> dict[str, Any]:
+    if bool(user) != (file is not None):
+        words = t("--admin-user と --admin-password-file は両方必要です。", "--admin-user and its file go together.")
+        raise Failure(ExitCode.USAGE, words)
+    try:
+        password = "" if file is None else file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise Failure(ExitCode.USAGE, f"{file}: {error.strerror}") from error
+    return {"user": user, "password": password, "retention": retention}
+
+
+@changes(group, "bootstrap", "テンプレートと鍵を用意", "put templates, make keys")
+def bootstrap(
+    call: Call, admin_user: AdminUser = "", admin_password_file: AdminFile = None, retention: Retention = ""
+) -> None:
+    """Prepare the cluster."""
+    body = {**_administrator(admin_user, admin_password_file, retention), **call.change()}
+    answer = call.client().post("/v1/elasticsearch/bootstrap", body)
+    if call.dry_run:
+        if call.output is not Output.TABLE:
+            call.one({"steps": answer["plan"], "keys": answer["keys"]})
+            return
+        for step in answer["plan"]:
+            call.lines([f"{step['method']} {step['path']}", json.dumps(step["body"], ensure_ascii=False)])
+        return
+    tell(t(f"テンプレート {answer['templates']} 件を登録しました。", f"{answer['templates']} templates put."))
+    for kind, path in answer["keys"].items():
+        tell(t(f"{kind} 鍵を作り {path} に保存しました (0600)。", f"{kind} key made: {path} (0600)."))
+
+
+@shows(group, "status", "遅れ、件数、障害", "lag, counts, faults")
+def status(call: Call) -> None:
+    """Show how the copy is doing."""
+    answer = call.client().get("/v1/elasticsearch")
+    if not answer["configured"]:
+        tell(t("設定に [elasticsearch] がありません。", "no [elasticsearch] in the settings."))
+        return
+    if not answer["running"]:
+        tell(t("送信の状態がまだ書かれていません (auditor を確認)。", "the auditor does not report."))
+    call.one({name: value for name, value in answer.items() if name != "request_id"}, _STATUS)
+
+
+@shows(group, "check", "テンプレート・鍵・データストリームの確認", "check templates, keys, streams")
+def check(
+    call: Call, admin_user: AdminUser = "", admin_password_file: AdminFile = None, retention: Retention = ""
+) -> None:
+    """Check the cluster."""
+    answer = call.client().post("/v1/elasticsearch/check", _administrator(admin_user, admin_password_file, retention))
+    call.rows(answer["items"], _CHECKS, "")
+    if not answer["templates_checked"]:
+        tell(t("テンプレートは未確認です (--admin-user が必要)。", "templates not checked: needs --admin-user."))
+    if not answer["good"]:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@lists(letters_group, "ls", "一覧", "list")
+def letters(call: Call) -> None:
+    """List dead letters."""
+    answer = call.client().get("/v1/elasticsearch/dead-letters", limit=call.limit)
+    call.rows(answer["items"], _LETTERS, t("ありません。", "none."), answer["total"])
+
+
+@shows(letters_group, "show", "一件の内容", "show one")
+def show(call: Call, document: Annotated[str, typer.Argument(help=t("記録のID", "document id"))]) -> None:
+    """Show one dead letter."""
+    answer = call.client().get(f"/v1/elasticsearch/dead-letters/{segment(document)}")
+    call.one({name: value for name, value in answer.items() if name != "request_id"}, _LETTERS)
+
+
+@changes(letters_group, "retry", "もう一度送る", "send again")
+def retry(
+    call: Call,
+    documents: Annotated[list[str] | None, typer.Argument(help=t("記録のID (省けば全部)", "ids; all if none"))] = None,
+) -> None:
+    """Send dead letters again."""
+    client = call.client()
+
+    def send(shared: Mapping[str, Any]) -> dict[str, Any]:
+        return client.post("/v1/elasticsearch/dead-letters/retry", {"documents": documents or [], **shared})
+
+    def question(rows: list[dict[str, Any]]) -> tuple[str, str]:
+        return t(f"{len(rows)} 件をもう一度送ります。", f"sends {len(rows)} again."), str(len(rows))
+
+    answer = carry_out(call, send, _LETTERS, question)
+    if answer is not None:
+        stored, refused = len(answer["stored"]), len(answer["refused"])
+        tell(t(f"{stored} 件を送り、{refused} 件は再び拒否されました。", f"{stored} stored, {refused} refused again."))
