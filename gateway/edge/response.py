@@ -33,6 +33,7 @@ _DROPPED: Final = frozenset(
 )
 _REWRITTEN: Final = frozenset({b"location", b"content-location", b"set-cookie"})
 _DIGITS: Final = re.compile(rb"[0-9]{1,15}")
+_LONGEST_REMEMBERED: Final = 64  # bytes of a name: no app fills our memory with names
 _remembered: dict[bytes, tuple[bytes, int]] = {}
 _PASS, _READ, _READ_AND_PASS, _REWRITE, _DROP = range(5)
 
@@ -162,7 +163,7 @@ def _classify(name: bytes) -> tuple[bytes, int]:
         action = _DROP
     else:
         action = _REWRITE if lower in _REWRITTEN else _PASS
-    if len(_remembered) < 4096:
+    if len(name) <= _LONGEST_REMEMBERED and len(_remembered) < 4096:
         _remembered[name] = (lower, action)
     return lower, action
 

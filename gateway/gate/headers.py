@@ -48,6 +48,7 @@ _HOST: Final = re.compile(rb"([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)\.
 _WEBSOCKET_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")
 _DIGITS: Final = re.compile(rb"[0-9]{1,15}")
 _COOKIES: Final = 100
+_LONGEST_REMEMBERED: Final = 64  # bytes of a name: what a client sends once must not stay in memory for good
 
 
 class Kind(IntEnum):
@@ -91,7 +92,7 @@ def _classify(name: bytes) -> tuple[bytes, Kind]:
         kind = DROP
     else:
         kind = ONCE if lower in _ONCE else PASS
-    if len(_remembered) < 4096:
+    if len(name) <= _LONGEST_REMEMBERED and len(_remembered) < 4096:
         _remembered[name] = (lower, kind)
     return lower, kind
 

@@ -1,0 +1,34 @@
+"""What is remembered of header names is bounded in bytes, whoever sends them."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.edge import response
+from gateway.edge.response import ResponseHead
+from gateway.gate import headers
+from gateway.gate.request import Peer, RequestHead
+
+
+def _read(name: bytes) -> None:
+    head = RequestHead()
+    head.method, head.version = "GET", "1.1"
+    head.peer = Peer("192.0.2.1", 1, "loopback", "http", "")
+    headers.check(head, [(b"Host", b"app.test"), (name, b"x")])
+
+
+@pytest.mark.parametrize("size", [15_000, 65])
+def test_long_names_of_clients_and_apps_are_read_but_not_remembered(size: int) -> None:
+    name = b"X-" + b"a" * (size - 2)
+    _read(name)
+    ResponseHead(200, "1.1", [(name, b"x")])
+    assert name not in headers._remembered
+    assert name not in response._remembered
+
+
+def test_names_in_use_are_remembered() -> None:
+    name = b"X-Remembered-Name"
+    _read(name)
+    ResponseHead(200, "1.1", [(name, b"x")])
+    assert name in headers._remembered or len(headers._remembered) == 4096
+    assert name in response._remembered or len(response._remembered) == 4096
