@@ -69,7 +69,7 @@ class DeviceSync:
         now = self._clock()
         if now - self._hurried >= RECHECK_EACH and self._sync.hurry():
             self._hurried = now
-        elif now - self._hurried >= RECHECK_WAIT:
+        elif not self._sync.under_way:
             return False
         return await self._sync.round_over(RECHECK_WAIT)
 

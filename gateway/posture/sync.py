@@ -130,6 +130,11 @@ class PostureSync:
         self._wake.set()
         return True
 
+    @property
+    def under_way(self) -> bool:
+        """Whether a reading goes on, or was asked for and begins now."""
+        return self._one_at_a_time.locked() or self._wake.is_set()
+
     async def round_over(self, limit: float) -> bool:
         """Wait for the end of the next reading, `limit` seconds at most; say whether it came."""
         try:
