@@ -12,12 +12,14 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from gateway.identity.authentication import Authenticated
-from gateway.identity.sessions import new_token, start_session
+from gateway.identity.sessions import end_sessions, new_token, start_session
 from gateway.portal import cookies, destinations
 from gateway.portal.arrival import context_of
 from gateway.portal.destinations import Destination
 from gateway.portal.flows import Flow, Flows
 from gateway.portal.pages import arrival, page
+from gateway.state.records import User
+from policies.reasons import Reason
 
 FLOWS = web.AppKey("flows", Flows)
 _PERSON = "person"
@@ -40,6 +42,7 @@ async def admit(
     """Let a proven person in, or clear the browser first where somebody else used it before."""
     if not _somebody_else(request, authenticated.user.id):
         return await _start(request, flow, authenticated, destination)
+    await _end_of_the_other(request, authenticated.user)
     flows, now = request.app[FLOWS], context_of(request).clock()
     if flow is not None:
         flows.end(flow)
@@ -48,7 +51,11 @@ async def admit(
     waiting.proven = (ticket, authenticated)
     flows.renew(waiting, now)
     response = page(
-        request, "changed_person.html", binding=None, name=authenticated.user.name, ticket=f"{waiting.key}.{ticket}",
+        request,
+        "changed_person.html",
+        binding=None,
+        name=authenticated.user.name,
+        ticket=f"{waiting.key}.{ticket}",
         fields=destination.fields(),
     )
     cookies.clear_site_data(response, "cookies")
@@ -77,12 +84,25 @@ def person_mark(request: web.Request, user_id: str) -> str:
     return context_of(request).digests.make(_PERSON, user_id)
 
 
+def marks(request: web.Request, mark: str, user_id: str) -> bool:
+    """Whether `mark` is this person's, under any of our keys."""
+    return context_of(request).digests.match(_PERSON, user_id, mark)
+
+
 def _somebody_else(request: web.Request, user_id: str) -> bool:
     mark = request.cookies.get(cookies.PERSON)
     before = arrival(request).signed_in
     if before is not None and before[1].id != user_id:
         return True
-    return mark is not None and not context_of(request).digests.match(_PERSON, user_id, mark)
+    return mark is not None and not marks(request, mark, user_id)
+
+
+async def _end_of_the_other(request: web.Request, newcomer: User) -> None:
+    """End the session that the person before left open: not every browser forgets its cookies when told to."""
+    before = arrival(request).signed_in
+    if before is not None and before[1].id != newcomer.id:
+        why = "another person signed in on this browser"
+        await end_sessions(context_of(request), (before[0].id,), Reason.SESSION_REPLACED, by=newcomer.login, why=why)
 
 
 async def _start(

@@ -11,7 +11,7 @@ from aiohttp import web
 from gateway.identity.sessions import new_token, token_hash
 from gateway.portal import cookies, destinations
 from gateway.portal.arrival import context_of
-from gateway.portal.entrance import person_mark
+from gateway.portal.entrance import marks, person_mark
 from gateway.portal.pages import arrival, go
 from gateway.state.records import AppSession
 from gateway.state.steward_client import CommandRefused
@@ -19,7 +19,11 @@ from policies.reasons import Reason
 
 
 async def callback(request: web.Request) -> web.Response:
-    """Trade the one-time code for this host's own session cookie and return to the address first asked for."""
+    """Trade the one-time code for this host's own session cookie and return to the address first asked for.
+
+    Where somebody else used this host in this browser, what the app left there goes first, cookies included: the
+    portal's own clearing reaches hosts of its own registrable domain only. The hand-over then begins anew.
+    """
     context, who = context_of(request), arrival(request)
     state, code = request.cookies.get(cookies.STATE, ""), request.query.get("code", "")
     try:
@@ -31,15 +35,21 @@ async def callback(request: web.Request) -> web.Response:
     session = context.reader.session(taken["session_id"])
     if taken["app_id"] != who.app_id or session is None or session.ended_at is not None:
         return _start_over(request)
+    address = destinations.address(context, who.host, taken["return_to"])
+    mark = request.cookies.get(cookies.PERSON)
+    if mark is not None and not marks(request, mark, session.user_id):
+        response = go(address)
+        cookies.clear_site_data(response, "cookies", "storage")
+        cookies.drop(response, cookies.PERSON)
+        return response
     token = new_token()
     child = AppSession(
         id="a-" + secrets.token_hex(12), session_id=session.id, app_id=who.app_id, host=who.host,
         token_hash=token_hash(token), created_at=context.clock(),
     )  # fmt: skip
     await context.steward.call("app_session.start", app_session=child.to_row())
-    response = go(destinations.address(context, who.host, taken["return_to"]))
-    mark = request.cookies.get(cookies.PERSON, "")
-    if mark != person_mark(request, session.user_id):
+    response = go(address)
+    if mark is None:
         cookies.clear_site_data(response, "storage")
         cookies.put(response, cookies.PERSON, person_mark(request, session.user_id), max_age=cookies.LONGEST)
     cookies.put(response, cookies.APP_SESSION, token)
