@@ -120,9 +120,7 @@ class Refusals:
         told = Told(
             verdict.request_id, verdict.status, verdict.reason, verdict.app,
             verdict.user.language if verdict.user is not None else "", verdict.message,
-            _REMEDIES.get(verdict.reason)
-            or tuple(dict.fromkeys(item.remediation for item in unmet if item.remediation and not item.advice)),
-            tuple(dict.fromkeys(advice)), extra=tuple(extra),
+            _REMEDIES.get(verdict.reason) or remedies, advice, extra=tuple(extra),
         )  # fmt: skip
         return self.tell(told, request)
 
