@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gateway.admin.devices import device_named
 from gateway.admin.endpoint import Call, Change, Listing, Reply, listed
-from gateway.admin.people import names, person
+from gateway.admin.people import may_bar, may_touch, names, person
 from gateway.admin.problem import AdminReason, Problem, not_found
 from gateway.state.records import Lock, LockTarget
 
@@ -82,21 +82,29 @@ def lock_row(call: Call[Any], lock: Lock, users: dict[str, Any]) -> dict[str, An
 
 
 def _target(call: Call[Any], target: LockTarget, name: str) -> tuple[str, str]:
-    """The stored id and the known name of what is to be locked; raises Problem not_found."""
+    """The stored id and the known name of what is to be locked; raises Problem not_found, own_request, not_permitted.
+
+    A lock bars an operator from these commands too, and lasts: so it counts as acting upon each account it bars.
+    """
     reader = call.context.reader
     if target is LockTarget.USER:
         user = person(call, name)
-        if user.id == call.operator.user.id:
-            raise Problem(AdminReason.OWN_REQUEST, "自分自身はロックできません。")
+        may_touch(call, user)
         return user.id, user.login
     if target is LockTarget.DEVICE:
         device = device_named(call, name)
         return device.id, device.name
     if target is LockTarget.SESSION:
-        if reader.session(name) is not None:
+        session = reader.session(name)
+        owner = reader.user(session.user_id) if session is not None else None
+        if owner is not None:
+            may_touch(call, owner)
             return name, name
     elif target is LockTarget.GROUP:
-        if any(name in user.groups for user in reader.users()):
+        members = [user for user in reader.users() if name in user.groups]
+        for member in members:
+            may_bar(call, member)
+        if members:
             return name, name
     elif reader.app(name) is not None:
         return name, name

@@ -28,6 +28,11 @@ def may_touch(call: Call[Any], user: User) -> None:
     """
     if user.id == call.operator.user.id:
         raise Problem(AdminReason.OWN_REQUEST, "自分のアカウントは変更できません。他の管理者に依頼してください。")
+    may_bar(call, user)
+
+
+def may_bar(call: Call[Any], user: User) -> None:
+    """Refuse where anybody but a CISO would change, or shut out, an account that holds a role."""
     if user.roles and Role.CISO not in call.operator.roles:
         raise Problem(AdminReason.NOT_PERMITTED, "役割を持つアカウントを変更できるのは CISO だけです。")
 
