@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from html import escape
 from pathlib import Path
 
 import jwt
 from aiohttp import WSMsgType, web
 from page import page, run
 
+JAPAN = timezone(timedelta(hours=9))
 HEADER = "X-Sekisho-Jwt-Assertion"
 SCRIPT = """
 const s=new WebSocket(`wss://${location.host}/chat`),l=document.getElementById('log');
@@ -55,10 +57,11 @@ async def home(request: web.Request) -> web.Response:
     """Show the chat."""
     name = request.app[OFFICE].person(request)
     body = (
-        f'<p>ようこそ、{name}さん。</p><p id="notice"></p><div id="log"></div>'
-        f'<form id="say"><input name="text" aria-label="発言"><p><button>送る</button></p></form><script>{SCRIPT}</script>'
+        f'<p>ようこそ、{escape(name)}さん。</p><p id="notice"></p><div id="log"></div>'
+        '<form id="say"><input name="text" aria-label="発言"><p><button>送る</button></p></form>'
+        f"<script>{SCRIPT}</script>"
     )
-    return page("グループウェア", body, request)
+    return page("グループウェア", body, request, name)
 
 
 async def chat(request: web.Request) -> web.WebSocketResponse:
@@ -84,7 +87,7 @@ async def notices(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
     await response.prepare(request)
     while True:
-        await response.write(f"data: {time.strftime('%H:%M:%S')} 現在、お知らせはありません\n\n".encode())
+        await response.write(f"data: {datetime.now(JAPAN):%H:%M:%S} 現在、お知らせはありません\n\n".encode())
         await asyncio.sleep(1)
 
 

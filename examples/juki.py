@@ -1,4 +1,4 @@
-"""住民記録 (sample): look a resident up, read the record, change the address. Plain forms, a plain header names the person.
+"""住民記録 (sample): look a resident up, read the record, change the address. Plain forms; a plain header says who.
 
 Run: python examples/juki.py PORT
 """
@@ -27,7 +27,8 @@ async def home(request: web.Request) -> web.Response:
         if wanted in fields["氏名"]
     )
     body = (
-        f'<form action="/"><label>氏名<input name="q" value="{escape(wanted)}"></label><p><button>照会</button></p></form>'
+        f'<form action="/"><label>氏名<input name="q" value="{escape(wanted)}"></label>'
+        "<p><button>照会</button></p></form>"
         f"<table><tr><th>宛名番号</th><th>氏名</th></tr>{rows}</table>"
     )
     return page("住民記録", body, request)

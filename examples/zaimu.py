@@ -31,7 +31,8 @@ async def form(request: web.Request) -> web.Response:
     """Show the payment form."""
     body = (
         '<form method="post" action="/shiharai"><label>摘要<input name="what" required></label>'
-        '<label>金額(円)<input name="amount" inputmode="numeric" required></label><p><button>支払命令</button></p></form>'
+        '<label>金額(円)<input name="amount" inputmode="numeric" required></label>'
+        "<p><button>支払命令</button></p></form>"
     )
     return page("支払命令", body, request)
 
