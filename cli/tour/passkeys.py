@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from cli.city.document import City
 from cli.tour.chromium import Chromium
 from cli.tour.stage import CannotShow, Shown, Stage, require
 
@@ -18,9 +19,7 @@ async def by_passkey(stage: Stage) -> Shown:
     await page.goto(f"{city.portal}factors/passkey")
     await page.locator("form[data-passkey] button[type=submit]").click()
     await page.wait_for_url(f"{city.portal}factors*")
-    await page.goto(f"{city.portal}sign-out")
-    await page.locator("main form button[type=submit]").click()
-    await page.wait_for_load_state()
+    await _sign_out(browser, city)
     begun = time.monotonic()
     await page.goto(f"{city.portal}sign-in")  # the waiting passkey answers by itself (conditional mediation)
     await page.wait_for_url(city.portal)
@@ -34,11 +33,7 @@ async def steps_up(stage: Stage) -> Shown:
     """Watanabe signs in with a code; paying wants the passkey; she is back on the same page and pays."""
     browser, city = _browser(stage), stage.city
     page, person = browser.page, city.person("watanabe")
-    await page.goto(f"{city.portal}sign-out")
-    await page.locator("main form button[type=submit]").click()
-    await page.wait_for_load_state()
-    await page.evaluate("navigator.credentials.preventSilentAccess()")
-    stage.chromium = browser
+    await _sign_out(browser, city)
     wanted = f"{city.app('zaimu').url}shiharai"
     await page.route("**/static/passkey.js", lambda route: route.abort())  # a person who types the password instead
     await page.goto(wanted)
@@ -60,6 +55,13 @@ async def steps_up(stage: Stage) -> Shown:
     await page.wait_for_url(city.app("zaimu").url)
     require("備品" in await page.content(), "the payment did not arrive")
     return Shown("支払はパスキーの再認証を求め、同じ頁に戻って完了", f"{spent:.2f} s")
+
+
+async def _sign_out(browser: Chromium, city: City) -> None:
+    """Sign out and wait for the answer, which clears this browser's cookies."""
+    await browser.page.goto(f"{city.portal}sign-out")
+    async with browser.page.expect_navigation():
+        await browser.page.locator("main form button[type=submit]").click()
 
 
 def _browser(stage: Stage) -> Chromium:
