@@ -28,11 +28,13 @@ from gateway.edge.pool import Pool, Pools, Upstream
 from gateway.edge.services import EdgeLimits, EdgeServices, EdgeTimeouts
 from gateway.edge.timeouts import Sweeper
 from gateway.edge.tls import server_context
+from gateway.edge.tunnel import RESTARTING
 from gateway.gate.assertion import Signer, load_key
 from gateway.gate.judge import Terms
 from gateway.gate.limits import Rate
 from gateway.gate.masking import record_key
 from gateway.gate.refusal import Refusals
+from gateway.gate.verdict import Forward
 from gateway.gatekeeper import Rates, Trail, WorkerGatekeeper
 from gateway.keyfiles import ASSERTION_CURRENT, SEALING
 from gateway.settings import Settings
@@ -44,6 +46,7 @@ from policies.reasons import Reason
 LOG = logging.getLogger("sekisho.worker")
 DRAIN: Final = 10.0  # seconds that requests in flight may take to end after SIGTERM
 _DRAIN_STEP: Final = 0.1
+_FAREWELL: Final = 0.05  # seconds for close frames to leave before the process does
 _BEAT_LOOK: Final = 0.01
 _USE_EACH: Final = 4.0  # seconds between two reports of session use: the steward counts on one each 5 s
 _LOOK_EACH: Final = 1.0
@@ -145,7 +148,9 @@ class Worker:
         until = time.monotonic() + patience
         while self._listeners.cut_idle() and time.monotonic() < until:  # noqa: ASYNC110  # many ends, one look
             await asyncio.sleep(_DRAIN_STEP)
-        self.live.cut_each(self.live.all(), "gateway_restarting")
+        self.live.cut_each(self.live.all(), RESTARTING)
+        await asyncio.sleep(_FAREWELL)
+        self.live.conclude()
         self._report_use()
         self._sweeper.stop()
         self._pools.close()
@@ -161,10 +166,15 @@ class Worker:
         """End the live exchanges that the change no longer allows; return how many per session."""
         if not change.narrows:
             return {}
-        return self.live.rejudge(self._touched(change), self._judge_again)
+        ended = change.ended
 
-    def _judge_again(self, exchange: LiveExchange) -> str:
-        return self._gate.judge_again(exchange.request)
+        def reason(exchange: LiveExchange) -> str:
+            verdict = exchange.verdict
+            known = ended.get(verdict.session.id) if isinstance(verdict, Forward) else None
+            return known or self._gate.judge_again(exchange.request)
+
+        self.live.settle()
+        return self.live.rejudge(self._touched(change), reason)
 
     def _touched(self, change: Change) -> Iterable[LiveExchange]:
         if change.everything or change.policy or change.groups:

@@ -6,12 +6,17 @@ into the indexes. A search looks at both.
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from time import perf_counter
+from typing import Final, Protocol
 
 from gateway.edge.services import Passed
 from gateway.gate.request import RequestHead
 from gateway.gate.verdict import Forward
+
+_SLICE: Final = 0.001  # seconds of the loop's time
 
 
 class LiveExchange(Protocol):
@@ -21,7 +26,10 @@ class LiveExchange(Protocol):
     verdict: Passed
 
     def cut(self, reason: str) -> None:
-        """Reset the client's connection at once and record the completion with `reason`. Idempotent."""
+        """Reset the client's connection at once; the rest is handed to `conclude_later`. Idempotent."""
+
+    def conclude(self, reason: str) -> None:
+        """Give the app's connection back and record the completion with `reason`."""
 
 
 Keys = tuple[tuple[str, str], ...]
@@ -49,6 +57,7 @@ class LiveExchanges:
         self._young: dict[LiveExchange, None] = {}
         self._settled: dict[LiveExchange, Keys] = {}
         self._index: dict[tuple[str, str], dict[LiveExchange, None]] = {}
+        self._cut: deque[tuple[LiveExchange, str]] = deque()
         self.rejudged = 0  # how often: a decision that waits for its record is not in here, and compares this
 
     def __len__(self) -> int:
@@ -90,6 +99,23 @@ class LiveExchanges:
     def cut(self, exchange: LiveExchange, reason: str) -> None:
         """End one exchange: the client's connection is reset, the completion carries `reason`."""
         exchange.cut(reason)
+
+    def conclude_later(self, exchange: LiveExchange, reason: str) -> None:
+        """Forget an exchange that was cut; its completion waits until all others of the same cause are cut too."""
+        self.remove(exchange)
+        if not self._cut:
+            asyncio.get_running_loop().call_soon(self.conclude, _SLICE)
+        self._cut.append((exchange, reason))
+
+    def conclude(self, seconds: float | None = None) -> None:
+        """Record the completions of what was cut: for so many seconds and then on, None = all of them now."""
+        until = None if seconds is None else perf_counter() + seconds
+        while self._cut:
+            exchange, reason = self._cut.popleft()
+            exchange.conclude(reason)
+            if until is not None and self._cut and perf_counter() > until:
+                asyncio.get_running_loop().call_soon(self.conclude, seconds)
+                return
 
     def cut_each(self, exchanges: Iterable[LiveExchange], reason: str) -> dict[str, int]:
         """End several exchanges; return how many were ended per session id (for acks and receipts)."""

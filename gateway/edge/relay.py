@@ -14,7 +14,7 @@ from gateway.edge.framing import BodyReader, Chunked, Counted, FramingFault
 from gateway.edge.held import offers_identity
 from gateway.edge.response import ResponseHead, render
 from gateway.edge.services import EdgeServices, Outcome, Passed
-from gateway.edge.tunnel import POLICY_VIOLATION, Tunnel, TunnelFault, accept_for, close_frame
+from gateway.edge.tunnel import Tunnel, TunnelFault, accept_for
 from gateway.edge.waiting_for import Waiting
 from gateway.gate.request import RequestHead
 from gateway.gate.verdict import Forward, Local
@@ -359,13 +359,13 @@ class Exchange:
 
     def cut(self, reason: str) -> None:
         """End this exchange now (revocation, lock, broken frames): nothing more leaves for the client."""
-        if self._ended:
-            return
-        tunnel = self._tunnel
-        farewell = b""
-        if tunnel is not None and tunnel.outward.at_boundary:
-            farewell = close_frame(POLICY_VIOLATION)
-        self._client.reset(farewell)
+        if not self._ended:
+            self._ended = True
+            self._client.reset(b"" if self._tunnel is None else self._tunnel.farewell(reason))
+            self._services.live.conclude_later(self, reason)
+
+    def conclude(self, reason: str) -> None:
+        """Do what a cut leaves for later: the app's connection, the completion record."""
         self._drop_upstream()
         self._end(reason, aborted=self._body is not None)
 

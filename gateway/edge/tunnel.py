@@ -11,8 +11,14 @@ import hashlib
 import struct
 from typing import Final
 
+from policies.reasons import Reason
+
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 POLICY_VIOLATION: Final = 1008
+RESTARTING: Final = "gateway_restarting"
+_CODES: Final[dict[str, int]] = {  # RFC 6455 §7.4.1; whatever took a right away is a policy violation
+    RESTARTING: 1001, Reason.TIMED_OUT: 1001, Reason.MALFORMED_REQUEST: 1002, Reason.APP_ANSWER_INVALID: 1011,
+}  # fmt: skip
 
 
 class TunnelFault(Exception):
@@ -99,3 +105,9 @@ class Tunnel:
     def __init__(self, frame_limit: int) -> None:
         self.inward = FrameTracker(frame_limit, masked=True)
         self.outward = FrameTracker(frame_limit, masked=False)
+
+    def farewell(self, reason: str) -> bytes:
+        """Return the close frame that tells the client why; b"" in the middle of a frame of the app."""
+        if not self.outward.at_boundary:
+            return b""
+        return close_frame(_CODES.get(reason, POLICY_VIOLATION))

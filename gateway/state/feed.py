@@ -24,6 +24,7 @@ from policies.model import PolicyIR
 SLICE = 0.001  # seconds of the loop's time
 _ROWS_BETWEEN_LOOKS = 16
 _RECONNECT = 0.05  # seconds
+_UNTIL_CLOSED = 2  # turns of the loop after which connections that were cut are closed: only then may we say so
 
 OnChange = Callable[[Change], Mapping[str, int]]
 
@@ -149,6 +150,8 @@ class FeedClient:
         self._partial = None
         self._view.revision = message["revision"]
         closed = dict(self._on_change(change))
+        for _ in range(_UNTIL_CLOSED if closed else 0):
+            await asyncio.sleep(0)
         writer.write(wire.encode({"t": "ack", "revision": message["revision"], "closed": closed}))
 
     async def _apply(self, view: View, changes: Sequence[Sequence[Any]], into: Change) -> None:

@@ -10,7 +10,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,7 @@ class RecordingApp:
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
-        server = site._server
-        assert isinstance(server, asyncio.Server)
-        self.port = server.sockets[0].getsockname()[1]
+        self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         if self._runner is not None:
@@ -100,9 +98,11 @@ class RecordingApp:
 class RunningCity:
     """A supervisor and all it started."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, environment: Mapping[str, str], module: str) -> None:
         self.config = config
         self.root = config.parent
+        self._environment = {"SEKISHO_LISTENERS__LOOPBACK__ADDRESS": "127.0.0.1:0", **environment}
+        self._module = module
         self.steward = StewardClient(self.root / "run" / "steward.sock")
         self.app = RecordingApp(self.root / "journal")
         self.token = secrets.token_urlsafe(32)
@@ -112,11 +112,10 @@ class RunningCity:
     async def start(self) -> None:
         """Start everything and wait for `ready`."""
         await self.app.start()
-        environment = {**os.environ, "SEKISHO_LISTENERS__LOOPBACK__ADDRESS": "127.0.0.1:0"}
         log = (self.root / "run" / "log.txt").open("wb")
         self._supervisor = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateway.supervisor", "--config", str(self.config), cwd=ROOT, env=environment,
-            stdout=asyncio.subprocess.PIPE, stderr=log,
+            sys.executable, "-m", self._module, "--config", str(self.config), cwd=ROOT,
+            env={**os.environ, **self._environment}, stdout=asyncio.subprocess.PIPE, stderr=log,
         )  # fmt: skip
         log.close()
         assert self._supervisor.stdout is not None
@@ -143,6 +142,19 @@ class RunningCity:
         status: dict[str, Any] = json.loads((self.root / "run" / "supervisor.json").read_text())
         return status
 
+    def pid(self, name: str) -> int:
+        """The process id of a supervised process; 0 while it is away."""
+        return next((each["pid"] or 0 for each in self.status["processes"] if each["name"] == name), 0)
+
+    async def back(self, name: str, former: int, within: float = 30.0) -> int:
+        """Wait until another process than `former` serves under this name; returns its id."""
+        async with asyncio.timeout(within):
+            while True:
+                found = next(each for each in self.status["processes"] if each["name"] == name)
+                if found["ready"] and found["pid"] not in (former, None):
+                    return int(found["pid"])
+                await asyncio.sleep(0.02)  # the supervisor's file is all there is to look at
+
     @property
     def base(self) -> str:
         """Where the loopback listener is."""
@@ -154,10 +166,11 @@ class RunningCity:
 
     async def furnish(self, **app_changes: Any) -> None:
         """One person with a session on one app, and a policy that lets her pass."""
-        app: App = replace(
-            APP, upstream=f"http://127.0.0.1:{self.app.port}", presets=("jwt",), masked_paths=(),
-            preflight_origins=(), **app_changes,
-        )  # fmt: skip
+        changes: dict[str, Any] = {
+            "upstream": f"http://127.0.0.1:{self.app.port}", "presets": ("jwt",), "masked_paths": (),
+            "preflight_origins": (), **app_changes,
+        }  # fmt: skip
+        app: App = replace(APP, **changes)
         await self.put("user.put", user=user())
         await self.put("app.put", app=app)
         version = PolicyVersion(
@@ -193,9 +206,11 @@ class RunningCity:
 
 
 @contextlib.asynccontextmanager
-async def running_city(folder: Path) -> AsyncIterator[RunningCity]:
-    """A whole gateway, ended with the block."""
-    city = RunningCity(await asyncio.to_thread(install, folder))
+async def running_city(
+    folder: Path, module: str = "gateway.supervisor", **environment: str
+) -> AsyncIterator[RunningCity]:
+    """A whole gateway, ended with the block; `environment` holds settings, `module` is what supervises."""
+    city = RunningCity(await asyncio.to_thread(install, folder), environment, module)
     try:
         await city.start()
         yield city
