@@ -1,8 +1,8 @@
 """One errand at the cluster, in a process of its own: `python -m audit.elastic.setup`, a job on standard input.
 
 The job is one JSON object (`op`: bootstrap, check, retry), the answer another on standard output; a fault is one line
-on standard error and exit code 1. An administrator's password comes in the job, never in arguments or the environment, and
-goes nowhere but to the cluster. Keys go into files of mode 0600, never into the answer.
+on standard error and exit code 1. An administrator's password comes in the job, never in arguments or the environment,
+and goes nowhere but to the cluster. Keys go into files of mode 0600, never into the answer.
 """
 
 from __future__ import annotations

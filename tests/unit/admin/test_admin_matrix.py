@@ -44,7 +44,7 @@ help_contact = "内線1234"
 address = "127.0.0.1:1"
 """
 PATHS = {"login": "nobody", "session": "none", "lock": "none", "app": "none", "approval": "none", "device": "none",
-         "version": "active", "reference": "0000000000000000"}  # fmt: skip
+         "version": "active", "reference": "0000000000000000", "case": "none", "letter": "none", "id": "none"}  # fmt: skip
 GUARDED = [endpoint for endpoint in endpoints() if endpoint.roles]
 WITHOUT = ["none", "wrong", "browser", "expired", "one_factor", "disabled", "locked", "no_role"]
 
@@ -104,7 +104,7 @@ def context(filled: Path, tmp_path: Path) -> Iterator[ControlContext]:
         "ControlContext",
         SimpleNamespace(
             settings=settings, reader=reader, steward=StewardClient(tmp_path / "run" / "nobody.sock", deadline=1.0),
-            journal=journal, clock=time.time,
+            journal=journal, clock=time.time, posture=None, alerts=None,
         ),
     )  # fmt: skip
     reader.close()
@@ -137,6 +137,7 @@ def minimal(endpoint: Endpoint[Any]) -> dict[str, Any]:
     known: dict[str, Any] = {
         "login": "nobody", "name": "x", "file": "eA==", "target": "user", "target_id": "nobody", "user": "nobody",
         "app": "none", "source": "x", "version": "abcdef", "decision": "0000000000000000", "sessions": ["none"],
+        "serial": "ab12", "verdict": "benign",
     }  # fmt: skip
     fields = endpoint.arguments.model_fields
     in_path = {part[1:-1] for part in endpoint.path.split("/") if part.startswith("{")}
