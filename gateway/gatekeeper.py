@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -228,9 +228,9 @@ class WorkerGatekeeper:
         told = Told(verdict.request_id, status, reason, verdict.app, verdict.user.language)
         return self._refusals.tell(told, request)
 
-    def identity(self, verdict: Forward) -> Sequence[tuple[bytes, bytes]]:
-        """Return the headers that tell the app who asks."""
-        return self._signer.headers(verdict, self.moment())
+    def identity(self, verdict: Forward) -> bytes:
+        """Return the header lines that tell the app who asks."""
+        return self._signer.lines(verdict, self.moment())
 
     def knows_host(self, host: str) -> bool:
         """Whether a host is the portal or an active app."""

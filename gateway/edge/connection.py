@@ -50,7 +50,7 @@ class ClientConnection(asyncio.Protocol):
         self._on_end = on_end
         self.peer = peer
         self.forwarded = b""
-        self._reader = HeadReader(services.limits)
+        self._reader = HeadReader(services.limits, services.blocks)
         self._transport: asyncio.Transport | None = None
         self._state = states.IDLE
         self.buffer = b""
@@ -147,16 +147,15 @@ class ClientConnection(asyncio.Protocol):
             # RFC 9112 §2.2: an empty line (or two) before the request line is ignored.
             if data[0] == 13:
                 data = data.removeprefix(b"\r\n").removeprefix(b"\r\n")
-            size = self._reader.find_end(data)
-            if size == 0:
+            head = self._reader.take(data, self.peer)
+            if head is None:
                 if self._state is states.IDLE:
                     services = self._services
                     self.deadline = services.sweeper.now + services.timeouts.header
                 self._move(states.PARTIAL)
                 self.buffer = data
                 return False
-            self.buffer = data[size:]
-            head = self._reader.read(data[:size] if self.buffer else data, self.peer)
+            self.buffer = data[self._reader.size :]
         except RequestFault as fault:
             self._refuse(fault)
             return True

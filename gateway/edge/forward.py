@@ -25,37 +25,43 @@ def request_head(
     verdict: object,
     upstream: Upstream,
     connection_fields: bytes,
-    ours: Sequence[tuple[bytes, bytes]],
+    ours: bytes,
 ) -> bytes:
-    """Return the head's bytes; `ours` are the fields made by the gate for this request."""
-    find = request.find
-    host = find[b"host"]
-    fields = request.headers
-    upstream_host = host
+    """Return the head's bytes; `ours` are the lines of the fields made by the gate for this request."""
+    host = upstream_host = request.find[b"host"]
+    lines = request.lines
     if isinstance(verdict, Forward):
         app = verdict.app
         if app.host_header == "upstream":
             upstream_host = upstream.authority.encode("ascii")
-        if not app.assertion_header.startswith("X-Sekisho-"):
-            own = fold(app.assertion_header.encode("ascii"))
-            fields = [field for field in fields if fold(field[0]) != own]
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method.encode("ascii"), request.target, upstream_host)]
-    lines += [b"%b: %b\r\n" % field for field in fields]
-    cookie = find.get(b"cookie")
-    if cookie is not None:
-        if not isinstance(verdict, Local):  # our own pages read our cookies; no app ever sees them
-            cookie = cookies_for_app(cookie)
-        if cookie:
-            lines.append(b"Cookie: %b\r\n" % cookie)
-    lines.append(connection_fields)
-    lines.append(b"X-Forwarded-Host: %b\r\n" % host)
-    lines += [b"%b: %b\r\n" % field for field in ours]
-    if request.upgrade:
-        lines.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        if app.assertion_header[:10] != "X-Sekisho-":
+            lines = _without(request, fold(app.assertion_header.encode("ascii")))
+    elif isinstance(verdict, Local):  # our own pages read our cookies; no app ever sees them
+        lines = _with_all_cookies(request)
+    if request.content_length is not None:
+        framing = b"Content-Length: %d\r\n" % request.content_length
     elif request.chunked:
-        lines.append(b"Transfer-Encoding: chunked\r\n\r\n")
-    elif request.content_length is not None:
-        lines.append(b"Content-Length: %d\r\n\r\n" % request.content_length)
+        framing = b"Transfer-Encoding: chunked\r\n"
     else:
-        lines.append(b"\r\n")
-    return b"".join(lines)
+        framing = b"Connection: Upgrade\r\nUpgrade: websocket\r\n" if request.upgrade else b""
+    return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%bX-Forwarded-Host: %b\r\n%b%b\r\n" % (
+        request.method.encode("ascii"), request.target, upstream_host, lines, connection_fields, host, ours, framing,
+    )  # fmt: skip
+
+
+def field_lines(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Return header fields as lines."""
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
+
+
+def _without(request: RequestHead, own: bytes) -> bytes:
+    """The client's fields but for one whose folded name is ours to set."""
+    lines = field_lines([field for field in request.headers if fold(field[0]) != own])
+    cookie = cookies_for_app(request.find.get(b"cookie", b""))
+    return lines + b"Cookie: %b\r\n" % cookie if cookie else lines
+
+
+def _with_all_cookies(request: RequestHead) -> bytes:
+    lines = field_lines(request.headers)
+    cookie = request.find.get(b"cookie")
+    return lines + b"Cookie: %b\r\n" % cookie if cookie else lines

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, cast
 
+from gateway.edge.blocks import LIFETIME
 from gateway.edge.connection import ClientConnection
 from gateway.edge.proxy_protocol import ProxyHeaderFault, parse
 from gateway.edge.services import EdgeServices
@@ -59,6 +60,7 @@ class Listeners:
     def __init__(self, services: EdgeServices, loop: asyncio.AbstractEventLoop) -> None:
         self.services = services
         self._loop = loop
+        services.sweeper.every(LIFETIME, services.blocks.forget)
         self._servers: list[asyncio.AbstractServer] = []
         self._connections: dict[ClientConnection, None] = {}
         self._by_address: dict[str, int] = {}

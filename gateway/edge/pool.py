@@ -124,6 +124,11 @@ class Pool:
             self._idle.append(connection)
             self.deadline = min(self.deadline, connection.deadline)
 
+    def adopt(self, connection: UpstreamConnection) -> None:
+        """Take a connection that is open and idle."""
+        self._open.add(connection)
+        self.release(connection)
+
     def forget(self, connection: UpstreamConnection) -> None:
         """Strike out a connection that ended."""
         if connection in self._idle:

@@ -8,35 +8,55 @@ from __future__ import annotations
 
 import httptools
 
+from gateway.edge.blocks import KnownBlocks
 from gateway.edge.services import EdgeLimits
-from gateway.gate.headers import METHODS, REFUSED_METHODS, check
+from gateway.gate.headers import METHODS, REFUSED_METHODS, app_lines, check
 from gateway.gate.request import Peer, RequestFault, RequestHead
 from gateway.gate.target import canonical
 from policies.reasons import Reason
 
 _VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
+_METHODS = {method: method.decode("ascii") for method in METHODS}
 
 
 class HeadReader:
     """Reads the request heads of one connection, in order."""
 
-    __slots__ = ("_fields", "_limits", "_parser")
+    __slots__ = ("_fields", "_known", "_limits", "_parser", "size")
 
-    def __init__(self, limits: EdgeLimits) -> None:
+    def __init__(self, limits: EdgeLimits, known: KnownBlocks) -> None:
         self._limits = limits
+        self._known = known
         self._fields: list[tuple[bytes, bytes]] = []
         self._parser: httptools.HttpRequestParser | None = None
+        self.size = 0  # bytes of the head read last
 
-    def find_end(self, data: bytes) -> int:
-        """Return the length of the head at the start of `data`, 0 while it is not complete; raises RequestFault."""
+    def take(self, data: bytes, peer: Peer) -> RequestHead | None:
+        """Read the head at the start of `data`, None while it is not complete; raises RequestFault."""
         end = data.find(b"\r\n\r\n")
-        if end >= 0:
-            size = end + 4
-            if size > self._limits.header_bytes:
-                raise RequestFault(431, Reason.TOO_LARGE, "request head longer than the limit")
-            return size
-        self._check_partial(data)
-        return 0
+        if end < 0:
+            self._check_partial(data)
+            return None
+        size = self.size = end + 4
+        limits = self._limits
+        if size > limits.header_bytes:
+            raise RequestFault(431, Reason.TOO_LARGE, "request head longer than the limit")
+        line_end = data.find(b"\r\n")
+        block = data[line_end:size]
+        known = self._known.table.get(block)
+        if known is not None:
+            # The request line is held to the rules of `read`; whatever is odd about it is told there.
+            parts = data[:line_end].split(b" ")
+            if len(parts) == 3 and parts[2] == b"HTTP/1.1" and len(parts[1]) <= limits.target_bytes:
+                method = _METHODS.get(parts[0])
+                if method is not None and (not peer.server_name or peer.server_name == known.host):
+                    try:
+                        return _again(known, method, parts[1], peer)
+                    except RequestFault:
+                        return self.read(data[:size], peer)  # the whole head may have a fault that comes first
+        head = self.read(data[:size], peer)
+        self._known.remember(block, head)
+        return head
 
     def _check_partial(self, data: bytes) -> None:
         """Refuse early what cannot become a valid head, so that it does not wait for the header time limit."""
@@ -78,6 +98,7 @@ class HeadReader:
         head.peer = peer
         check(head, fields)
         head.path, head.path_text, head.query = canonical(target)
+        head.lines = app_lines(head)
         if head.content_length is not None and head.content_length > limits.body_bytes:
             raise RequestFault(413, Reason.TOO_LARGE, "body longer than the limit")
         if head.content_length or head.chunked:
@@ -110,3 +131,23 @@ class HeadReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one field (called by httptools)."""
         self._fields.append((name, value))
+
+
+def _again(known: RequestHead, method: str, target: bytes, peer: Peer) -> RequestHead:
+    """Return the head of another request with a known header block; raises RequestFault for its target."""
+    head = RequestHead()
+    head.path, head.path_text, head.query = canonical(target)
+    head.method = method
+    head.version = "1.1"
+    head.peer = peer
+    head.host = known.host
+    head.port = known.port
+    head.headers = known.headers
+    head.lines = known.lines
+    head.find = known.find
+    head.content_length = None
+    head.chunked = False
+    head.upgrade = False
+    head.expect_continue = False
+    head.keep_alive = known.keep_alive
+    return head

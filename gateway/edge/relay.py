@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.edge import waiting_for
-from gateway.edge.forward import request_head
+from gateway.edge.forward import field_lines, request_head
 from gateway.edge.framing import BodyReader, Chunked, Counted, FramingFault
 from gateway.edge.held import offers_identity
 from gateway.edge.response import ResponseHead, render
@@ -99,7 +99,7 @@ class Exchange:
         client = self._client
         client.exchange_connected()
         services, verdict = self._services, self.verdict
-        ours = services.gatekeeper.identity(verdict) if isinstance(verdict, Forward) else verdict.headers
+        ours = services.gatekeeper.identity(verdict) if isinstance(verdict, Forward) else field_lines(verdict.headers)
         head = request_head(self.request, verdict, self._pool.upstream, client.forwarded, ours)
         connection.write(head)
         if self._body is None:

@@ -8,10 +8,11 @@ called back without an error does the edge act on the verdict.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, Self
 
+from gateway.edge.blocks import KnownBlocks
 from gateway.gate.request import Peer, RequestFault, RequestHead
 from gateway.gate.verdict import Answer, Forward, Limited, Local, Preflight, Refuse, SignIn, StepUp, Verdict
 
@@ -71,8 +72,8 @@ class Gatekeeper(Protocol):
     def answer(self, verdict: Answered, request: RequestHead | None) -> Answer:
         """Write the page or problem document of a verdict that is not forwarded."""
 
-    def identity(self, verdict: Forward) -> Sequence[tuple[bytes, bytes]]:
-        """Return the headers that tell the app who asks: signed assertion, presets, request id."""
+    def identity(self, verdict: Forward) -> bytes:
+        """Return the header lines that tell the app who asks: signed assertion, presets, request id."""
 
     def keep(self, verdict: Verdict, done: Callable[[BaseException | None], None]) -> None:
         """Record the decision in the journal where it belongs; call `done(None)` once it is kept as the app wants it.
@@ -150,3 +151,4 @@ class EdgeServices:
     timeouts: EdgeTimeouts
     clock: Callable[[], float]  # monotonic seconds
     public_port: int = 443  # the https port that browsers see, for the redirect listener
+    blocks: KnownBlocks = field(default_factory=KnownBlocks)

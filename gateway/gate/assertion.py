@@ -51,11 +51,17 @@ def load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     return key
 
 
+def signed_claims(claims: dict[str, Any], issuer: str, name: str, now: int) -> dict[str, Any]:
+    """Return `claims` with what each statement adds: issuer, its own `name` (jti), and when it was made and ends."""
+    return {"iss": issuer, **claims, "jti": name, "iat": now, "exp": now + LIFETIME}
+
+
 @dataclass(slots=True)
 class _Signed:
     claims: dict[str, Any]
+    header: str
     until: float  # monotonic seconds
-    value: bytes = field(repr=False)
+    line: bytes = field(repr=False)
 
 
 class Signer:
@@ -68,9 +74,11 @@ class Signer:
         self._issuer = issuer
         self._signed: dict[str, _Signed] = {}
 
-    def headers(self, verdict: Forward, moment: Moment) -> list[tuple[bytes, bytes]]:
-        """Return the headers that tell the app who asks: the assertion, the preset's plain ones, the request's id."""
-        headers = [*verdict.headers, (b"X-Sekisho-Request-Id", verdict.request_id.encode("ascii"))]
+    def lines(self, verdict: Forward, moment: Moment) -> bytes:
+        """Return the header lines that tell the app who asks: plain ones of the preset, request id, assertion."""
+        lines = b"X-Sekisho-Request-Id: %b\r\n" % verdict.request_id.encode("ascii")
+        if verdict.headers:
+            lines = b"".join([b"%b: %b\r\n" % field for field in verdict.headers]) + lines
         claims = verdict.claims
         if claims is not None:
             signed = self._signed.get(verdict.app_session_id)
@@ -78,21 +86,19 @@ class Signer:
             if (
                 signed is None
                 or signed.until <= moment.mono
+                or signed.header != name
                 or (signed.claims is not claims and signed.claims != claims)
             ):
                 signed = self._sign(verdict.app_session_id, claims, name, moment)
-            headers.append((name.encode("ascii"), signed.value))
-        return headers
+            return lines + signed.line
+        return lines
 
     def _sign(self, app_session_id: str, claims: dict[str, Any], name: str, moment: Moment) -> _Signed:
-        now = int(moment.wall)
-        payload = {
-            "iss": self._issuer, **claims, "jti": new_reference(moment.wall), "iat": now, "exp": now + LIFETIME,
-        }  # fmt: skip
+        payload = signed_claims(claims, self._issuer, new_reference(moment.wall), int(moment.wall))
         token = jwt.encode(payload, self._key, algorithm="ES256", headers={"kid": self._kid})
         value = f"Bearer {token}" if name.lower() == "authorization" else token
         if len(self._signed) >= CAPACITY:
             self._signed.clear()
-        signed = _Signed(claims, moment.mono + REUSE, value.encode("ascii"))
+        signed = _Signed(claims, name, moment.mono + REUSE, f"{name}: {value}\r\n".encode("ascii"))
         self._signed[app_session_id] = signed
         return signed

@@ -220,3 +220,14 @@ def cookies_for_app(cookie: bytes) -> bytes:
         return cookie
     kept = [part for part in cookie.split(b";") if not part.strip(b" \t").lower().startswith(OWN_COOKIE)]
     return b";".join(kept).strip(b" \t")
+
+
+def app_lines(head: RequestHead) -> bytes:
+    """Return the fields that an app gets of the client's own as lines: `head.headers`, then the Cookie less ours."""
+    lines = b"".join([b"%b: %b\r\n" % field for field in head.headers])
+    cookie = head.find.get(b"cookie")
+    if cookie:
+        kept = cookies_for_app(cookie)
+        if kept:
+            lines += b"Cookie: %b\r\n" % kept
+    return lines

@@ -59,7 +59,8 @@ class RequestHead:
 
     `path` is the one canonical path: decided before policy, and the very bytes that the app gets.
     `headers` are the fields an app may get as they came, in order and spelling: without Host, Cookie and framing,
-    which the edge makes anew, and without hop-by-hop and foreign identity headers. `find` maps each lower-case name
+    which the edge makes anew, and without hop-by-hop and foreign identity headers; `lines` are the same as bytes, with
+    the Cookie less our own. `find` maps each lower-case name
     that was not dropped to its value, Host and Cookie included; lists sent in several fields are joined by ", ";
     a name allowed once only (Host, Content-Length, Cookie …) was refused earlier when it came twice.
     """
@@ -72,6 +73,7 @@ class RequestHead:
         "headers",
         "host",
         "keep_alive",
+        "lines",
         "method",
         "path",
         "path_text",
@@ -90,6 +92,7 @@ class RequestHead:
     host: str  # lower case, no port, no trailing dot
     port: int | None
     headers: list[tuple[bytes, bytes]]
+    lines: bytes
     find: dict[bytes, bytes]
     content_length: int | None
     chunked: bool

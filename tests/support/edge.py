@@ -7,7 +7,7 @@ import contextlib
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -105,8 +105,8 @@ class OpenGatekeeper:
         status = verdict.status if isinstance(verdict, Refuse) else 401
         return Answer(status, ((b"Content-Type", b"text/plain"),), b"refused\n")
 
-    def identity(self, verdict: Forward) -> Sequence[tuple[bytes, bytes]]:
-        return ((b"X-Sekisho-Request-Id", b"REQ"),)
+    def identity(self, verdict: Forward) -> bytes:
+        return b"X-Sekisho-Request-Id: REQ\r\n"
 
     def keep(self, verdict: Verdict, done: Callable[[BaseException | None], None]) -> None:
         if not self.healthy:
@@ -284,13 +284,12 @@ class FastGatekeeper(OpenGatekeeper):
 
     def __post_init__(self) -> None:
         self.verdict = Forward("REQ", {}, self.app, user_named("u1"), session_named("s1", "u1"), "as1", None, None, ())
-        self.fields = ((b"X-Sekisho-Request-Id", b"REQ"),)
 
     def judge(self, request: RequestHead) -> Verdict:
         return self.verdict
 
-    def identity(self, verdict: Forward) -> Sequence[tuple[bytes, bytes]]:
-        return self.fields
+    def identity(self, verdict: Forward) -> bytes:
+        return b"X-Sekisho-Request-Id: REQ\r\n"
 
     def keep(self, verdict: Verdict, done: Callable[[BaseException | None], None]) -> None:
         done(None)

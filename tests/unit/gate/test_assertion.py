@@ -28,9 +28,14 @@ def forward(world: World) -> Forward:
     return verdict
 
 
+def told(signer: Signer, world: World, after: float = 0.0) -> list[tuple[bytes, bytes]]:
+    lines = signer.lines(forward(world), Moment(NOW + after, MONO + after))
+    assert lines.endswith(b"\r\n")
+    return [(name, value) for name, _, value in (line.partition(b": ") for line in lines.split(b"\r\n")[:-1])]
+
+
 def token(signer: Signer, world: World, after: float = 0.0) -> str:
-    headers = dict(signer.headers(forward(world), Moment(NOW + after, MONO + after)))
-    return headers[b"X-Sekisho-Jwt-Assertion"].decode()
+    return dict(told(signer, world, after))[b"X-Sekisho-Jwt-Assertion"].decode()
 
 
 def test_an_app_verifies_it_with_the_published_keys() -> None:
@@ -75,17 +80,19 @@ def test_it_is_used_for_a_minute_and_dropped_when_what_it_says_changes() -> None
 def test_presets_decide_what_an_app_is_told() -> None:
     world, signer = World(), Signer(CURRENT, ISSUER)
     world.put("app", APP.id, replace(APP, presets=("remote-user",)))
-    assert signer.headers(forward(world), Moment(NOW, MONO)) == [
+    assert told(signer, world) == [
         (b"Remote-User", b"tanaka"), (b"Remote-Groups", b"shokuin,soumu"), (b"Remote-Email", b"tanaka@city.example"),
         (b"X-Sekisho-Request-Id", REQUEST_ID.encode()),
     ]  # fmt: skip
     world.put("user", USER.id, replace(USER, groups=("shokuin", "総務", "a,b", "x\r\nRemote-User: root"), email=""))
-    assert dict(signer.headers(forward(world), Moment(NOW, MONO)))[b"Remote-Groups"] == b"shokuin"
+    assert dict(told(signer, world))[b"Remote-Groups"] == b"shokuin"
     world.put("user", USER.id, replace(USER, login="田中"))
     world.put("device", DEVICE.id, replace(DEVICE, owner=""))
-    assert [name for name, _ in signer.headers(forward(world), Moment(NOW, MONO))] == [b"X-Sekisho-Request-Id"]
+    assert [name for name, _ in told(signer, world)] == [b"X-Sekisho-Request-Id"]
     world.put("app", APP.id, replace(APP, assertion_header="Authorization"))
-    assert dict(signer.headers(forward(world), Moment(NOW, MONO)))[b"Authorization"].startswith(b"Bearer ey")
+    assert dict(told(signer, world))[b"Authorization"].startswith(b"Bearer ey")
+    world.put("app", APP.id, replace(APP, assertion_header="X-Sekisho-Other"))
+    assert dict(told(signer, world))[b"X-Sekisho-Other"].startswith(b"ey")
 
 
 def test_only_a_p256_key_signs() -> None:
