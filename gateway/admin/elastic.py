@@ -33,7 +33,7 @@ class Bootstrap(Administrator, Change):
 class OneLetter(Arguments):
     """A dead letter by its document's id."""
 
-    document: str
+    letter: str
 
 
 class Retry(Change):
@@ -88,9 +88,9 @@ async def letters_ls(call: Call[Listing]) -> Reply:
 async def letters_show(call: Call[OneLetter]) -> Reply:
     """One of them, whole."""
     for letter in _letters(call):
-        if letter.id == call.arguments.document:
+        if letter.id == call.arguments.letter:
             return Reply(asdict(letter), rows=1)
-    raise not_found("届かなかった記録", call.arguments.document)
+    raise not_found("届かなかった記録", call.arguments.letter)
 
 
 async def letters_retry(call: Call[Retry]) -> Reply:

@@ -136,6 +136,6 @@ def _copy() -> tuple[Endpoint[Any], ...]:
         Endpoint("es.check", "POST", root + "/check", EVERYONE, elastic.Administrator, elastic.check),
         Endpoint("es.dead_letters.ls", "GET", letters, READERS, Listing, elastic.letters_ls),
         Endpoint("es.dead_letters.retry", "POST", letters + "/retry", CHANGERS, elastic.Retry, elastic.letters_retry),
-        Endpoint("es.dead_letters.show", "GET", letters + "/{document}", READERS, elastic.OneLetter,
+        Endpoint("es.dead_letters.show", "GET", letters + "/{letter}", READERS, elastic.OneLetter,
                  elastic.letters_show),
     )  # fmt: skip
