@@ -237,6 +237,7 @@ class WorkerGatekeeper:
         return host == self._terms.portal_host or host in self._view.hosts
 
 
+_APP_FAULTS: Final = frozenset({Reason.APP_UNREACHABLE, Reason.APP_TIMED_OUT, Reason.APP_ANSWER_INVALID})
 _WHO: Final = (
     "user.id", "user.name", "sekisho.app.id", "sekisho.session.id", "sekisho.app_session.id", "device.id", "source.ip",
     "http.request.method", "url.domain", "sekisho.area",
@@ -246,14 +247,18 @@ _WHO: Final = (
 def _completion(verdict: Passed, request: RequestHead, outcome: Outcome) -> dict[str, Any]:
     decided = verdict.record
     whole = not outcome.reason and not outcome.aborted
+    reason, status = outcome.reason, outcome.status
+    if isinstance(verdict, Local) and reason in _APP_FAULTS:  # our own pages have no app behind them
+        reason = Reason.CONTROL_UNAVAILABLE.value
+        status = 503 if status in (502, 504) else status
     return {
         "http.request.id": verdict.request_id,
         **{name: decided[name] for name in _WHO if name in decided},
         "event.outcome": "success" if whole else "failure",
-        "sekisho.outcome": outcome.reason or ("request_incomplete" if outcome.aborted else "complete"),
-        "sekisho.reason": outcome.reason or None,
+        "sekisho.outcome": reason or ("request_incomplete" if outcome.aborted else "complete"),
+        "sekisho.reason": reason or None,
         "error.message": outcome.detail or None,
-        "http.response.status_code": outcome.status or None,
+        "http.response.status_code": status or None,
         "http.request.body.bytes": outcome.request_bytes,
         "http.response.body.bytes": outcome.response_bytes,
         "event.duration": int(outcome.duration * 1e9),

@@ -160,6 +160,8 @@ def test_control_being_away_is_told(tmp_path: Path) -> None:
         answer = await gate.ask(get("/sign-in", "Accept: text/html\r\n", host=PORTAL))
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert "一時的に利用できません".encode() in answer
+        completed = gate.records("worker-0.anonymous")[-1]
+        assert (completed["sekisho.reason"], completed["http.response.status_code"]) == ("control_unavailable", 503)
 
     run(tmp_path, body)
 
