@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
@@ -14,13 +15,17 @@ from typing import Any
 
 import pytest
 
+from cli.city import document
+from cli.city.browser import Page
 from cli.city.build import Site, build
+from cli.city.sign_in import browser, sign_in
 from cli.tour.run import STEPS, unshown
 from tests.support.real_parts import program
 
 ROOT = Path(__file__).parents[2]
 READY_WITHIN = 100.0
 LAST_WORDS = "audit verify"  # the welcome's last line
+pytestmark = pytest.mark.timeout(300)  # nine Python programs start, twice
 
 
 def _free_port() -> int:
@@ -80,8 +85,8 @@ class Demo:
         found = [each for each in city["devices"] if each["name"] == device]
         machine = ["--cert", found[0]["certificate"], "--key", found[0]["key"]] if found else []
         done = subprocess.run(
-            [str(program("curl")), "-s", "--max-time", "30", "-w", "\n%{http_code}", "-H", "Accept: text/html", "-b",
-             str(jar), "--cacert", city["ca_file"], "--connect-to", f"::{city['address']}", *machine, url],
+            [str(program("curl")), "-s", "-L", "--max-time", "30", "-w", "\n%{http_code}", "-H", "Accept: text/html",
+             "-b", str(jar), "--cacert", city["ca_file"], "--connect-to", f"::{city['address']}", *machine, url],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         text, _, status = done.stdout.rpartition("\n")
@@ -139,6 +144,21 @@ def test_without_a_device_the_refusal_says_what_to_do(demo: Demo, tmp_path: Path
     status, text = demo.curl(_app(demo, "groupware")["url"], tmp_path / "kato")
     assert status == 403
     assert "市が登録した端末から利用してください" in text
+
+
+def test_who_has_no_passkey_is_told_so_where_one_is_asked_for(demo: Demo) -> None:
+    """A code would lead back to the same question, again and again."""
+    city = document.read(demo.folder)
+
+    async def main() -> Page:
+        async with browser(city, city.device("KAIKEI-PC-02")) as visitor:
+            return await sign_in(visitor, city, city.person("watanabe"), city.app("zaimu").url + "shiharai")
+
+    page = asyncio.run(main())
+    assert page.url.path == "/step-up"
+    assert "パスキーが必要です" in page.text
+    assert 'href="/factors/passkey"' in page.text
+    assert page.form("/step-up/totp") is None
 
 
 def test_unknown_people_devices_and_apps_are_named(demo: Demo, tmp_path: Path) -> None:

@@ -93,6 +93,8 @@ def _form(
     if not methods:
         return page(request, "no_second_factor.html", status=REFUSED)
     wanted = "webauthn" if method == "passkey" else method
+    if wanted == "webauthn" and wanted not in methods:
+        return page(request, "no_passkey.html", status=REFUSED)  # a code would only lead back to here
     chosen = wanted if wanted in methods else methods[-1]
     values: dict[str, object] = {}
     if chosen == "webauthn":
