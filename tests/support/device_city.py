@@ -117,9 +117,11 @@ class DeviceCity(RunningCity):
         """A client with the cookie of a session and the certificate of a device."""
         return Browser(self, self.tokens.get(session_id, ""), self.tls(issued))
 
-    async def until(self, found: Callable[[dict[str, Any]], bool], writers: str = "*") -> dict[str, Any]:
-        """The first record that `found` accepts, waited for."""
-        async with asyncio.timeout(15):
+    async def until(
+        self, found: Callable[[dict[str, Any]], bool], writers: str = "*", within: float = 20
+    ) -> dict[str, Any]:
+        """The first record that `found` accepts, waited for `within` seconds."""
+        async with asyncio.timeout(within):
             while True:
                 for record in self.records(writers):
                     if found(record):
