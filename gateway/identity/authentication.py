@@ -92,7 +92,7 @@ async def verify_totp(context: ControlContext, first: FirstStep, code: str, sour
         user = current_user(context, first.user.id)
         await refuse_while_waiting(context, first.account, user, "", source)
         factor = await _use_code(context, first, user, code, source)
-        await context.steward.call("factor.used", id=factor.id, at=context.clock())
+        await context.steward.call("factor.put", factor=factor.to_row())
         await lockout.clear(context, first.account)
         await trail.attempt(context, Action.AUTH_TOTP, source, user=user, factor=factor)
         amr = tuple(dict.fromkeys((*first.amr, "otp", "mfa")))
@@ -147,7 +147,11 @@ async def refuse_while_waiting(
 
 
 async def _use_code(context: ControlContext, first: FirstStep, user: User, code: str, source: Source) -> Factor:
-    """Find the factor whose code was typed and use the code up. Raises SignInRefused."""
+    """Find the factor whose code was typed, use the code up, and return the factor as used. Raises SignInRefused.
+
+    A step is never taken at or before the last one taken: a machine whose clock is set back, past the time for which
+    used steps are remembered, does not make old codes good again.
+    """
     drift = context.settings.sign_in.totp_drift_steps
     candidates = factors.usable(context, user.id, FactorKind.TOTP)
     for factor in candidates:
@@ -157,8 +161,8 @@ async def _use_code(context: ControlContext, first: FirstStep, user: User, code:
         used = await context.steward.call(
             "code.use", key=f"totp:{factor.id}:{step}", expires_at=totp.step_expiry(step, drift)
         )
-        if used["fresh"]:
-            return factor
+        if used["fresh"] and step > factor.data.get("last_step", 0):
+            return replace(factor, data={**factor.data, "last_step": step}, last_used_at=context.clock())
         await trail.attempt(context, Action.AUTH_TOTP, source, user=user, reason=Reason.CODE_REUSED, factor=factor)
         raise SignInRefused(Reason.CODE_REUSED)
     failed = _newest(candidates)

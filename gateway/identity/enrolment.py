@@ -34,7 +34,8 @@ async def prove_totp(context: ControlContext, user: User, secret: str, code: str
     step = totp.matching_step(secret, code, now, drift)
     if step is None:
         raise SignInRefused(Reason.CODE_WRONG)
-    factor = factors.new_factor(user.id, FactorKind.TOTP, tidy_label(label), {"secret": secret}, now)
+    data = {"secret": secret, "last_step": step}
+    factor = factors.new_factor(user.id, FactorKind.TOTP, tidy_label(label), data, now)
     await context.steward.call("code.use", key=f"totp:{factor.id}:{step}", expires_at=totp.step_expiry(step, drift))
     return factor
 

@@ -3,7 +3,7 @@
 | kind | data |
 |---|---|
 | password | `hash` (Argon2id) |
-| totp | `secret` (base32) |
+| totp | `secret` (base32), `last_step` (the newest time step taken) |
 | passkey | `credential_id`, `public_key` (base64url), `sign_count`, `aaguid`, `synced` (backup eligible), `backed_up` |
 | setup_code | `digest` (keyed), `expires_at` |
 

@@ -74,17 +74,6 @@ def remove_factor(tx: Transaction, args: Arguments, _around: Surroundings) -> Ou
     return Outcome()
 
 
-def use_factor(tx: Transaction, args: Arguments, _around: Surroundings) -> Outcome:
-    """`id at`: notes the last use."""
-    factor_id, at = args.text("id"), args.number("at")
-    args.end()
-    factor = tx.get(Factor, factor_id)
-    if factor is None:
-        raise CommandRefused("unknown_factor", "no such factor")
-    tx.put(replace(factor, last_used_at=max(at, factor.last_used_at or 0.0)))
-    return Outcome()
-
-
 def use_code(tx: Transaction, args: Arguments, _around: Surroundings) -> Outcome:
     """`key expires_at` → `fresh`: true for the first taker only, over all workers and restarts (RFC 6238 §5.2)."""
     key, expires_at = args.text("key"), args.number("expires_at")
@@ -139,7 +128,6 @@ COMMANDS = {
     "user.enable": Command(enable_user, seen=True),
     "factor.put": Command(put_factor),
     "factor.remove": Command(remove_factor),
-    "factor.used": Command(use_factor),
     "code.use": Command(use_code, unrecorded=True),
     "attempt.fail": Command(fail_attempt, unrecorded=True),
     "attempt.clear": Command(clear_attempts, unrecorded=True),
