@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 CEREMONY_SECONDS = 300.0  # WebAuthn L3, "Ceremony Timeouts"
 MAX_ANSWER = 32 * 1024  # characters of an authenticator's answer
 MAX_PASSKEYS = 10
+# An answer comes from the browser as text: nested without end, it makes the JSON reader give up its own way.
+_BROKEN = (WebAuthnException, ValueError, KeyError, TypeError, RecursionError)
 
 
 class PasskeyRefused(Exception):
@@ -86,7 +88,7 @@ def finish_registration(
             expected_origin=context.settings.portal.origin,
             require_user_verification=True,
         )
-    except (WebAuthnException, ValueError, KeyError, TypeError) as error:
+    except _BROKEN as error:
         raise PasskeyRefused(type(error).__name__) from None
     data = {
         "credential_id": bytes_to_base64url(proven.credential_id),
@@ -115,7 +117,7 @@ def claimed_user(context: ControlContext, answer: str) -> User | None:
     """Whom the answer claims to prove (its user handle); nothing is verified yet."""
     try:
         handle = base64url_to_bytes(json.loads(answer)["response"]["userHandle"]).decode()
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (*_BROKEN, AttributeError):
         return None
     return context.reader.user(handle)
 
@@ -136,7 +138,7 @@ def finish_sign_in(context: ControlContext, ceremony: Ceremony | None, user: Use
             credential_current_sign_count=factor.data["sign_count"],
             require_user_verification=True,
         )
-    except (WebAuthnException, ValueError, KeyError, TypeError) as error:
+    except _BROKEN as error:
         raise PasskeyRefused(type(error).__name__) from None
     now = context.clock()
     data = {**factor.data, "sign_count": proven.new_sign_count, "backed_up": proven.credential_backed_up}
@@ -159,7 +161,7 @@ def _open_challenge(context: ControlContext, ceremony: Ceremony | None, answer: 
 def _find(passkeys: tuple[Factor, ...], answer: str) -> Factor:
     try:
         credential_id = str(json.loads(answer)["id"])
-    except (ValueError, KeyError, TypeError):
+    except _BROKEN:
         raise PasskeyRefused("malformed") from None
     for factor in passkeys:
         if factor.data["credential_id"] == credential_id:
