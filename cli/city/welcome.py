@@ -22,6 +22,9 @@ class Section:
     lines: tuple[str, ...] = ()
 
 
+_NOTHING_IS_CUT = 200  # columns: a secret that is shortened to fit a narrow terminal is of no use
+
+
 def show(city: City) -> None:
     """Print the welcome to standard output."""
     if sys.stdout.isatty():
@@ -43,7 +46,7 @@ def sections(city: City) -> Iterator[Section]:
             t("止めるには Ctrl-C。もう一度 sekisho demo で同じ町が戻ります。", "Ctrl-C stops; the next run resumes."),
         ),
     )  # fmt: skip
-    yield _accounts(city)
+    yield from _accounts(city)
     yield Section(
         t("アプリ", "Apps"), (t("名前", "name"), t("機密性", "level"), "URL"),
         tuple((app.title, app.sensitivity, app.url) for app in city.apps),
@@ -53,28 +56,38 @@ def sections(city: City) -> Iterator[Section]:
         (t("端末", "device"), t("利用者", "owner"), "OS", t(".p12 のパスワード", ".p12 password")),
         tuple((each.name, each.owner or t("共用", "shared"), each.os, each.bundle_password) for each in city.devices),
     )
-    yield _preparation(city, folder)
+    yield _preparation(city)
     yield _to_try(city, folder)
 
 
-def _accounts(city: City) -> Section:
-    return Section(
+def _accounts(city: City) -> Iterator[Section]:
+    yield Section(
         t("アカウント(見本市の人は全員、架空です)", "Accounts"),
-        ("ID", t("氏名", "name"), t("所属", "department"), t("役割", "roles"), t("パスワード", "password"),
-         t("認証アプリの鍵 (TOTP)", "TOTP secret")),
+        ("ID", t("氏名", "name"), t("所属", "department"), t("役割", "roles"), t("パスワード", "password")),
         tuple(
-            (each.login, each.name, each.department, "・".join(each.roles) or "-", each.password, each.totp_secret)
-            for each in city.users
+            (each.login, each.name, each.department, "・".join(each.roles) or "-", each.password) for each in city.users
         ),
+    )
+    first = city.set_up
+    yield Section(
+        t("認証アプリの鍵 (TOTP)", "Keys for an authenticator app (TOTP)"),
+        ("ID", t("鍵", "key")),
+        tuple((each.login, each.totp_secret) for each in city.users),
         (
-            t("確認コードを手元で見る:  sekisho demo code --user sato", "codes:  sekisho demo code --user sato"),
-            t(f"初回設定を試す:  {city.set_up.url}  ID {city.set_up.login}  設定コード {city.set_up.code}",
-              f"first set-up:  {city.set_up.url}  id {city.set_up.login}  code {city.set_up.code}"),
+            t("確認コードを手元で見る:", "codes:") + f"  sekisho demo code --user sato{_place(city)}",
+            t("初回設定を試す:", "first set-up:")
+            + f"  {first.url}  ID {first.login}  {t('設定コード', 'code')} {first.code}",
         ),
-    )  # fmt: skip
+    )
 
 
-def _preparation(city: City, folder: Path) -> Section:
+def _place(city: City) -> str:
+    """The option that leads to this city, "" where it is where every command looks."""
+    folder = Path(city.settings).parent
+    return "" if folder == Path("demo").absolute() else f" --directory {folder}"
+
+
+def _preparation(city: City) -> Section:
     device = city.devices[0]
     store = "sql:$HOME/.pki/nssdb"
     return Section(
@@ -85,7 +98,7 @@ def _preparation(city: City, folder: Path) -> Section:
             t("2. 端末証明書を取り込む", "2. import a device certificate"),
             f"   pk12util -d {store} -i {device.bundle} -W {device.bundle_password}",
             t("Windows・macOS では demo-ca.pem と .p12 を開きます。", "elsewhere, open demo-ca.pem and the .p12"),
-            f"curl:  sekisho demo sign-in --directory {folder} --user sato --device {device.name} --cookie-jar jar",
+            f"curl:  sekisho demo sign-in --user sato --device {device.name} --cookie-jar jar{_place(city)}",
         ),
     )  # fmt: skip
 
@@ -126,7 +139,7 @@ def _rich(shown: Sequence[Section]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=_NOTHING_IS_CUT)
     for section in shown:
         console.print(Text(section.title, style="bold blue"))
         if section.columns:
