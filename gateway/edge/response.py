@@ -215,8 +215,9 @@ def public_cookie(value: bytes, host: str) -> bytes:
     Refused: our own names in any spelling, and a Domain other than the host itself, which would reach sibling apps.
     """
     parts = value.split(b";")
-    name = parts[0].partition(b"=")[0].strip(b" \t").lower()
-    if name.startswith(OWN_COOKIE) or not parts[0].strip(b" \t="):
+    # Of a cookie without a name only the value is sent back, so the value may not look like one of ours either.
+    shown = parts[0].lstrip(b" \t=").lower()
+    if not shown or shown.startswith(OWN_COOKIE):
         return b""
     secure = False
     for part in parts[1:]:
