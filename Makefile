@@ -13,7 +13,7 @@ tour: venv system
 
 # Everything under tests/, answering for every promise clause that tests show. In CI a missing real part is a failure.
 test: venv system
-	$(PYTHON) -m pytest --whole $(TESTS)
+	$(PYTHON) -m pytest --whole -n 2 --dist loadgroup $(TESTS)
 
 # Style, types and import contracts.
 check: venv

@@ -21,6 +21,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Promises(load_clauses(), is_whole_run(config)), "promises")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that start whole stacks on one worker, one after another: two stacks at once disturb each other."""
+    for item in items:
+        path = item.path.as_posix()
+        if ("/tests/system/" in path or "/tests/browser/" in path) and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group("whole-stack"))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name what was absent and therefore not tested."""
     skipped = terminalreporter.stats.get("skipped", [])
