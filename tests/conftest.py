@@ -21,6 +21,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Promises(load_clauses(), is_whole_run(config)), "promises")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep tests that start whole stacks on one worker, one after another: two stacks at once disturb each other."""
     for item in items:
