@@ -159,7 +159,8 @@ def _app(call: Call[Any], app_id: str) -> App:
 def _around(call: Call[Any]) -> Surroundings:
     portal = call.context.settings.portal
     logins = frozenset(user.login for user in call.context.reader.users())
-    return Surroundings(portal.host, portal.rp_id, tuple(call.context.reader.apps()), logins)
+    sockets = str(call.context.settings.paths.run)
+    return Surroundings(portal.host, portal.rp_id, tuple(call.context.reader.apps()), logins, sockets)
 
 
 def _parsed(call: Call[Any], source: str, file: str) -> tuple[App, ...]:

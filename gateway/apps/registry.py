@@ -7,6 +7,7 @@ portal or of another app, addresses instead of names, upstream URLs that carry m
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ class Surroundings:
     rp_id: str
     apps: tuple[App, ...] = ()
     owners: frozenset[str] | None = None  # known logins, None = not checked
+    own_sockets: str = ""  # folder of the gateway's own sockets: whoever reaches those is trusted
 
 
 def parse_apps(text: str, file: str, surroundings: Surroundings, created_by: str) -> tuple[App, ...]:
@@ -156,8 +158,15 @@ def collisions(app: App, around: Surroundings, taken: Mapping[str, str]) -> Iter
             yield place, repr(host), f"a name not under the portal's ({around.portal_host})"
         elif host in taken:
             yield place, repr(host), f"a host that no other app has (app {taken[host]!r} has it)"
+    if around.own_sockets and _is_inside(app.upstream, around.own_sockets):
+        yield ("upstream",), repr(app.upstream), "an app's socket, not one of the gateway's own"
     if around.owners is not None and app.owner not in around.owners:
         yield ("owner",), repr(app.owner), "the 職員ID of a registered user"
+
+
+def _is_inside(upstream: str, folder: str) -> bool:
+    path = upstream.removeprefix("unix:")
+    return path != upstream and os.path.realpath(path).startswith(os.path.realpath(folder) + os.sep)
 
 
 def _is_local(upstream: str) -> bool:

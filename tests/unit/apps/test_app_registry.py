@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from gateway.apps.registry import Surroundings, parse_apps
@@ -57,3 +60,19 @@ def test_what_a_registration_may_not_say(before: str, after: str) -> None:
 
 def test_two_apps_cannot_share_a_host() -> None:
     assert "no other app has" in faults(GOOD + "---\n" + GOOD.replace("id: juki", "id: zei"))[0]
+
+
+@pytest.mark.parametrize(
+    "path", ["control.sock", "admin.sock", "../run/steward.sock", "./feed.sock", "nested/../control.sock"]
+)
+def test_no_app_is_one_of_the_gateways_own_sockets(tmp_path: Path, path: str) -> None:
+    """Control believes what comes to its socket: an app there would let anybody on its host write the headers."""
+    run = tmp_path / "run"
+    run.mkdir()
+    around = replace(AROUND, own_sockets=str(run))
+    text = GOOD.replace("https://10.0.0.5:8443", f"unix:{run}/{path}")
+    with pytest.raises(SourceFaults) as found:
+        parse_apps(text, "app.yaml", around, "suzuki")
+    assert "not one of the gateway's own" in str(found.value.faults[0])
+    elsewhere = GOOD.replace("https://10.0.0.5:8443", f"unix:{tmp_path}/run-of-app/app.sock")
+    assert parse_apps(elsewhere, "app.yaml", around, "suzuki")
