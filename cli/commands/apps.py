@@ -125,10 +125,11 @@ def try_app(
     call: Call,
     app: App,
     user: Annotated[str, typer.Option("--user", help=t("この職員として (既定は自分)", "as this person"))] = "",
+    device: Annotated[str, typer.Option("--device", help=t("この端末から (既定は端末なし)", "from this device"))] = "",
     exit_code: Annotated[bool, typer.Option("--exit-code", help=t("注意があれば 8", "8 on warnings"))] = False,
 ) -> None:
     """Test an app."""
-    answer = call.client().post(f"/v1/apps/{segment(app)}/test", {"user": user})
+    answer = call.client().post(f"/v1/apps/{segment(app)}/test", {"user": user, "device": device})
     if call.output.value == "table" and not call.fields:
         tell(t(f"{answer['user']} としてアプリ {app} に渡る情報:", f"what {app} would be told of {answer['user']}:"))
         call.rows(answer["headers"], HEADERS, t("識別情報は渡りません。", "no identity is passed."))

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from gateway.admin.approval_request import approval_row, propose
+from gateway.admin.devices import device_named
 from gateway.admin.endpoint import Arguments, Call, Change, Listing, Reply, listed
 from gateway.admin.people import person
 from gateway.admin.problem import AdminReason, Problem, not_found
@@ -50,10 +51,11 @@ class RemoveApp(Change):
 
 
 class TestApp(Arguments):
-    """An app by id, and the person to play."""
+    """An app by id, and the person and device to play."""
 
     app: str
     user: str = ""
+    device: str = ""
 
 
 async def ls(call: Call[Listing]) -> Reply:
@@ -112,9 +114,10 @@ async def test(call: Call[TestApp]) -> Reply:
     """What the app would receive for a person, and whether it answers around the gateway."""
     app = _app(call, call.arguments.app)
     user = person(call, call.arguments.user) if call.arguments.user else call.operator.user
+    device = device_named(call, call.arguments.device) if call.arguments.device else None
     findings = await probe(app)
     settings = call.context.settings
-    headers = sample_headers(app, user, settings.portal.origin, call.now)
+    headers = sample_headers(app, user, device, settings.portal.origin, call.now)
     return Reply(
         {
             "app": app.id,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from gateway.admin.devices import device_named
 from gateway.admin.endpoint import Arguments, Call, Reply
 from gateway.admin.people import person
 from gateway.admin.policy_versions import find_version, loaded
@@ -93,7 +94,7 @@ def _facts(call: Call[TestPolicy], user: User) -> dict[str, object]:
     app = call.context.reader.app(asked.app)
     if app is None:
         raise not_found("アプリ", asked.app)
-    device = _device(call, asked.device) if asked.device else None
+    device = device_named(call, asked.device) if asked.device else None
     session = _imagined(user, device, asked, call.now)
     return {
         **standing_facts(user, session, device, app),
@@ -102,13 +103,6 @@ def _facts(call: Call[TestPolicy], user: User) -> dict[str, object]:
         "http.method": asked.method,
         "http.path": asked.path,
     }
-
-
-def _device(call: Call[Any], name: str) -> Device:
-    for device in call.context.reader.devices():
-        if name in (device.id, device.uuid, device.name):
-            return device
-    raise not_found("端末", name)
 
 
 def _imagined(user: User, device: Device | None, asked: TestPolicy, now: float) -> Session:

@@ -14,7 +14,9 @@ from typing import Any
 import aiohttp
 
 from gateway.apps.presets import PRESETS
-from gateway.state.records import App, User
+from gateway.gate.assertion import signed_claims
+from gateway.gate.standing import JWT, REMOTE_USER, claims_of, remote_user_headers
+from gateway.state.records import App, AppSession, Device, Session, User
 
 _WAIT = 5.0  # seconds a probe
 _FORGED = "sekisho-probe"
@@ -52,30 +54,33 @@ def forged_headers(app: App) -> dict[str, str]:
     return {**headers, app.assertion_header: _FORGED}
 
 
-def sample_headers(app: App, user: User, issuer: str, now: float) -> list[dict[str, Any]]:
-    """The identity headers for `user`, assertion as claims: no real token is made, so none can leak from here."""
-    claims = {
-        "iss": issuer,
-        "aud": [app.id, *app.hosts],
-        "sub": user.id,
-        "email": user.email,
-        "preferred_username": user.login,
-        "name": user.name,
-        "groups": list(user.groups),
-        "iat": int(now),
-        "exp": int(now) + 300,
-    }
+def sample_headers(app: App, user: User, device: Device | None, issuer: str, now: float) -> list[dict[str, Any]]:
+    """The identity headers that the gate would set for `user` on `device`, from the gate's own builders.
+
+    The assertion is shown as its claims: no token is signed, so none can leak from here.
+    """
+    session = _imagined_session(user, device, now)
+    child = AppSession("sample", session.id, app.id, app.hosts[0], "", now)
     rows: list[dict[str, Any]] = []
-    if "jwt" in app.presets:
+    if JWT in app.presets:
+        claims = signed_claims(claims_of(child, session, user, device, app), issuer, "sample", int(now))
         rows.append({"name": app.assertion_header, "value": claims, "signed": True})
-    if "remote-user" in app.presets:
-        values = {"Remote-User": user.login, "Remote-Groups": ",".join(user.groups), "Remote-Email": user.email}
+    if REMOTE_USER in app.presets:
         rows += [
-            {"name": name, "value": values[name], "signed": False}
-            for name in PRESETS["remote-user"].headers
-            if values[name] and values[name].isascii()
+            {"name": name.decode(), "value": value.decode(), "signed": False}
+            for name, value in remote_user_headers(user)
         ]
     return rows
+
+
+def _imagined_session(user: User, device: Device | None, now: float) -> Session:
+    """A sign-in with password and code that never happened."""
+    return Session(
+        id="sample", user_id=user.id, token_hash="", amr=("pwd", "otp", "mfa"), acr="urn:sekisho:aal2",
+        mfa_method="totp", mfa_at=now, created_at=now, expires_at=now + 1.0, idle_limit=1.0, last_used_at=now,
+        device_id=device.id if device is not None else None, source_ip="", user_agent="", operator=False,
+        ended_at=None, end_reason="",
+    )  # fmt: skip
 
 
 async def _call(
