@@ -18,7 +18,15 @@ from gateway.edge.reader import HeadReader
 from gateway.edge.relay import Exchange
 from gateway.edge.services import Answer, EdgeServices, Passed, RecordNotKept
 from gateway.edge.sockets import reset, tune
-from gateway.edge.states import TRANSITIONS, Event, State, step
+from gateway.edge.states import (
+    AFTER_CONNECTED,
+    AFTER_FINISHED,
+    AFTER_JUDGED,
+    AFTER_KEPT_PASSED,
+    Event,
+    State,
+    step,
+)
 from gateway.edge.timeouts import NEVER
 from gateway.gate.request import Peer, RequestFault, RequestHead
 from gateway.gate.verdict import Forward, Local, Unknown, Verdict
@@ -73,8 +81,7 @@ class ClientConnection(asyncio.Protocol):
         return self._state
 
     def _move(self, event: Event) -> None:
-        following = TRANSITIONS[self._state].get(event)
-        self._state = step(self._state, event) if following is None else following
+        self._state = step(self._state, event)
 
     # Bytes in.
 
@@ -177,7 +184,7 @@ class ClientConnection(asyncio.Protocol):
                 return
             fault = RequestFault(503, Reason.INTERNAL_ERROR, "token still unknown after the question to the steward")
             verdict = self._services.gatekeeper.reject(self.peer, fault)
-        self._move(states.JUDGED)
+        self._state = AFTER_JUDGED[self._state]
         self._record(head, verdict)
 
     def _redirect(self, head: RequestHead) -> None:
@@ -237,7 +244,7 @@ class ClientConnection(asyncio.Protocol):
             if reason:
                 Exchange(self, services, head, verdict).cut(reason)
                 return
-        self._move(states.KEPT_PASSED)
+        self._state = AFTER_KEPT_PASSED[self._state]
         exchange = self._exchange = Exchange(self, services, head, verdict)
         exchange.start()
 
@@ -255,10 +262,11 @@ class ClientConnection(asyncio.Protocol):
     def _settle(self, event: Event) -> None:
         """A request is done with: go on with the next one, or end."""
         self._exchange = None
-        self._move(event)
         if event is states.CLOSING:
+            self._move(event)
             self._drain()
             return
+        self._state = AFTER_FINISHED[self._state] if event is states.FINISHED else step(self._state, event)
         services = self._services
         self.deadline = services.sweeper.now + services.timeouts.idle
         if self.held:
@@ -284,7 +292,7 @@ class ClientConnection(asyncio.Protocol):
 
     def exchange_connected(self) -> None:
         """The exchange has an upstream connection."""
-        self._move(states.CONNECTED)
+        self._state = AFTER_CONNECTED[self._state]
 
     def exchange_retries(self) -> None:
         """A stale pooled connection: the exchange tries another."""

@@ -23,10 +23,10 @@ def offers_identity(request: RequestHead) -> bool:
 class HeldUpstream:
     """The authenticated upstream connection of one client connection, if there is one."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("held",)
 
     def __init__(self) -> None:
-        self._held: tuple[str, str, UpstreamConnection] | None = None
+        self.held: tuple[str, str, UpstreamConnection] | None = None
 
     def answered(
         self, verdict: Forward, request: RequestHead, head: ResponseHead, upstream: UpstreamConnection
@@ -36,17 +36,17 @@ class HeldUpstream:
             return
         if not self.has(upstream):
             self.close()
-        self._held = (verdict.app.id, verdict.app_session_id, upstream)
+        self.held = (verdict.app.id, verdict.app_session_id, upstream)
 
     def has(self, upstream: UpstreamConnection) -> bool:
         """Whether `upstream` is the one that must not go back to its pool."""
-        return self._held is not None and self._held[2] is upstream
+        return self.held is not None and self.held[2] is upstream
 
     def take(self, verdict: Forward) -> UpstreamConnection | None:
         """Return the connection for a request of `verdict`'s app session; one of any other session is closed."""
-        if self._held is None:
+        if self.held is None:
             return None
-        app_id, app_session_id, upstream = self._held
+        app_id, app_session_id, upstream = self.held
         if app_id == verdict.app.id and app_session_id == verdict.app_session_id and upstream.transport is not None:
             return upstream
         self.close()
@@ -54,6 +54,6 @@ class HeldUpstream:
 
     def close(self) -> None:
         """End it."""
-        if self._held is not None:
-            self._held[2].discard()
-            self._held = None
+        if self.held is not None:
+            self.held[2].discard()
+            self.held = None

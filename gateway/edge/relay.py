@@ -12,7 +12,7 @@ from gateway.edge import waiting_for
 from gateway.edge.forward import field_lines, request_head
 from gateway.edge.framing import BodyReader, Chunked, Counted, FramingFault
 from gateway.edge.held import offers_identity
-from gateway.edge.response import ResponseHead, render
+from gateway.edge.response import ResponseHead, rewritten, status_line
 from gateway.edge.services import EdgeServices, Outcome, Passed
 from gateway.edge.tunnel import Tunnel, TunnelFault, accept_for
 from gateway.edge.waiting_for import Waiting
@@ -74,11 +74,12 @@ class Exchange:
         try:
             if isinstance(verdict, Forward):
                 self._pool: Pool = services.pools.of(verdict.app)
-                held = self._client.authenticated.take(verdict)
+                authenticated = self._client.authenticated
+                held = None if authenticated.held is None else authenticated.take(verdict)
                 if held is not None:
                     self.upstream_ready(held, True)
                     return
-                fresh = offers_identity(self.request)
+                fresh = b"authorization" in self.request.find and offers_identity(self.request)
             else:
                 self._pool = services.control
         except ValueError:
@@ -158,10 +159,6 @@ class Exchange:
 
     # The way back.
 
-    def method(self) -> str:
-        """Return the request's method."""
-        return self.request.method
-
     def switches(self, head: ResponseHead) -> bool:
         """Whether a 101 answers our WebSocket upgrade (RFC 6455 §4.1)."""
         if not self.request.upgrade or head.find.get(b"upgrade", b"").lower() != b"websocket":
@@ -193,21 +190,26 @@ class Exchange:
         self._first_byte = self._services.clock() - self._started
         self._status = head.status
         request = self.request
-        parts = render(head, request, self._pool.upstream.origin, isinstance(self.verdict, Local))
+        verdict, find = self.verdict, head.find
+        parts = [status_line(head.status), *head.lines]
+        if head.rewritten:
+            parts += rewritten(head, request, self._pool.upstream.origin, isinstance(verdict, Local))
         if head.status == 101:
             return [*parts, self._switch(), b"\r\n"]
-        if isinstance(self.verdict, Forward) and self._upstream is not None:
-            self._client.authenticated.answered(self.verdict, request, head, self._upstream)
+        if (
+            (b"www-authenticate" in find or b"authorization" in request.find)
+            and isinstance(verdict, Forward)
+            and self._upstream is not None
+        ):
+            self._client.authenticated.answered(verdict, request, head, self._upstream)
         if self._body is not None or self._client.exhausted:
             self.keep = False
-        length = head.find.get(b"content-length")
-        if request.method == "HEAD" or head.status == 304:
-            if length is not None:
+        length = find.get(b"content-length")
+        if length is not None:
+            if head.status != 204:
                 parts.append(b"Content-Length: %b\r\n" % length)
-        elif head.status != 204:
-            if length is not None:
-                parts.append(b"Content-Length: %b\r\n" % length)
-            elif done:
+        elif request.method != "HEAD" and head.status not in (204, 304):
+            if done:
                 parts.append(b"Content-Length: %d\r\n" % size)
             elif request.version == "1.1":
                 self._chunked_out = True
@@ -320,7 +322,7 @@ class Exchange:
         if upstream is not None:
             if unfinished:
                 upstream.discard()
-            elif client.authenticated.has(upstream) and upstream.reusable:
+            elif client.authenticated.held is not None and client.authenticated.has(upstream) and upstream.reusable:
                 upstream.exchange = None
             else:
                 self._pool.release(upstream)
@@ -385,16 +387,8 @@ class Exchange:
             self.verdict,
             self.request,
             Outcome(
-                status=self._status,
-                reason=reason,
-                aborted=aborted,
-                request_bytes=self.request_bytes,
-                response_bytes=self.response_bytes,
-                duration=services.clock() - self._started,
-                first_byte=self._first_byte,
-                detail=detail,
-                tunnel=tunnel is not None,
-                frames_in=0 if tunnel is None else tunnel.inward.frames,
-                frames_out=0 if tunnel is None else tunnel.outward.frames,
+                self._status, reason, aborted, self.request_bytes, self.response_bytes,
+                services.clock() - self._started, self._first_byte, detail, tunnel is not None,
+                0 if tunnel is None else tunnel.inward.frames, 0 if tunnel is None else tunnel.outward.frames,
             ),
-        )
+        )  # fmt: skip

@@ -42,6 +42,10 @@ class AnswerFault(Exception):
     """The app's answer is not one that may be passed on (502)."""
 
 
+Field = tuple[int, bytes, bytes, bytes, bytes]
+"""What happens to a field, its name in lower case, its name, its value, and the line that a browser gets."""
+
+
 class ResponseHead:
     """One parsed answer head.
 
@@ -49,33 +53,34 @@ class ResponseHead:
     that need the request to be passed on.
     """
 
-    __slots__ = ("find", "keep_alive", "lines", "rewritten", "status")
+    __slots__ = ("find", "keep_alive", "length", "lines", "rewritten", "status")
 
-    def __init__(self, status: int, version: str, fields: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, status: int, version: str, fields: list[Field]) -> None:
         self.status = status
         self.find = find = dict[bytes, bytes]()
         self.lines = lines = list[bytes]()
         self.rewritten: list[tuple[bytes, bytes, bytes]] = []
-        for field in fields:
-            name, value = field
-            lower, action = _remembered.get(name) or _classify(name)
+        for action, lower, name, value, line in fields:
             if action == _PASS:
-                lines.append(b"%b: %b\r\n" % field)
-                continue
-            if action == _REWRITE:
+                lines.append(line)
+            elif action == _REWRITE:
                 self.rewritten.append((lower, name, value))
             elif action != _DROP:
                 known = find.get(lower)
-                find[lower] = value.strip() if known is None else known + b", " + value.strip()
+                find[lower] = value if known is None else known + b", " + value
                 if action == _READ_AND_PASS:
-                    lines.append(b"%b: %b\r\n" % field)
+                    lines.append(line)
+        length = find.get(b"content-length", b"")
+        self.length = int(length) if length.isdigit() and len(length) < 16 else -1  # what it says, -1 = not one number
         connection = find.get(b"connection")
         if connection is None or connection == b"keep-alive":
             self.keep_alive = version == "1.1" or connection is not None
         else:
             self._read_connection(connection, version)
-        if version != "1.1" and b"transfer-encoding" in find:
-            raise AnswerFault("Transfer-Encoding on HTTP/1.0")
+        if b"transfer-encoding" in find:
+            self.length = -1
+            if version != "1.1":
+                raise AnswerFault("Transfer-Encoding on HTTP/1.0")
 
     def _read_connection(self, connection: bytes, version: str) -> None:
         options = {option.strip(b" \t") for option in connection.lower().split(b",")}
@@ -112,26 +117,35 @@ def names_connection_scheme(value: bytes) -> bool:
 class AnswerReader:
     """Reads answer heads of one upstream connection; a fresh llhttp for each, as it cannot be told about HEAD."""
 
-    __slots__ = ("_fields",)
+    __slots__ = ("_fields", "size")
 
     def __init__(self) -> None:
         self._fields: list[tuple[bytes, bytes]] = []
+        self.size = 0  # bytes of the head read last
 
-    def find_end(self, data: bytes) -> int:
-        """Return the length of the head at the start of `data`, 0 while incomplete; raises AnswerFault."""
-        end = data.find(b"\r\n\r\n") + 4
-        if end < 4:
+    def take(self, data: bytes) -> ResponseHead | None:
+        """Read the head at the start of `data`, None while it is not complete; raises AnswerFault."""
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
             if len(data) > HEAD_LIMIT or (data[:5] != b"HTTP/"[: len(data)]):
                 raise AnswerFault("answer head too long, or not HTTP")
-            return 0
+            return None
         if end > HEAD_LIMIT:
             raise AnswerFault("answer head too long")
-        return end
+        self.size = end + 4
+        lines = data[:end].split(b"\r\n")
+        start = _starts.get(lines[0])
+        if start is not None:
+            try:
+                fields = [_known_lines[line] for line in lines[1:]]
+            except KeyError:
+                return self._read(data[: end + 4], lines)
+            return ResponseHead(*start, fields)
+        return self._read(data[: end + 4], lines)
 
-    def read(self, data: bytes) -> ResponseHead:
-        """Parse one complete answer head; raises AnswerFault."""
-        fields: list[tuple[bytes, bytes]] = []
-        self._fields = fields
+    def _read(self, data: bytes, lines: list[bytes]) -> ResponseHead:
+        """Have llhttp read one complete head."""
+        self._fields = []
         parser = httptools.HttpResponseParser(self)
         try:
             parser.feed_data(data)
@@ -143,11 +157,45 @@ class AnswerReader:
         status = parser.get_status_code()
         if version not in ("1.1", "1.0") or not 100 <= status <= 599:
             raise AnswerFault("answer of another version, or status out of range")
+        fields = [read_field(name, value) for name, value in self._fields]
+        if status >= 200:
+            _remember((status, version), lines, fields)
         return ResponseHead(status, version, fields)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one field (called by httptools)."""
         self._fields.append((name, value))
+
+
+# Lines that llhttp took as a field, by their exact bytes. A field line's grammar does not depend on the lines around it
+# (RFC 9112 §5), and what fields mean together is read from all of them each time. Rewritten fields are left out: they
+# differ with each answer, and Set-Cookie is a secret.
+_LINES: Final = 4096
+_LONGEST: Final = 256
+_known_lines: dict[bytes, Field] = {}
+_starts: dict[bytes, tuple[int, str]] = {}
+
+
+def _remember(start: tuple[int, str], lines: list[bytes], fields: list[Field]) -> None:
+    """Keep the lines of a head that llhttp took, where it read them as one field each."""
+    if len(lines) != len(fields) + 1:
+        return
+    if len(_known_lines) + len(fields) > _LINES or len(_starts) >= _LINES:
+        _known_lines.clear()
+        _starts.clear()
+    if len(lines[0]) <= _LONGEST:
+        _starts[lines[0]] = start
+    for line, field in zip(lines[1:], fields, strict=True):
+        name, _, value = line.partition(b":")
+        if field[0] != _REWRITE and len(line) <= _LONGEST and name == field[2] and value.strip(b" \t") == field[3]:
+            _known_lines[line] = field
+
+
+def read_field(name: bytes, value: bytes) -> Field:
+    """Return one field of an answer with what happens to it."""
+    lower, action = _remembered.get(name) or _classify(name)
+    value = value.strip(b" \t")
+    return action, lower, name, value, b"%b: %b\r\n" % (name, value)
 
 
 def status_line(status: int) -> bytes:
@@ -168,22 +216,22 @@ def _classify(name: bytes) -> tuple[bytes, int]:
     return lower, action
 
 
-def render(head: ResponseHead, request: RequestHead, upstream_origin: bytes, own: bool = False) -> list[bytes]:
-    """Return status line and end-to-end fields, rewritten; framing and the blank line are the caller's.
+def rewritten(head: ResponseHead, request: RequestHead, upstream_origin: bytes, own: bool = False) -> list[bytes]:
+    """Return the lines of the fields that must be rewritten for the browser.
 
     `own` answers come from our control process: they alone may set our cookies, and their addresses are public ones.
     """
-    lines = [status_line(head.status), *head.lines]
+    lines = []
     for lower, name, value in head.rewritten:
         if own:
-            lines.append(b"%b: %b\r\n" % (name, value))
-            continue
-        if lower != b"set-cookie":
-            lines.append(b"%b: %b\r\n" % (name, public_location(value, request, upstream_origin)))
-            continue
-        cookie = public_cookie(value, request.host)
-        if cookie:
-            lines.append(b"%b: %b\r\n" % (name, cookie))
+            public = value
+        elif lower == b"set-cookie":
+            public = public_cookie(value, request.host)
+            if not public:
+                continue
+        else:
+            public = public_location(value, request, upstream_origin)
+        lines.append(b"%b: %b\r\n" % (name, public))
     return lines
 
 

@@ -11,9 +11,12 @@ import socket
 import struct
 from typing import Final
 
-NOTSENT_LOWAT: Final = 65536
-WRITE_HIGH: Final = 65536
-WRITE_LOW: Final = 16384
+# Accepted and not sent when a cut comes is at most LOWAT in the kernel, and in the transport what it held when the app
+# was stopped and one read more: 112 KiB.
+READ: Final = 65536  # bytes taken from an app at once
+NOTSENT_LOWAT: Final = 32768
+WRITE_HIGH: Final = 16384
+WRITE_LOW: Final = 8192
 _TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; the socket module has no name for it
 _LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 

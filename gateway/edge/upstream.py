@@ -10,17 +10,20 @@ from typing import Final, Protocol, cast
 
 from gateway.edge.framing import BodyReader, FramingFault, UntilClose
 from gateway.edge.response import INTERIM_LIMIT, AnswerFault, AnswerReader, ResponseHead
-from gateway.edge.sockets import reset
+from gateway.edge.sockets import READ, reset
 from gateway.edge.timeouts import NEVER
+from gateway.gate.request import RequestHead
 
 _EVENTS: Final = b"text/event-stream"
+_WITH_BODY: Final = frozenset(range(200, 600)) - {204, 304}
+# Where all connections of the process read into, one after the other: the bytes are copied out before the next read.
+_ARRIVING: Final = memoryview(bytearray(READ))
 
 
 class Receiver(Protocol):
     """What an upstream connection tells the exchange that holds it."""
 
-    def method(self) -> str:
-        """Return the request's method: an answer to HEAD has no body."""
+    request: RequestHead  # an answer to HEAD has no body
 
     def switches(self, head: ResponseHead) -> bool:
         """Whether a 101 was asked for and is the right answer."""
@@ -51,7 +54,7 @@ class Owner(Protocol):
         """The connection has become a stream of one client: it counts for no limit of requests any more."""
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(asyncio.BufferedProtocol):
     """Bytes in from one app."""
 
     __slots__ = (
@@ -94,6 +97,15 @@ class UpstreamConnection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.write(data)
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where the next bytes go: one read brings no more than may wait for a client (promise P3)."""
+        del sizehint
+        return _ARRIVING
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read."""
+        self.data_received(bytes(_ARRIVING[:nbytes]))
+
     def data_received(self, data: bytes) -> None:
         """Read the answer."""
         exchange = self.exchange
@@ -109,10 +121,15 @@ class UpstreamConnection(asyncio.Protocol):
                 head, data = self._read_head(data)
                 if head is None:
                     return
+                if head.length == len(data) and head.status in _WITH_BODY and exchange.request.method != "HEAD":
+                    if not head.keep_alive:
+                        self.reusable = False
+                    exchange.received(head, data, True)
+                    return
                 if head.status == 101:
                     self._switch(exchange, head, data)
                     return
-                self._body = head.body(exchange.method())
+                self._body = head.body(exchange.request.method)
                 if head.find.get(b"content-type", b"").startswith(_EVENTS):
                     self._owner.let_go(self)
             body = self._body
@@ -130,12 +147,11 @@ class UpstreamConnection(asyncio.Protocol):
         if self._buffer:
             data = self._buffer + data
         while True:
-            end = self._reader.find_end(data)
-            if not end:
+            head = self._reader.take(data)
+            if head is None:
                 self._buffer = data
                 return None, b""
-            head = self._reader.read(data[:end])
-            data = data[end:]
+            data = data[self._reader.size :]
             if head.status >= 200 or head.status == 101:
                 self._buffer = b""
                 return head, data
