@@ -1,10 +1,10 @@
 """The auditor's process: `python -m audit.daemon --journal DIR --log DIR --key FILE [--state DIR …]`.
 
 Follows every journal under DIR, its own included, and signs a checkpoint at the latest `--interval` seconds, or
-`--records` records, after the first record that none covers. With `--state` it also looks for anomalies, with
-`--elastic-url` it ships to Elasticsearch: tasks beside the signing, each with its own cursor; whatever they meet,
-checkpoints go on. All at low CPU weight (nice 10). Ready (one byte over SEKISHO_READY_FD) once the log is loaded and
-its own journal is open. SIGTERM: sign what is there and end.
+`--records` records, after the first record that none covers. With `--state` it also looks for anomalies and keeps the
+embedded index, with `--elastic-url` it ships to Elasticsearch: tasks beside the signing, each with its own cursor;
+whatever they meet, checkpoints go on. All at low CPU weight (nice 10). Ready (one byte over SEKISHO_READY_FD) once the
+log is loaded and its own journal is open. SIGTERM: sign what is there and end.
 
 Exit codes: 0 ended as asked, 1 the log contradicts itself or the disk refuses (said on stderr), 2 wrong arguments.
 """
@@ -151,10 +151,12 @@ def _run_beside(
     if options.state is None:
         return _nobody
     from audit.detect.detection import Detection  # noqa: PLC0415  # only where it runs
+    from audit.index.indexing import Indexing  # noqa: PLC0415  # DuckDB is heavy
 
     durable.make_directory(options.state)
     detection = Detection(options.journal, options.state / "detect.json", journal, time.time)
-    tasks.append(asyncio.create_task(detection.run()))
+    indexing = Indexing(options.journal, options.state / "index", time.time)
+    tasks += (asyncio.create_task(detection.run()), asyncio.create_task(indexing.run()))
     if options.elastic_url is None:
         return _nobody
     from audit.elastic.keys import Cluster, KeyedIndex  # noqa: PLC0415  # the client is heavy

@@ -86,6 +86,10 @@ class Folder:
                 made.append(Document(name, dataset_of(waiting.record), _body(waiting.record, name)))
         return made
 
+    def open_requests(self) -> list[OpenRequest]:
+        """Return the requests that are open now."""
+        return list(self._open.values())
+
     def snapshot(self) -> dict[str, Any]:
         """Return the open requests as JSON values, for `restore`."""
         return {

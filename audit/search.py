@@ -93,10 +93,20 @@ class _Matcher:
         return self._text in (both.lower() if self._query.text.isascii() else both)
 
     def matches(self, event: Mapping[str, Any]) -> bool:
-        """Compare the fields."""
-        if self._query.actions and event.get("event.action") not in self._query.actions:
-            return False
-        return all(_equal(event.get(name), value) for name, value in self._query.filters.items())
+        """Compare the fields, and look for the text in the event as it is answered."""
+        return agrees(self._query, event)
+
+
+def agrees(query: Query, event: Mapping[str, Any]) -> bool:
+    """Whether an event is what `query` asks for by act, fields and text; times are compared elsewhere."""
+    if query.actions and event.get("event.action") not in query.actions:
+        return False
+    if not all(_equal(event.get(name), value) for name, value in query.filters.items()):
+        return False
+    if not query.text:
+        return True
+    wanted, there = orjson.dumps(query.text)[1:-1], orjson.dumps(event)
+    return wanted.lower() in there.lower() if query.text.isascii() else wanted in there
 
 
 def _equal(found: object, wanted: str) -> bool:

@@ -14,11 +14,12 @@ spelling, so that a reader compares bytes and never re-serialises. This format i
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
+from binascii import hexlify
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -80,8 +81,8 @@ def head(writer: str, epoch: int) -> bytes:
 def encode(start: bytes, seq: int, prev: bytes, salt: bytes, event: bytes) -> tuple[bytes, bytes]:
     """Return a line and its entry in hex; `start` is `head(…)`, `prev` hex, `event` a non-empty JSON object."""
     body = b'%b%d,"prev":"%b",%b' % (start, seq, prev, event[1:])
-    entry = hashlib.sha256(salt + body).hexdigest().encode()
-    return b'{"salt":"%b","body":%b}\n' % (salt.hex().encode(), body), entry
+    entry = hexlify(sha256(salt + body).digest())
+    return b'{"salt":"%b","body":%b}\n' % (hexlify(salt), body), entry
 
 
 def body_of(line: bytes) -> bytes:
@@ -125,7 +126,7 @@ class Chain:
             raise LineFault("salt", repr(line[_SALT]), "32 hex digits") from error
         if salt.hex().encode() != line[_SALT]:
             raise LineFault("salt", repr(line[_SALT]), "32 lower-case hex digits")
-        self.entry = hashlib.sha256(salt + body).digest()
+        self.entry = sha256(salt + body).digest()
         self.seq += 1
         return self.entry
 

@@ -1,4 +1,4 @@
-"""The child process of one search: reads one job on standard input, writes NDJSON, ends when its input closes."""
+"""The child process of one search that goes on: a job on standard input, NDJSON out, ends when its input closes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from audit.search import CursorInvalid, Query, follow, search
+from audit.search import CursorInvalid, Query, follow
 from audit.verify import IntegrityError
 
 _NICENESS = 10  # traffic, sign-in and revocation come first
@@ -23,8 +23,6 @@ def main() -> int:
     os.nice(_NICENESS)
     job: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_input, daemon=True).start()
-    root = Path(job.pop("root"))
-    following = job.pop("follow")
     query = Query(
         since=job["since"],
         until=job["until"],
@@ -35,12 +33,7 @@ def main() -> int:
         newest_first=job["order"] == "newest",
     )
     try:
-        if following:
-            asyncio.run(_follow(root, query))
-        else:
-            for record in search(root, query):
-                _write(record)
-        sys.stdout.buffer.flush()
+        asyncio.run(_follow(Path(job["journals"]), query))
     except (CursorInvalid, IntegrityError, OSError) as error:
         print(error, file=sys.stderr)  # noqa: T201 (this process has no log: its parent reads the line)
         return 1
@@ -49,12 +42,8 @@ def main() -> int:
 
 async def _follow(root: Path, query: Query) -> None:
     async for record in follow(root, query):
-        _write(record)
+        sys.stdout.buffer.write(orjson.dumps(record) + b"\n")
         sys.stdout.buffer.flush()
-
-
-def _write(record: dict[str, Any]) -> None:
-    sys.stdout.buffer.write(orjson.dumps(record) + b"\n")
 
 
 def _end_with_input() -> None:

@@ -39,12 +39,16 @@ class Request(BaseModel):
 async def lines(context: ControlContext, request: Request, *, follow: bool) -> AsyncGenerator[bytes]:
     """Records of the trail as NDJSON lines; with `follow` also those still to come. Raises Problem search_failed."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway.admin.search_child",
+        sys.executable, "-m", "gateway.admin.search_child" if follow else "audit.index.query",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=_LINE,
     )  # fmt: skip
     try:
         assert child.stdin is not None and child.stdout is not None and child.stderr is not None  # noqa: S101, PT018
-        job = {"root": str(context.settings.paths.journal), "follow": follow, **request.model_dump()}
+        places = {
+            "journals": str(context.settings.paths.journal),
+            "index": str(context.settings.auditor_state / "index"),
+        }
+        job = {**places, **request.model_dump()}
         child.stdin.write(json.dumps(job).encode() + b"\n")
         await child.stdin.drain()
         async for line in child.stdout:

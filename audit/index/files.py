@@ -1,0 +1,71 @@
+"""The embedded index on disk: Parquet files of events, and one manifest that says which of them count.
+
+The manifest is the truth: a file that it does not name is the rest of a crash and is removed by the writer. It also
+holds how far each journal was taken in and which requests were open there, so that whoever reads the index reads the
+tail from exactly there. Everything can be deleted at any time: the writer builds it anew from the journals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from audit import durable
+from audit.documents import Document
+from audit.segment import Link
+
+MANIFEST: Final = "manifest.json"
+VERSION: Final = 1
+COLUMNS: Final[Mapping[str, str]] = {
+    "event.action": "action", "event.dataset": "dataset", "event.outcome": "outcome", "user.id": "user_id",
+    "user.name": "user_name", "sekisho.app.id": "app_id", "sekisho.session.id": "session_id", "device.id": "device_id",
+    "source.ip": "source_ip", "sekisho.reason": "reason", "http.request.id": "request_id", "rule.id": "rule_id",
+    "url.domain": "domain", "sekisho.verdict": "verdict",
+}  # fmt: skip
+"""The usual fields, each with a column of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Files in order of making, with their first and last `@timestamp`; links and open requests at their end."""
+
+    files: tuple[tuple[str, str, str], ...] = ()
+    links: Mapping[str, Link] = field(default_factory=dict)
+    open_requests: Mapping[str, Any] = field(default_factory=dict)
+    made: int = 0  # files ever made, for their names
+
+
+def load(folder: Path) -> Manifest:
+    """Return what counts, an empty manifest where there is none; raises OSError, ValueError for a foreign file."""
+    try:
+        saved = orjson.loads((folder / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        return Manifest()
+    if saved.get("v") != VERSION:
+        raise ValueError(f"{MANIFEST}: got version {saved.get('v')}, expected {VERSION}")
+    links = {name: Link(epoch, seq, bytes.fromhex(entry)) for name, (epoch, seq, entry) in saved["links"].items()}
+    files = tuple((name, first, last) for name, first, last in saved["files"])
+    return Manifest(files, links, saved["open"], saved["made"])
+
+
+def save(folder: Path, manifest: Manifest) -> None:
+    """Make the manifest durable; raises OSError."""
+    links = {name: [link.epoch, link.seq, link.entry.hex()] for name, link in manifest.links.items()}
+    body = {
+        "v": VERSION, "files": manifest.files, "links": links, "open": manifest.open_requests, "made": manifest.made,
+    }  # fmt: skip
+    durable.replace(folder / MANIFEST, orjson.dumps(body), 0o600)
+
+
+def event_of(document: Document) -> tuple[str, int, int, dict[str, Any]]:
+    """Return writer, epoch, seq and the event as a search of the journals gives it."""
+    event = dict(document.body)
+    writer = str(event.pop("sekisho.journal.writer"))
+    epoch, seq = int(event.pop("sekisho.journal.epoch")), int(event.pop("sekisho.journal.seq"))
+    event.pop("sekisho.journal.completed_seq", None)
+    event["event.id"] = f"{writer}:{epoch}:{seq}"
+    return writer, epoch, seq, event

@@ -1,0 +1,71 @@
+"""One search in a process of its own: `python -m audit.index.query`, a job on standard input, NDJSON out.
+
+The job is one line of JSON: `journals`, `index` (folders) and the fields of `audit.search.Query`. Where there is no
+index yet, or it cannot be read, the journals alone answer: slower, and the same. The process ends when its input
+closes, so it cannot outlive whoever asked.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import orjson
+
+from audit.index import reading
+from audit.index.files import MANIFEST
+from audit.reader import IntegrityError
+from audit.search import CursorInvalid, Query, search
+
+_NICENESS: Final = 10  # traffic, sign-in and revocation come first
+
+
+def query_of(job: dict[str, Any]) -> Query:
+    """Return the query of a job."""
+    return Query(
+        since=job["since"], until=job["until"], filters=job["filters"], text=job["text"], limit=job["limit"],
+        newest_first=job["order"] == "newest", actions=frozenset(job["actions"]),
+    )  # fmt: skip
+
+
+def answers(journals: Path, index: Path, query: Query) -> Iterator[dict[str, Any]]:
+    """Yield the answers, from the index where it can be read."""
+    if (index / MANIFEST).exists():
+        try:
+            yield from reading.search(journals, index, query)
+        except (duckdb.Error, IntegrityError, ValueError) as error:
+            sys.stderr.write(f"the index cannot be read, the journals answer: {error}\n")
+        else:
+            return
+    yield from search(journals, query)
+
+
+def main() -> int:
+    """Carry out the job; returns the exit code. What went wrong is the last line of standard error."""
+    os.nice(_NICENESS)
+    job: dict[str, Any] = orjson.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    try:
+        for event in answers(Path(job["journals"]), Path(job["index"]), query_of(job)):
+            sys.stdout.buffer.write(orjson.dumps(event) + b"\n")
+        sys.stdout.buffer.flush()
+    except (CursorInvalid, IntegrityError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def _end_with_input() -> None:
+    """Exit as soon as whoever asked is gone. Reads below `sys.stdin`, whose lock the interpreter needs to end."""
+    while os.read(0, 4096):
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

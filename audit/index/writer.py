@@ -1,0 +1,136 @@
+"""Builds the embedded index: takes documents from the journals and writes them as Parquet micro-batches.
+
+Order, and why a crash between is harmless: the Parquet file is written and synced, then the manifest names it together
+with the new place in the journals. A crash before that leaves a file nobody names, removed at the next start.
+DuckDB writes the files through a database in memory; many small files are joined into a larger one (`compact`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import orjson
+
+from audit import durable
+from audit.documents import Document
+from audit.elastic.cursor import Cursor
+from audit.elastic.source import DocumentSource
+from audit.index.files import COLUMNS, MANIFEST, event_of, load, save
+from audit.reader import IntegrityError
+
+BATCH: Final = 20_000  # documents of one file at most
+JOINED: Final = 16  # small files that become one
+LARGE: Final = 64 * 1024 * 1024  # bytes from which a file is left alone
+_CHUNK: Final = 1 << 20
+_SCHEMA: Final = {
+    "ts": "VARCHAR", "writer": "VARCHAR", "epoch": "BIGINT", "seq": "BIGINT",
+    **dict.fromkeys(COLUMNS.values(), "VARCHAR"), "event": "VARCHAR",
+}  # fmt: skip
+_FORMAT: Final = "(FORMAT parquet, COMPRESSION zstd)"
+
+
+class IndexWriter:
+    """The one writer of an index folder."""
+
+    def __init__(self, journals: Path, folder: Path) -> None:
+        """Load the manifest and remove what it does not name; raises OSError, ValueError."""
+        durable.make_directory(folder)
+        self._folder = folder
+        self.manifest = load(folder)
+        cursor = Cursor(self.manifest.links, self.manifest.open_requests)
+        self._source = DocumentSource(journals, cursor)
+        self._waiting: list[Document] = []
+        self._next = self.manifest
+        self._tidy()
+
+    @property
+    def refused(self) -> dict[str, IntegrityError]:
+        """Writers whose journal does not continue its chain, read no further."""
+        return self._source.refused
+
+    @property
+    def waiting(self) -> int:
+        """Documents taken in that no file holds yet."""
+        return len(self._waiting)
+
+    def poll(self, now: float) -> int:
+        """Take in what the journals have grown by; return the number of documents."""
+        portion = self._source.portion(now, _CHUNK)
+        made = [document for document in portion.documents if not document.id.endswith(".open")]
+        self._waiting += made
+        self._next = replace(self._next, links=portion.links, open_requests=portion.open_requests)
+        return len(made)
+
+    def flush(self) -> None:
+        """Write what waits into a file and make it count; raises OSError, duckdb.Error."""
+        if self._waiting:
+            rows = sorted((_row(document) for document in self._waiting), key=lambda row: str(row["ts"]))
+            name = self._name()
+            self._write(name, rows)
+            listed = (*self._next.files, (name, str(rows[0]["ts"]), str(rows[-1]["ts"])))
+            self._next = replace(self._next, files=listed, made=self._next.made + 1)
+        save(self._folder, self._next)
+        self.manifest, self._waiting = self._next, []
+
+    def compact(self) -> bool:
+        """Join the newest small files into one if there are enough; return whether that was done."""
+        small = [each for each in self.manifest.files if (self._folder / each[0]).stat().st_size < LARGE]
+        if len(small) < JOINED:
+            return False
+        name = self._name()
+        files = [str(self._folder / each[0]) for each in small]
+        self._copy(name, "SELECT * FROM read_parquet(?) ORDER BY ts, writer, epoch, seq", [files])
+        joined = (name, min(each[1] for each in small), max(each[2] for each in small))
+        kept = tuple(each for each in self.manifest.files if each not in small)
+        self._next = replace(self._next, files=(*kept, joined), made=self._next.made + 1)
+        # What waits is not in any file yet: the place of the manifest must stay before it.
+        after = replace(self.manifest, files=self._next.files, made=self._next.made)
+        save(self._folder, after)
+        self.manifest = after
+        self._tidy()
+        return True
+
+    def _write(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        source = self._folder / "batch.ndjson"
+        source.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+        columns = ", ".join(f"'{column}': '{kind}'" for column, kind in _SCHEMA.items())
+        query = f"SELECT * FROM read_json(?, format='newline_delimited', columns={{{columns}}})"  # noqa: S608 (our names)
+        self._copy(name, query, [str(source)])
+        source.unlink()
+
+    def _copy(self, name: str, query: str, parameters: list[Any]) -> None:
+        path = self._folder / name
+        target = str(path).replace("'", "''")
+        with duckdb.connect() as database:
+            database.execute("SET threads = 1")
+            database.execute(f"COPY ({query}) TO '{target}' {_FORMAT}", parameters)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        durable.sync_directory(self._folder)
+
+    def _name(self) -> str:
+        return f"events-{self._next.made + 1:09d}.parquet"
+
+    def _tidy(self) -> None:
+        named = {MANIFEST, *(each[0] for each in self.manifest.files)}
+        for path in _strangers(self._folder, named):
+            path.unlink()
+
+
+def _strangers(folder: Path, named: set[str]) -> Iterable[Path]:
+    return [path for path in folder.iterdir() if path.name not in named]
+
+
+def _row(document: Document) -> dict[str, Any]:
+    writer, epoch, seq, event = event_of(document)
+    row = {"ts": event["@timestamp"], "writer": writer, "epoch": epoch, "seq": seq}
+    row |= {column: event.get(field) for field, column in COLUMNS.items()}
+    return row | {"event": orjson.dumps(event).decode()}

@@ -1,0 +1,177 @@
+"""One contract, two ways: a search of the journals and one of the index with its tail give the same answers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit.checkpoint import generate
+from audit.event import Action, event
+from audit.index import reading
+from audit.index.query import answers
+from audit.index.writer import IndexWriter
+from audit.search import Query, search
+from tests.support.trails import Trail
+
+T0 = 1_700_000_000.0
+ROOT = Path(__file__).parents[2]
+PEOPLE = ("sato", "suzuki", "高橋")
+
+
+def passage(number: int, *, complete: bool) -> list[dict[str, Any]]:
+    fields = {
+        "http.request.id": f"R{number:015d}", "user.name": PEOPLE[number % 3], "sekisho.reason": "allowed",
+        "sekisho.verdict": "forward", "url.path": f'/書類/"{number}"', "user.group.name": ["tax", "staff"],
+        "event.outcome": "success", "sekisho.app.id": "docs",
+    }  # fmt: skip
+    at = T0 + number
+    decided = event(Action.REQUEST_DECIDED, at, fields)
+    if not complete:
+        return [decided]
+    ended = {"http.request.id": fields["http.request.id"], "http.response.status_code": 200 + number % 2}
+    return [decided, event(Action.REQUEST_COMPLETED, at + 0.5, ended)]
+
+
+def other(number: int) -> list[dict[str, Any]]:
+    refused = {
+        "http.request.id": f"X{number:015d}", "sekisho.verdict": "refuse", "sekisho.reason": "denied_by_rule",
+        "user.name": "sato", "event.outcome": "failure",
+    }  # fmt: skip
+    return [
+        event(Action.REQUEST_DECIDED, T0 + number, refused),
+        event(Action.SESSION_ENDED, T0 + number + 0.25, {"sekisho.session.id": f"s{number}", "user.name": "suzuki"}),
+    ]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Journals whose first half is in the index, in several files, some joined; requests open over the border."""
+    folder = tmp_path_factory.mktemp("contract")
+    trail = Trail(folder / "journal", folder / "log", generate("contract"))
+    index = folder / "index"
+
+    def part(first: int, last: int) -> None:
+        for number in range(first, last, 10):
+            trail.write("worker-0", [r for n in range(number, number + 5) for r in passage(n, complete=n % 4 > 0)])
+            trail.write("worker-1", [r for n in range(number + 5, number + 10) for r in other(n)])
+        writer = IndexWriter(folder / "journal", index)
+        while writer.poll(T0):
+            writer.flush()
+
+    for start in range(0, 80, 20):
+        part(start, start + 20)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("audit.index.writer.JOINED", 3)
+        assert IndexWriter(folder / "journal", index).compact()
+    part(80, 110)
+    # Completions of what was open before, and new requests, in the tail only.
+    late = [passage(n, complete=True)[1] for n in (0, 100)]
+    trail.write("worker-0", [*late, *passage(231, complete=True), *passage(232, complete=False)])
+    return folder / "journal", index
+
+
+QUESTIONS = [
+    Query(limit=1000),
+    Query(limit=7),
+    Query(limit=1000, newest_first=False),
+    Query(limit=9, newest_first=False),
+    Query(filters={"user.name": "sato"}, limit=50),
+    Query(filters={"user.name": "高橋", "sekisho.app.id": "docs"}, limit=1000),
+    Query(filters={"http.response.status_code": "201"}, limit=1000),
+    Query(filters={"user.group.name": "tax"}, limit=20),
+    Query(filters={"user.group.name": "nobody"}),
+    Query(filters={"http.request.id": f"R{100:015d}"}),
+    Query(filters={"http.request.id": f"R{232:015d}"}),
+    Query(filters={"sekisho.reason": "denied_by_rule"}, since=T0 + 30, until=T0 + 90, limit=1000),
+    Query(since=T0 + 60.5, limit=1000),
+    Query(until=T0 + 20, limit=1000),
+    Query(text="書類", limit=1000),
+    Query(text='"12"', limit=1000),
+    Query(text="SUZUKI", limit=1000),
+    Query(text="not there"),
+    Query(actions=frozenset({"session.ended"}), limit=1000),
+    Query(actions=frozenset({"session.ended", "journal.opened"}), filters={"user.name": "suzuki"}, limit=30),
+]
+
+
+@pytest.mark.promise("P6.index-answers-as-journals")
+@pytest.mark.parametrize("query", QUESTIONS, ids=[str(n) for n in range(len(QUESTIONS))])
+def test_same_answers(places: tuple[Path, Path], query: Query) -> None:
+    journals, index = places
+    if query.until is None:  # the records of opening a journal bear the time of this test run
+        query = replace(query, until=T0 + 1000)
+    wanted = list(search(journals, query))
+    found = list(reading.search(journals, index, query))
+    assert (
+        sorted(map(stable, found)) == sorted(map(stable, wanted)) if query.limit == 1000 else len(found) == len(wanted)
+    )
+    assert [row["@timestamp"] for row in found] == [row["@timestamp"] for row in wanted]
+
+
+def stable(row: dict[str, Any]) -> str:
+    return json.dumps(row, sort_keys=True, ensure_ascii=False)
+
+
+def test_nothing_is_asked_in_vain(places: tuple[Path, Path]) -> None:
+    empty = [number for number, query in enumerate(QUESTIONS) if not list(search(places[0], query))]
+    assert empty == [8, 17]
+
+
+def test_process_answers_and_falls_back_to_the_journals(places: tuple[Path, Path], tmp_path: Path) -> None:
+    journals, index = places
+    job = {"since": None, "until": None, "filters": {"user.name": "sato"}, "text": "", "limit": 1000, "actions": [],
+           "order": "newest"}  # fmt: skip
+    (tmp_path / "manifest.json").write_text("{}")
+
+    def ask(folder: Path) -> list[str]:
+        line = json.dumps({"journals": str(journals), "index": str(folder), **job}) + "\n"
+        child = subprocess.Popen(
+            [sys.executable, "-m", "audit.index.query"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(line)
+        child.stdin.flush()
+        rows = child.stdout.read().splitlines()
+        assert child.wait(20) == 0
+        return sorted(stable(json.loads(row)) for row in rows)
+
+    wanted = sorted(map(stable, search(journals, Query(filters={"user.name": "sato"}, limit=1000))))
+    assert ask(index) == ask(tmp_path) == ask(tmp_path / "none") == wanted
+
+
+def test_index_killed_at_any_moment_holds_everything_once(tmp_path: Path) -> None:
+    trail = Trail(tmp_path / "journal", tmp_path / "log", generate("contract"))
+    for number, start in enumerate(range(0, 60, 6)):
+        trail.write("worker-0", [r for n in range(start, start + 6) for r in passage(n, complete=n % 5 > 0)])
+        writer = IndexWriter(tmp_path / "journal", tmp_path / "index")
+        writer.poll(T0)
+        if number % 3:
+            save_after(writer, crash=number % 2 == 0)
+    everything = Query(limit=1000)
+    found = [stable(row) for row in answers(tmp_path / "journal", tmp_path / "index", everything)]
+    assert len(set(found)) == len(found)
+    assert sorted(found) == sorted(map(stable, search(tmp_path / "journal", everything)))
+
+
+def save_after(writer: IndexWriter, *, crash: bool) -> None:
+    """Flush; with `crash` die between the Parquet file and the manifest."""
+    if not crash:
+        writer.flush()
+        writer.compact()
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("audit.index.writer.save", die)
+        with pytest.raises(KeyboardInterrupt):
+            writer.flush()
+
+
+def die(*_: object) -> None:
+    raise KeyboardInterrupt
