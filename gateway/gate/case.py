@@ -37,6 +37,7 @@ class Case:
     serial: str = ""
     ended_session: str = ""  # of the token that was shown
     ended_user: tuple[str, ...] = ()  # id and login
+    absence: str = ""  # why a token that was shown signs nobody in, for our own pages to say
 
     def name_ended(self, view: View, absent: Absent) -> None:
         """Note whose session the token that was shown belonged to: for the record only, nobody is signed in by it."""
@@ -109,6 +110,8 @@ class Case:
             headers.append((b"X-Sekisho-Device", self.device.id.encode()))
         if self.session is not None:
             headers.append((b"X-Sekisho-Session", self.session.id.encode()))
+        elif self.absence:
+            headers.append((b"X-Sekisho-Absence", self.absence.encode()))
         return Local(self.request_id, record, tuple(headers))
 
     def preflight(self, headers: tuple[tuple[bytes, bytes], ...]) -> Preflight:

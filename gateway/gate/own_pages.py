@@ -13,6 +13,7 @@ from gateway.gate.locks import standing_lock
 from gateway.gate.presence import Absent, app_session_of, device_of, portal_session_of
 from gateway.gate.standing import lock_places
 from gateway.gate.verdict import Unknown
+from policies.reasons import Reason
 
 if TYPE_CHECKING:
     from gateway.gate.case import Case
@@ -39,7 +40,8 @@ def judge_own_page(view: View, case: Case, limits: Limits, memo: Memo) -> Verdic
     case.device = device
     if found is not None:
         user = view.users.get(found.user_id)
-        if user is not None and _in_order(view, found, user, device, case.moment.wall):
+        case.absence = _absence(view, found, user, device, case.moment.wall)
+        if not case.absence:
             case.session, case.user = found, user
     zone = _NO_POLICY_ZONE if view.policy is None else memo.zone(view.policy, peer.address)
     return case.local(PORTAL_AREA if case.app is None else APP_AREA, zone)
@@ -60,15 +62,20 @@ def _session(view: View, case: Case) -> Session | str | None:
         found = pair if isinstance(pair, Absent) else pair[1]
     if isinstance(found, Absent):
         case.name_ended(view, found)
+        case.absence = found.reason if found.session_id else ""
         return None if found.known else token_digest.hex()
     return found
 
 
-def _in_order(view: View, session: Session, user: User, device: Device | None, wall: float) -> bool:
-    if user.disabled or (user.contract_end is not None and user.contract_end <= wall):
-        return False
+def _absence(view: View, session: Session, user: User | None, device: Device | None, wall: float) -> str:
+    """Return the reason for which a living session does not count here; "" = it counts."""
+    if user is None or user.disabled:
+        return Reason.USER_DISABLED.value
+    if user.contract_end is not None and user.contract_end <= wall:
+        return Reason.CONTRACT_ENDED.value
     if session.device_id is not None and (device is None or device.id != session.device_id):
-        return False
+        return Reason.DEVICE_CHANGED.value
     if device is not None and device.owner and device.owner != user.login:
-        return False
-    return not view.locks or standing_lock(view, lock_places(session, user, device), wall) is None
+        return Reason.DEVICE_OWNER_MISMATCH.value
+    lock = standing_lock(view, lock_places(session, user, device), wall) if view.locks else None
+    return Reason(f"{lock.target}_locked").value if lock is not None else ""

@@ -12,7 +12,8 @@ from audit.event import Action
 from gateway.identity import factors, lockout, totp, trail
 from gateway.identity.authentication import AAL2, Authenticated, SignInRefused, current_user
 from gateway.identity.passkeys import amr_of
-from gateway.state.records import Factor, FactorKind, User
+from gateway.identity.sessions import end_sessions
+from gateway.state.records import Factor, FactorKind, Session, User
 from policies.reasons import Reason
 
 if TYPE_CHECKING:
@@ -68,6 +69,23 @@ async def complete(
     if second.kind == FactorKind.PASSKEY:
         return Authenticated(user, amr_of(second), AAL2, "webauthn", context.clock())
     return Authenticated(user, ("pwd", "otp", "mfa"), AAL2, "totp", context.clock())
+
+
+async def change_password(
+    context: ControlContext, session: Session, user: User, password_hash: str, source: Source
+) -> None:
+    """Keep the new password in place of the old, then end every session of the person but `session`, tokens too.
+
+    The new one is stored before the old one goes: a process that dies in between leaves nobody without a password,
+    and the newest counts.
+    """
+    before = [f for f in context.reader.factors(user.id) if f.kind == FactorKind.PASSWORD]
+    fresh = factors.new_factor(user.id, FactorKind.PASSWORD, "パスワード", {"hash": password_hash}, context.clock())
+    await store(context, user, fresh, source)
+    for old in before:
+        await _remove(context, user, old, source)
+    others = tuple(one.id for one in context.reader.sessions(user_id=user.id) if one.id != session.id)
+    await end_sessions(context, others, Reason.SESSION_ENDED, by=user.login, why="password changed")
 
 
 async def store(context: ControlContext, user: User, factor: Factor, source: Source) -> None:

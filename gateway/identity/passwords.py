@@ -14,12 +14,15 @@ from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from gateway.settings_bounds import SignIn
+
+if TYPE_CHECKING:
+    from gateway.state.records import User
 
 MIN_LENGTH = 8
 SUGGESTED_LENGTH = 12
@@ -96,6 +99,11 @@ class PasswordHasher:
 def normalise(password: str) -> str:
     """NFKC, so that the same keys give the same password on every keyboard; longer input is cut off unread."""
     return unicodedata.normalize("NFKC", password[: 4 * MAX_LENGTH])
+
+
+def personal_words(user: User, organisation: str) -> tuple[str, ...]:
+    """What others know of the person, and so what a password of theirs must not hold."""
+    return (user.login, user.name, user.email.partition("@")[0], organisation)
 
 
 def find_fault(password: str, again: str, personal: tuple[str, ...]) -> PasswordFault | None:

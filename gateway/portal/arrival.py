@@ -26,6 +26,7 @@ PEER = "X-Sekisho-Peer"
 ZONE = "X-Sekisho-Zone"
 DEVICE = "X-Sekisho-Device"
 SESSION = "X-Sekisho-Session"
+ABSENCE = "X-Sekisho-Absence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Arrival:
     app_id: str  # "" on the portal
     session: Session | None
     user: User | None
+    absence: str = ""  # reason for which the session that was shown does not count, "" = none was shown
 
     @property
     def signed_in(self) -> tuple[Session, User] | None:
@@ -61,7 +63,7 @@ def arrival_of(request: web.Request) -> Arrival:
     )
     host = request.host.rsplit(":", 1)[0].lower()
     session, user = _session(context, headers.get(SESSION, ""))
-    return Arrival(source, host, headers.get(APP, ""), session, user)
+    return Arrival(source, host, headers.get(APP, ""), session, user, headers.get(ABSENCE, ""))
 
 
 def _session(context: ControlContext, session_id: str) -> tuple[Session | None, User | None]:

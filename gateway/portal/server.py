@@ -11,7 +11,7 @@ from gateway.portal.availability import ActivePolicy
 from gateway.portal.entrance import FLOWS
 from gateway.portal.flows import Flows
 from gateway.portal.forms import MAX_FORM
-from gateway.portal.handlers import app_area, home, keys, my_factors, my_sessions, set_up, sign_in, step_up
+from gateway.portal.handlers import app_area, home, keys, my_factors, my_password, my_sessions, set_up, sign_in, step_up
 from gateway.portal.protection import Handler, dress, explain
 
 PORTAL_ROUTES = (
@@ -38,6 +38,8 @@ PORTAL_ROUTES = (
     web.post("/sessions/end", my_sessions.end),
     web.get("/factors", my_factors.show),
     web.post("/factors/remove", my_factors.remove),
+    web.get("/factors/password", my_password.show),
+    web.post("/factors/password", my_password.take),
     web.get("/factors/totp", my_factors.show_totp),
     web.post("/factors/totp", my_factors.take_totp),
     web.get("/factors/passkey", my_factors.show_passkey),

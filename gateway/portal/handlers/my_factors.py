@@ -18,7 +18,7 @@ from gateway.portal.signed_in import posted, required, required_fresh
 from gateway.state.records import Factor, FactorKind, Session, User
 
 _LIST = "/factors"
-_NOTICES = ("added", "removed")
+_NOTICES = ("added", "removed", "password")
 
 
 async def show(request: web.Request) -> web.Response:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from gateway.identity import enrolment, passkeys, totp
 from gateway.identity.authentication import SignInRefused
-from gateway.identity.passwords import SUGGESTED_LENGTH, PasswordFault, find_fault
+from gateway.identity.passwords import SUGGESTED_LENGTH, PasswordFault, find_fault, personal_words
 from gateway.identity.provisioning import verify_setup_code
 from gateway.portal import destinations
 from gateway.portal.arrival import context_of
@@ -60,7 +60,7 @@ async def take_password(request: web.Request) -> web.Response:
     if flow.set_up is None:
         return go(_START)
     user, password = flow.set_up.user, fields.get("password", "")
-    personal = (user.login, user.name, user.email.partition("@")[0], context_of(request).settings.portal.organisation)
+    personal = personal_words(user, context_of(request).settings.portal.organisation)
     fault = find_fault(password, fields.get("again", ""), personal)
     if fault is not None:
         return _password_form(request, flow, fault)

@@ -15,6 +15,11 @@ from gateway.portal.forms import ForgedForm, check_origin, read_form
 from gateway.portal.pages import arrival, go, page
 from policies.reasons import Reason
 
+_TOLD = frozenset({
+    Reason.SESSION_ENDED, Reason.SESSION_EXPIRED, Reason.SESSION_IDLE, Reason.SESSION_REPLACED, Reason.SESSION_REVOKED,
+    Reason.SIGNED_OUT, Reason.USER_DISABLED, Reason.CONTRACT_ENDED, Reason.DEVICE_CHANGED, Reason.DEVICE_OWNER_MISMATCH,
+    Reason.USER_LOCKED, Reason.GROUP_LOCKED, Reason.DEVICE_LOCKED, Reason.SESSION_LOCKED,
+})  # fmt: skip
 REFUSED = 422  # one status for every wrong attempt, so that it tells nothing
 
 
@@ -24,7 +29,13 @@ async def show(request: web.Request) -> web.Response:
     signed_in = arrival(request).signed_in
     if signed_in is not None:
         return await handover.send(request, signed_in[0], destination)
-    return _form(request, flow_of(request), destination)
+    return _form(request, flow_of(request), destination, why=_why(request))
+
+
+def _why(request: web.Request) -> Reason | None:
+    """Why the person has to sign in: what the app host's gate said, else what became of this browser's session."""
+    said = request.query.get("reason", "") or arrival(request).absence
+    return Reason(said) if said in _TOLD else None
 
 
 async def take_password(request: web.Request) -> web.Response:
@@ -112,6 +123,7 @@ def _form(
     *,
     login: str = "",
     passkey_failed: bool = False,
+    why: Reason | None = None,
 ) -> web.Response:
     context, token = context_of(request), None
     if flow is None:
@@ -120,7 +132,7 @@ def _form(
     response = page(
         request, "sign_in.html", binding=flow.key, status=REFUSED if refused else 200, fields=destination.fields(),
         place=destination.app, refused=refused, login=login, passkey_failed=passkey_failed, options=ceremony.options,
-        ceremony=flow.open_ceremony(ceremony),
+        ceremony=flow.open_ceremony(ceremony), why=why,
     )
     if token is not None:
         put_pending(response, token)

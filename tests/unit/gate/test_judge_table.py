@@ -274,11 +274,16 @@ def test_our_pages_are_told_only_of_a_session_in_order() -> None:
     assert told(World(), own)[b"X-Sekisho-Session"] == b"s1"
     assert told(World(), own)[b"X-Sekisho-Zone"] == b"office"
     assert told(World(), own)[b"X-Sekisho-Device"] == b"d1"
-    changes = (user_is(disabled=True), locked("user", "u1"), device_is(owner="suzuki"), session_is(expires_at=NOW))
-    for change in changes:
+    changes = (
+        (user_is(disabled=True), b"user_disabled"), (locked("user", "u1"), b"user_locked"),
+        (device_is(owner="suzuki"), b"device_owner_mismatch"), (session_is(expires_at=NOW), b"session_expired"),
+    )  # fmt: skip
+    for change, why in changes:
         world = World()
         change(world)
         assert b"X-Sekisho-Session" not in told(world, own)
+        assert told(world, own)[b"X-Sekisho-Absence"] == why
+    assert b"X-Sekisho-Absence" not in told(World(), own)
     revoked = head(host=PORTAL, cookie=cookie, peer=peer(server_name=PORTAL, certificate=None))
     assert b"X-Sekisho-Session" not in told(World(), revoked)
     assert told(World(), head(path="/.sekisho/whoami"))[b"X-Sekisho-App"] == b"docs"
