@@ -14,6 +14,7 @@ from cli.exit_codes import ExitCode
 from cli.failure import Failure
 from cli.language import t
 
+state_group = typer.Typer(no_args_is_help=True, help=t("保存された状態", "the store"))
 config_group = typer.Typer(no_args_is_help=True, help=t("設定", "settings"))
 
 
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
     shows(app, "init", "新しく導入する (鍵、証明書、設定、最初の管理者)", "create an installation")(init)
     shows(app, "serve", "起動する (前面で動作)", "run in the foreground")(serve)
     app.add_typer(config_group, name="config")
+    app.add_typer(state_group, name="state")
 
 
 def init(
@@ -104,6 +106,35 @@ def reference(call: Call) -> None:
     from gateway.settings_reference import commented_toml
 
     call.lines(commented_toml({}).splitlines())
+
+
+@shows(state_group, "upgrade", "保存形式を今の版に更新 (停止中に実行)", "bring the store to this version, stopped")
+def upgrade(call: Call) -> None:
+    """Upgrade the store."""
+    import sqlite3
+
+    from gateway.upgrade import StillRunning, upgrade_store
+
+    settings = call.place.settings()
+    try:
+        done = upgrade_store(settings, call.now)
+    except StillRunning as error:
+        message = t("sekisho が動いています。停止してから実行してください。", "sekisho is running; stop it first.")
+        raise Failure(ExitCode.CONFLICT, message, [str(error)]) from error
+    except (OSError, sqlite3.Error) as error:
+        message = t(f"更新できません: {error}", f"cannot upgrade: {error}")
+        raise Failure(ExitCode.FAILED, message) from error
+    if call.output is not Output.TABLE:
+        call.one({"before": done.before, "after": done.after, "copy": str(done.copy) if done.copy else None})
+    elif done.copy is None:
+        tell(t(f"最新です ({done.after})。何も変更していません。", f"up to date ({done.after}); nothing was changed."))
+    else:
+        tell(
+            t(
+                f"{done.before} から {done.after} に更新しました。前の状態は {done.copy} にあります。",
+                f"upgraded from {done.before} to {done.after}; the state before is {done.copy}.",
+            )
+        )
 
 
 def _confirm_names(host: str, rp_id: str, directory: Path, *, yes: bool) -> None:
