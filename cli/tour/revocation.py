@@ -12,7 +12,7 @@ from cli.tour.stage import Shown, Stage, require
 OPEN = 200
 CLOSED_BY_US = 17
 _WITHIN = 20.0  # seconds until every client has seen its end
-LIMIT = 0.3  # seconds: P3 on a saturated machine, as this one is while the tour runs
+LIMIT = 1.0  # seconds, a bound for any machine; the benchmark holds P3's own on one that does nothing else
 
 
 async def ends_everything(stage: Stage) -> Shown:

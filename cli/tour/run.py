@@ -16,7 +16,7 @@ from cli.city.build import Site, build
 from cli.city.document import City
 from cli.city.processes import Running, running
 from cli.exit_codes import ExitCode
-from cli.tour import devices, entrances, kills, passkeys, registration, revocation, trail
+from cli.tour import cases, devices, entrances, kills, passkeys, registration, revocation, trail
 from cli.tour.chromium import chromium
 from cli.tour.stage import CannotShow, NotShown, Shown, Stage, Step
 
@@ -33,6 +33,7 @@ STEPS: tuple[Step, ...] = (
     Step("passkey", ("P1.passkey-in-a-browser",), passkeys.by_passkey),
     Step("step-up", ("P1.payment-needs-passkey",), passkeys.steps_up),
     Step("two-people", ("P1.app-needs-two-people",), registration.by_two_people),
+    Step("case", ("P7.burst-becomes-one-case",), cases.appears),
     Step("revocation", ("P3.three-kinds-end-and-are-counted",), revocation.ends_everything),
     Step("verify", ("P5.verifies-offline",), trail.verifies),
     Step("search", ("P7.found-by-reference",), trail.found_again),

@@ -53,6 +53,7 @@ class Stage:
     chromium: Chromium | None = None
     references: list[str] = field(default_factory=list)  # 受付番号 of what was refused
     receipt: dict[str, Any] = field(default_factory=dict)  # of the revocation
+    _operators: set[str] = field(default_factory=set)
     _used: dict[str, int] = field(default_factory=dict)  # last code step by login
 
     @property
@@ -81,7 +82,10 @@ class Stage:
         return json.loads(await self.command(who, *arguments, "-o", "json"))
 
     async def log_in(self, who: str) -> None:
-        """Sign an operator in at the command line."""
+        """Sign an operator in at the command line, once."""
+        if who in self._operators:
+            return
+        self._operators.add(who)
         person = self.city.person(who)
         password, code = self.folder / f"{who}.password", self.folder / f"{who}.code"
         password.write_text(person.password + "\n", encoding="utf-8")
