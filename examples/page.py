@@ -41,4 +41,4 @@ async def health(_request: web.Request) -> web.Response:
 def run(app: web.Application, port: int) -> None:
     """Serve `app` on loopback until stopped."""
     app.router.add_get("/health", health)
-    web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None)
+    web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None, shutdown_timeout=1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import socket
@@ -24,6 +25,7 @@ from tests.support.real_parts import program
 
 ROOT = Path(__file__).parents[2]
 READY_WITHIN = 100.0
+STOPS_WITHIN = 25.0  # seconds, also while connections are open (a drain may take 30 s)
 LAST_WORDS = "audit verify"  # the welcome's last line
 pytestmark = pytest.mark.timeout(300)  # nine Python programs start, twice
 
@@ -168,9 +170,29 @@ def test_unknown_people_devices_and_apps_are_named(demo: Demo, tmp_path: Path) -
         assert "Traceback" not in done.stderr
 
 
+@contextlib.contextmanager
+def _listening_to_notices(demo: Demo, folder: Path) -> Iterator[None]:
+    """Somebody has a page open whose events never end."""
+    assert demo.sign_in("sato", "TELEWORK-01", folder / "sato", "--app", "groupware").returncode == 0
+    device = next(each for each in demo.document["devices"] if each["name"] == "TELEWORK-01")
+    with subprocess.Popen(
+        [str(program("curl")), "-sN", "-b", str(folder / "sato"), "--cacert", demo.document["ca_file"], "--connect-to",
+         f"::{demo.document['address']}", "--cert", device["certificate"], "--key", device["key"],
+         _app(demo, "groupware")["url"] + "notices"],
+        stdout=subprocess.PIPE,
+    ) as curl:  # fmt: skip
+        assert curl.stdout is not None
+        assert curl.stdout.readline().startswith(b"data: ")
+        yield
+        curl.kill()
+
+
 def test_the_city_stops_whole_and_resumes_with_the_same_accounts(demo: Demo, tmp_path: Path) -> None:
     before = demo.document
-    assert demo.stop() == 0
+    with _listening_to_notices(demo, tmp_path):
+        begun = time.monotonic()
+        assert demo.stop() == 0
+    assert time.monotonic() - begun < STOPS_WITHIN
     for each in (demo.port, *(app["port"] for app in before["apps"])):
         with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", each), 1):
             pass
