@@ -7,25 +7,32 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.call import Call, Output, tell
+from cli.call import Call, Output
 from cli.client import segment
 from cli.command import lists, shows
 from cli.exit_codes import ExitCode
 from cli.failure import Failure
 from cli.language import t
 from cli.moments import clock, parse_moment
+from cli.render import trail
 from cli.render.table import Column
 
 group = typer.Typer(no_args_is_help=True, help=t("記録の検索", "the trail"))
 
 COLUMNS = (
     Column("@timestamp", "時刻", "time", clock, keep=True),
-    Column("user.name", "職員ID", "user"),
-    Column("event.action", "出来事", "action"),
-    Column("event.outcome", "結果", "outcome", lambda value: {"success": "○", "failure": "×"}.get(str(value), "-")),
+    Column("who", "だれ", "who"),
+    Column("act", "出来事", "action"),
     Column("subject", "対象", "of"),
-    Column("sekisho.reason", "理由", "reason"),
+    Column("result", "結果", "result"),
+    Column("why", "理由", "why"),
+    Column("reference", "受付番号", "reference"),
 )
+STORY = (
+    Column("@timestamp", "時刻", "time", clock), Column("who", "だれ", "who"), Column("act", "出来事", "action"),
+    Column("subject", "対象", "of"), Column("result", "結果", "result"), Column("why", "理由", "why"),
+    Column("from", "接続元", "from"), Column("device", "端末", "device"), Column("reference", "受付番号", "reference"),
+)  # fmt: skip
 Since = Annotated[str, typer.Option("--since", help=t("24h、RFC 3339、令和8年11月22日", "24h, RFC 3339, 令和8年…"))]
 Filter = Annotated[list[str] | None, typer.Argument(help=t("項目=値 (複数可)、または語", "field=value, or a word"))]
 User = Annotated[str, typer.Option("--user", help=t("職員ID", "login"))]
@@ -80,17 +87,15 @@ def tail(
         call.stream(records)
 
 
-@shows(group, "show", "受付番号の記録", "the records of one reference")
+@shows(group, "show", "受付番号の記録 (最初に要約、続いて全項目)", "the records of one reference: in short, then whole")
 def show(call: Call, reference: Annotated[str, typer.Argument(help=t("受付番号", "reference"))]) -> None:
     """Show one request."""
     answer = call.client().get(f"/v1/events/{segment(reference)}")
     if call.output is not Output.TABLE:
         call.rows(answer["items"], (), "")
         return
-    for number, record in enumerate(answer["items"]):
-        if number:
-            tell("")
-        call.one(record)
+    for record in answer["items"]:
+        call.one(_told(record) | {"": ""} | record)
 
 
 def _query(call: Call, terms: list[str], since: str, options: dict[str, str]) -> dict[str, Any]:
@@ -117,26 +122,22 @@ def _moment(call: Call, option: str, text: str) -> float | None:
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
-    return {**record, "subject": _subject(record)}
+    return {**record, "who": trail.who(record), "act": trail.action(record), "subject": trail.subject(record),
+            "result": trail.outcome(record), "why": trail.why(record),
+            "reference": trail.reference(record)}  # fmt: skip
 
 
-def _subject(record: dict[str, Any]) -> str:
-    """What the record is about, in one short text."""
-    if record.get("url.domain"):
-        request = f"{record.get('http.request.method', '')} {record['url.domain']}{record.get('url.path', '')}"
-        return request.strip()
-    if record.get("sekisho.admin.command"):
-        return f"{record['sekisho.admin.command']} {record.get('sekisho.admin.result', '')}".strip()
-    for name in ("user.target.name", "sekisho.lock.target_id", "sekisho.app.id", "sekisho.session.id", "device.id",
-                 "sekisho.policy.hash", "process.name"):  # fmt: skip
-        if record.get(name):
-            return str(record[name])
-    return ""
+def _told(record: dict[str, Any]) -> dict[str, Any]:
+    """The story of one record first, then every field as it is kept."""
+    zone = str(record.get("sekisho.zone") or "")
+    place = " ".join(filter(None, (str(record.get("source.ip") or ""), f"({zone})" if zone else "")))
+    row = {"@timestamp": record.get("@timestamp"), **_row(record), "from": place, "device": record.get("device.id")}
+    return {column.key: row.get(column.key) for column in STORY if row.get(column.key)}
 
 
 def _lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
     for record in records:
-        mark = {"success": "○", "failure": "×"}.get(str(record.get("event.outcome")), "-")
-        parts = (clock(record.get("@timestamp")), mark, record.get("user.name", "-"), record.get("event.action", ""),
-                 _subject(record), record.get("sekisho.reason", ""))  # fmt: skip
+        row = _row(record)
+        parts = (clock(record.get("@timestamp")), row["result"], row["who"], row["act"], row["subject"], row["why"],
+                 row["reference"])  # fmt: skip
         yield " ".join(str(part) for part in parts if part)
