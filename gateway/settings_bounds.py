@@ -33,7 +33,6 @@ class Limits(Section):
         512, "1アドレスからの接続の上限", "庁舎全体が1アドレスのことがある", unit="個", ge=1
     )
     requests_per_connection: int = setting(10_000, "1接続の要求の上限", "長い接続を時々つなぎ直させる", unit="回", ge=1)
-    pipeline_depth: int = setting(16, "先行して受け取る要求の上限", "ブラウザーは使わない", unit="個", ge=1, le=256)
     frame_bytes: int = setting(
         16 * 2**20, "WebSocket の1フレームの上限", "業務画面の最大の数倍", unit="B", ge=1024, le=2**30
     )

@@ -22,7 +22,6 @@ APP_SESSION = "__Host-sekisho-app"
 STATE = "__Host-sekisho-state"
 
 LONGEST = 400 * 86_400  # seconds: what browsers keep at most
-PURPOSE_PERSON = "person"
 
 
 def put(response: web.StreamResponse, name: str, value: str, *, max_age: int | None = None) -> None:

@@ -241,7 +241,7 @@ def test_no_setting_switches_a_protection_off() -> None:
         (Sessions, "absolute", 86_401), (Sessions, "idle", 3601), (Sessions, "code_lifetime", 31),
         (Sessions, "concurrent", 0), (SignIn, "wait_after", 11), (SignIn, "disable_after", 101),
         (SignIn, "totp_drift_steps", 2), (SignIn, "argon2_memory_kib", 19_455), (SignIn, "argon2_time", 1),
-        (Limits, "header_bytes", 65_537), (Limits, "header_count", 501), (Limits, "pipeline_depth", 0),
+        (Limits, "header_bytes", 65_537), (Limits, "header_count", 501),
     ],
 )  # fmt: skip
 def test_bounds_that_promises_rest_on(section: type[BaseModel], name: str, beyond: float) -> None:
