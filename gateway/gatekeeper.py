@@ -11,10 +11,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from audit.event import Action, event, text
 from audit.journal import JournalUnhealthy
+from gateway.completion import completion_record
 from gateway.counters import Counters
 from gateway.edge.services import Answer, Answered, Outcome, Passed, RecordNotKept
 from gateway.gate.decision_record import fault_record
@@ -188,7 +189,7 @@ class WorkerGatekeeper:
         """Record how a forwarded request ended; a failing journal counts it in its gap."""
         try:
             wall = self.moment().wall
-            record = event(Action.REQUEST_COMPLETED, wall, _completion(verdict, request, outcome))
+            record = completion_record(verdict, request, outcome, wall)
             if "user.id" in record:
                 self._trail.journal.append(record, False, None)
             else:
@@ -235,35 +236,3 @@ class WorkerGatekeeper:
     def knows_host(self, host: str) -> bool:
         """Whether a host is the portal or an active app."""
         return host == self._terms.portal_host or host in self._view.hosts
-
-
-_APP_FAULTS: Final = frozenset({Reason.APP_UNREACHABLE, Reason.APP_TIMED_OUT, Reason.APP_ANSWER_INVALID})
-_WHO: Final = (
-    "user.id", "user.name", "sekisho.app.id", "sekisho.session.id", "sekisho.app_session.id", "device.id", "source.ip",
-    "http.request.method", "url.domain", "sekisho.area",
-)  # fmt: skip
-
-
-def _completion(verdict: Passed, request: RequestHead, outcome: Outcome) -> dict[str, Any]:
-    decided = verdict.record
-    whole = not outcome.reason and not outcome.aborted
-    reason, status = outcome.reason, outcome.status
-    if isinstance(verdict, Local) and reason in _APP_FAULTS:  # our own pages have no app behind them
-        reason = Reason.CONTROL_UNAVAILABLE.value
-        status = 503 if status in (502, 504) else status
-    return {
-        "http.request.id": verdict.request_id,
-        **{name: decided[name] for name in _WHO if name in decided},
-        "event.outcome": "success" if whole else "failure",
-        "sekisho.outcome": reason or ("request_incomplete" if outcome.aborted else "complete"),
-        "sekisho.reason": reason or None,
-        "error.message": outcome.detail or None,
-        "http.response.status_code": status or None,
-        "http.request.body.bytes": outcome.request_bytes,
-        "http.response.body.bytes": outcome.response_bytes,
-        "event.duration": int(outcome.duration * 1e9),
-        "sekisho.upstream.first_byte_ms": None if outcome.first_byte is None else round(outcome.first_byte * 1e3, 3),
-        "sekisho.frames.in": outcome.frames_in if outcome.tunnel else None,
-        "sekisho.frames.out": outcome.frames_out if outcome.tunnel else None,
-        "url.path": decided.get("url.path") or request.path_text,
-    }

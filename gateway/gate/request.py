@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from policies.reasons import Reason
 
@@ -22,8 +23,7 @@ class RequestFault(Exception):
         self.detail = detail
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """The time of one judgement: `wall` in seconds since the epoch (never runs back), `mono` in monotonic seconds."""
 
     wall: float
