@@ -33,7 +33,7 @@ BATCH_BYTES: Final = 4 * 1024 * 1024
 BATCH_DOCUMENTS: Final = 1000
 CHUNK: Final = 1 << 20
 BACKOFF_FLOOR: Final = 0.2
-BACKOFF_CEILING: Final = 30.0
+BACKOFF_CEILING: Final = 5.0  # seconds: whoever repaired the cluster should not have to wait
 SETTLE: Final = 5.0  # seconds an attempt whose answer was lost may still be running on the server
 
 
