@@ -67,7 +67,8 @@ async def verify_first(context: ControlContext, login: str, password: str, sourc
     async with context.turns.of(account):
         await refuse_while_waiting(context, account, user, login, source)
         factor = _newest(factors.usable(context, user.id, FactorKind.PASSWORD)) if user is not None else None
-        right = await context.hasher.verify(factor.data["hash"] if factor is not None else None, password)
+        encoded = factor.data["hash"] if factor is not None else None
+        right = await context.hasher.verify(encoded, password, source.address)
         if user is None or factor is None or not right or not may_sign_in(user, context.clock()):
             raise await _refusal(
                 context, Action.AUTH_PASSWORD, Reason.CREDENTIALS_WRONG, account, user, login, factor, source

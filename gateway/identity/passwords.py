@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
@@ -60,14 +61,20 @@ class PasswordHasher:
         )
         self._pool = ThreadPoolExecutor(settings.hash_workers, thread_name_prefix="argon2")
         self._room = settings.hash_workers * QUEUE_PER_WORKER
+        self._share = self._room // 2
+        self._asking: Counter[str] = Counter()  # comparisons under way, by address
         self._dummy = self._argon.hash("no account has this password")
 
     async def hash(self, password: str) -> str:
         """Return the encoded hash of a normalised password. Raises HashingBusy."""
         return await self._run(lambda: self._argon.hash(normalise(password)))
 
-    async def verify(self, encoded: str | None, password: str) -> bool:
-        """Compare; `None` (no such account) costs the same time and is never true. Raises HashingBusy."""
+    async def verify(self, encoded: str | None, password: str, address: str = "") -> bool:
+        """Compare; `None` (no such account) costs the same time and is never true.
+
+        One `address` ("" = this machine) has half of the room at most: no single caller keeps everybody else from
+        signing in. Raises HashingBusy.
+        """
 
         def compare() -> bool:
             try:
@@ -76,7 +83,17 @@ class PasswordHasher:
                 return False
             return encoded is not None
 
-        return await self._run(compare)
+        if not address:
+            return await self._run(compare)
+        if self._asking[address] >= self._share:
+            raise HashingBusy
+        self._asking[address] += 1
+        try:
+            return await self._run(compare)
+        finally:
+            self._asking[address] -= 1
+            if not self._asking[address]:
+                del self._asking[address]
 
     def outdated(self, encoded: str) -> bool:
         """Whether the hash was made with other parameters than today's."""

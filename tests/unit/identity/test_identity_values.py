@@ -70,6 +70,22 @@ def test_hashing_queue_is_bounded() -> None:
     assert asyncio.run(_flood()) == 24 - 16
 
 
+async def _flood_from_one_address() -> tuple[int, bool]:
+    hasher = PasswordHasher(SignIn(hash_workers=1))
+    flood = asyncio.gather(*(hasher.verify(None, "x", "192.0.2.1") for _ in range(24)), return_exceptions=True)
+    await asyncio.sleep(0)
+    other = await hasher.verify(await hasher.hash("someone else's"), "someone else's", "192.0.2.2")
+    refused = sum(isinstance(answer, HashingBusy) for answer in await flood)
+    assert not hasher._asking
+    hasher.close()
+    return refused, other
+
+
+@pytest.mark.promise("P4.password-hashing-bounded")
+def test_one_address_leaves_room_for_the_others() -> None:
+    assert asyncio.run(_flood_from_one_address()) == (24 - 8, True)
+
+
 @pytest.mark.parametrize("shift", [-2, -1, 0, 1, 2])
 def test_totp_accepts_one_step_of_drift(shift: int) -> None:
     step = int(NOW // 30) + shift
