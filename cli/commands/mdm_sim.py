@@ -25,13 +25,13 @@ group = typer.Typer(no_args_is_help=True, help=t("模擬の端末管理 (試用�
 _ANSWER_WITHIN = 10.0  # seconds
 COLUMNS = (
     Column("name", "端末名", "name", keep=True),
-    Column("user", "利用者", "user"),
+    Column("user", "利用者", "user", lambda name: str(name).partition("@")[0]),
     Column("os", "OS", "OS"),
-    Column("compliance", "判定", "compliance"),
+    Column("compliance", "判定", "compliance", keep=True),
     Column("encrypted", "暗号化", "encrypted"),
     Column("last_sync", "最終確認", "last sync", short),
-    Column("directory_id", "証明書の名前", "certificate name"),
 )
+DETAIL = (*COLUMNS, Column("directory_id", "証明書の名前", "certificate name"))
 TenantFile = Annotated[
     Path,
     typer.Option("--tenant", help=t("接続情報のファイル (なければ作成、0600)", "access file, made if absent, 0600")),
@@ -106,9 +106,9 @@ def do(
 ) -> None:
     """Do one verb to one device; `enrol NAME USER` adds one."""
     if verb == "enrol":
-        call.one(_ask(tenant, "/_sim/enrol", {"name": device, "user": argument}), COLUMNS)
+        call.one(_ask(tenant, "/_sim/enrol", {"name": device, "user": argument}), DETAIL)
     else:
-        call.one(_ask(tenant, "/_sim/do", {"verb": verb, "device": device, "argument": argument}), COLUMNS)
+        call.one(_ask(tenant, "/_sim/do", {"verb": verb, "device": device, "argument": argument}), DETAIL)
 
 
 @shows(group, "break", "API の不具合を再現する (none で回復)", "break the API; none mends it")
