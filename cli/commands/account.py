@@ -54,11 +54,7 @@ def login(
     about = f"sekisho-cli/{os.uname().sysname}" if hasattr(os, "uname") else "sekisho-cli"
     first = client.post("/v1/sign-in/start", {"login": name, "password": password, "client": about})
     if "totp" not in first["methods"]:
-        message = t(
-            "このアカウントには確認コード (TOTP) がありません。ポータルで登録してください。",
-            "this account has no time-based code; enrol one in the portal.",
-        )
-        raise Failure(ExitCode.NOT_ALLOWED, message)
+        raise Failure(ExitCode.NOT_ALLOWED, _no_code(first))
     code = read_secret(code_file) if code_file else _ask_secret(t("確認コード (6桁): ", "code (6 digits): "))
     answer = client.post("/v1/sign-in/finish", {"challenge": first["challenge"], "code": code, "client": about})
     write_private(call.place.token_file(), answer["token"] + "\n", replace=True)
@@ -69,6 +65,20 @@ def login(
         tell(t(words, f"signed in as {row['login']} until {until}."))
     else:
         call.one(row)
+
+
+def _no_code(first: dict[str, Any]) -> str:
+    """What a person does who has a password but no authenticator app: a terminal cannot ask for a passkey."""
+    page = f"{first['portal']}/factors/totp"
+    if "webauthn" in first["methods"]:
+        return t(
+            f"コマンドではパスキーを使えません。ポータルで認証アプリを追加してください: {page}",
+            f"a passkey cannot be used here; add an authenticator app in the portal: {page}",
+        )
+    return t(
+        "使える第二の認証手段がありません。担当者に設定コードの再発行を依頼してください (sekisho users letter)。",
+        "no usable second factor; ask for a new set-up code (sekisho users letter).",
+    )
 
 
 def logout(call: Call) -> None:

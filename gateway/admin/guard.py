@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import json
 import logging
-from collections.abc import AsyncGenerator, Mapping
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -22,6 +24,7 @@ from pydantic import ValidationError
 
 from audit.journal import JournalUnhealthy
 from gateway.admin.endpoint import Arguments, Call, Change, Endpoint, Operator, Role, Stream
+from gateway.admin.operator_use import OperatorUse
 from gateway.admin.problem import AdminReason, Problem
 from gateway.admin.trail import Trail
 from gateway.gate.reference import new_reference, shown
@@ -40,6 +43,7 @@ class Guard:
 
     def __init__(self, context: ControlContext) -> None:
         self._context = context
+        self._use = OperatorUse(context.steward)
 
     async def serve(self, endpoint: Endpoint[ArgumentsT], request: web.Request) -> web.StreamResponse:
         """Answer one request to `endpoint`; every outcome is an answer, never an exception to the server."""
@@ -77,6 +81,8 @@ class Guard:
         if isinstance(arguments, Change):
             trail.justification, trail.ticket = arguments.reason, arguments.ticket
         await trail.requested()
+        if operator is not None:
+            self._use.note(operator.session, now)
         result = await endpoint.handler(Call(self._context, operator, arguments, trail.request_id, now))
         if isinstance(result, Stream):
             return await self._stream(request, result, trail)
@@ -92,7 +98,8 @@ class Guard:
         outcome, reason = "failure", "aborted"
         try:
             await response.prepare(request)
-            async with contextlib.aclosing(_while_read(request, stream.lines)) as lines:
+            look = functools.partial(self._still_there, trail.operator)
+            async with contextlib.aclosing(_while_read(request, stream.lines, look)) as lines:
                 async for line in lines:
                     await response.write(line)
                     rows += 1
@@ -116,6 +123,15 @@ class Guard:
             problem = Problem(AdminReason.JOURNAL_UNHEALTHY, _UNHEALTHY)
         return _answer(problem, trail.request_id)
 
+    def _still_there(self, operator: Operator | None) -> None:
+        """Look at the reader of a stream again: raises Problem once the token counts no more, else notes its use."""
+        if operator is None:
+            return
+        now, session = self._context.clock(), self._context.reader.session(operator.session.id)
+        if session is None or self._live(session, now) is None:
+            raise Problem(AdminReason.SIGN_IN_REQUIRED, _OVER)
+        self._use.note(session, now)
+
     def _operator(self, request: web.Request, now: float) -> Operator:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
@@ -123,7 +139,7 @@ class Guard:
         session = self._context.reader.session_by_token(hashlib.sha256(token.strip().encode()).hexdigest())
         user = self._live(session, now)
         if session is None or user is None:
-            raise Problem(AdminReason.SIGN_IN_REQUIRED, "サインインの期限が切れたか、終了しています (sekisho login)。")
+            raise Problem(AdminReason.SIGN_IN_REQUIRED, _OVER)
         roles = frozenset(Role(name) for name in user.roles if name in Role._value2member_map_)
         return Operator(user, session, roles)
 
@@ -144,6 +160,7 @@ class Guard:
         return user
 
 
+_OVER = "サインインの期限が切れたか、終了しています (sekisho login)。"
 _UNHEALTHY = "記録を書き込めないため、何も実行していません。sekisho status で状態を確認してください。"
 ROLE_NAMES: Mapping[Role, str] = {
     Role.CISO: "CISO (ciso)",
@@ -161,8 +178,14 @@ def _reason_of(code: str) -> AdminReason:
     return AdminReason.CONFLICT if code.endswith(("_taken", "_over")) else AdminReason.REFUSED_BY_STEWARD
 
 
-async def _while_read(request: web.Request, lines: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    """The lines, until the reader is gone: a silent trail would otherwise never notice. Raises ConnectionResetError."""
+async def _while_read(
+    request: web.Request, lines: AsyncGenerator[bytes], look: Callable[[], None]
+) -> AsyncGenerator[bytes]:
+    """The lines, until the reader is gone: a silent trail would otherwise never notice.
+
+    `look` is called each second and may end it by raising. Raises ConnectionResetError when the reader left.
+    """
+    due = 0.0
     async with contextlib.aclosing(lines):
         while True:
             coming = asyncio.ensure_future(anext(lines, None))
@@ -170,11 +193,15 @@ async def _while_read(request: web.Request, lines: AsyncGenerator[bytes]) -> Asy
                 while not (await asyncio.wait({coming}, timeout=_LOOK_EVERY))[0]:
                     if request.transport is None or request.transport.is_closing():
                         raise ConnectionResetError("the reader left")
+                    look()
                 line = await coming
             finally:
                 await _stopped(coming)
             if line is None:
                 return
+            if time.monotonic() >= due:  # a busy trail leaves no pause to look in
+                look()
+                due = time.monotonic() + _LOOK_EVERY
             yield line
 
 

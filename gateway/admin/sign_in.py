@@ -61,7 +61,8 @@ class SignIn:
         self._steps[challenge] = first
         while len(self._steps) > _MOST_STEPS:
             self._steps.popitem(last=False)
-        return Reply({"challenge": challenge, "methods": list(first.methods)})
+        portal = call.context.settings.portal.origin
+        return Reply({"challenge": challenge, "methods": list(first.methods), "portal": portal})
 
     async def finish(self, call: Call[Finish]) -> Reply:
         """Check the second factor; answer with the operator token, which exists nowhere else."""
@@ -126,7 +127,10 @@ def _source(request_id: str, client: str) -> Source:
 
 
 _TEXTS = {
-    "credentials_wrong": "職員IDまたはパスワードが正しくありません。",
+    "credentials_wrong": (
+        "職員IDまたはパスワードが正しくありません。"
+        "パスキーだけを登録している方は、ポータルの「認証手段」でパスワードと認証アプリを追加してください。"
+    ),  # said to everybody alike: it tells nobody who has which factor
     "code_wrong": "確認コードが正しくありません。アプリに表示されている最新の6桁の数字を入力してください。",
     "code_reused": "このコードは使用済みです。次のコードが表示されるまでお待ちください。",
     "account_waiting": "続けて失敗したため、一時的にサインインできません。",

@@ -44,7 +44,8 @@ help_contact = "内線1234"
 address = "127.0.0.1:1"
 """
 PATHS = {"login": "nobody", "session": "none", "lock": "none", "app": "none", "approval": "none", "device": "none",
-         "version": "active", "reference": "0000000000000000", "case": "none", "letter": "none", "id": "none"}  # fmt: skip
+         "version": "active", "reference": "0000000000000000", "case": "none", "document": "none",
+         "letter": "none"}  # fmt: skip
 GUARDED = [endpoint for endpoint in endpoints() if endpoint.roles]
 WITHOUT = ["none", "wrong", "browser", "expired", "one_factor", "disabled", "locked", "no_role"]
 
