@@ -197,6 +197,7 @@ class Worker:
             self.live.cut_each(self.live.all(), Reason.STATE_STALE.value)
 
     def _report_use(self) -> None:
+        self._gate.use.tunnelled(self.live.all(), self._gate.moment().wall)
         self._feed.report_use(self._gate.use.take(), self._gate.counters.as_mapping())
 
     def _flush_strangers(self) -> None:

@@ -24,6 +24,7 @@ class LiveExchange(Protocol):
 
     request: RequestHead
     verdict: Passed
+    request_bytes: int  # body, or frames, from the client
 
     def cut(self, reason: str) -> None:
         """Reset the client's connection at once; the rest is handed to `conclude_later`. Idempotent."""
