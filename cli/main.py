@@ -14,6 +14,7 @@ from cli.commands import (
     anomalies,
     approvals,
     apps,
+    clock,
     demo,
     devices,
     elastic,
@@ -64,6 +65,7 @@ app.add_typer(anomalies.group, name="anomalies")
 app.add_typer(elastic.group, name="es")
 app.add_typer(devices.group, name="devices")
 app.add_typer(alerts.group, name="alerts")
+app.add_typer(clock.group, name="clock")
 app.add_typer(mdm_sim.group, name="mdm-sim")
 app.add_typer(proofs.audit_group, name="audit")
 app.add_typer(proofs.receipts_group, name="receipts")

@@ -9,6 +9,7 @@ from gateway.admin import (
     anomalies,
     approvals,
     apps,
+    clock,
     devices,
     elastic,
     events,
@@ -47,6 +48,7 @@ def _signing_in() -> tuple[Endpoint[Any], ...]:
         Endpoint("sign_out", "POST", "/v1/sign-out", EVERYONE, Arguments, sign_in.sign_out),
         Endpoint("whoami", "GET", "/v1/whoami", EVERYONE, Arguments, sign_in.whoami),
         Endpoint("status", "GET", "/v1/status", EVERYONE, Arguments, status.status),
+        Endpoint("clock.accept", "POST", "/v1/clock/accept", CHANGERS, Change, clock.accept),
         Endpoint("alerts.status", "GET", "/v1/alerts", EVERYONE, Arguments, alerts.status),
         Endpoint("alerts.test", "POST", "/v1/alerts/test", CHANGERS, Change, alerts.test),
     )
