@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from audit.segment import Segment, body_of, segments
+from audit.segment import WRITER_NAME, Segment, body_of, segments
 
 Position = tuple[int, int]
 """(epoch, seq): a place in one writer's journal."""
@@ -95,7 +95,7 @@ def newest_first(
 def at(root: Path, writer: str, position: Position) -> RawLine | None:
     """Return the line at one place, None when there is none."""
     folder = root / writer
-    if not folder.is_dir():
+    if not WRITER_NAME.fullmatch(writer) or not folder.is_dir():
         return None
     for segment in reversed(segments(folder)):
         if segment.key <= position:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ _AGENT: Final = 200
 _PLACES: Final = 8  # networks and browsers remembered of one session
 
 
+@lru_cache(maxsize=65_536)
 def network_of(address: str) -> str:
     """Return the neighbourhood of an address (/16, IPv6 /32), "" where it is none."""
     try:
@@ -34,6 +36,7 @@ def network_of(address: str) -> str:
     return str(ip_network((parsed, 16 if parsed.version == 4 else 32), strict=False))
 
 
+@lru_cache(maxsize=4096)
 def browser_of(agent: str) -> str:
     """Return a User-Agent without version numbers; what is very long is compared by its beginning."""
     return _VERSION.sub("", agent[:_AGENT])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from typing import Annotated
 
 from pydantic import Field
 
+from audit.search import show as recorded
 from gateway.admin.endpoint import Arguments, Call, Reply, Stream
 from gateway.admin.problem import AdminReason, Problem, not_found
 from gateway.admin.searching import Request, lines, records
 from gateway.gate.reference import parse_reference
+
+_PLACE = re.compile(r"[a-z0-9.-]{1,64}:\d{1,9}:\d{1,15}")  # of a record: writer, epoch, number
 
 
 class Search(Arguments, Request):
@@ -21,9 +26,9 @@ class Tail(Arguments, Request):
 
 
 class OneEvent(Arguments):
-    """A request by its 受付番号."""
+    """A request by its 受付番号, or one record by the id that cases and alerts name (`writer:epoch:seq`)."""
 
-    reference: Annotated[str, Field(max_length=64)]
+    reference: Annotated[str, Field(max_length=100)]
 
 
 async def search(call: Call[Search]) -> Stream:
@@ -37,7 +42,13 @@ async def tail(call: Call[Tail]) -> Stream:
 
 
 async def show(call: Call[OneEvent]) -> Reply:
-    """Every record of one request."""
+    """Every record of one request, or the one record."""
+    if _PLACE.fullmatch(call.arguments.reference):
+        places = call.context.settings.paths.journal, call.arguments.reference
+        one = await asyncio.to_thread(recorded, *places)
+        if not one:
+            raise not_found("記録", call.arguments.reference)
+        return Reply({"items": one, "total": len(one)}, rows=len(one))
     try:
         reference = parse_reference(call.arguments.reference)
     except ValueError as error:

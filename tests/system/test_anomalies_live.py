@@ -47,6 +47,8 @@ async def burst(city: RunningCity, ciso: AdminClient) -> str:
     assert "127.0.0.1" in shown["message"]
     assert shown["command"].startswith("sekisho events search source.ip=127.0.0.1")
     assert {record["sekisho.reason"] for record in shown["evidence"]} == {"sign_in_required"}
+    name = shown["evidence"][0]["event.id"]
+    assert (await ask(ciso, f"/v1/events/{name}"))["items"] == [shown["evidence"][0]]
     (alert,) = [record for record in city.records("auditor") if record["event.action"] == "case.opened"]
     assert (alert["event.kind"], alert["event.dataset"]) == ("alert", "sekisho.anomaly")
     assert alert["sekisho.case.id"] == case["id"]
