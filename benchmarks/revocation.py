@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import hashlib
 import itertools
 import json
 import statistics
@@ -28,9 +27,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from audit.receipt import Receipt, verify_receipt
-from gateway.state.records import AppSession
 from tests.support.running_city import HOST, RunningCity, running_city
-from tests.support.steward_process import ROOT, session, user
+from tests.support.steward_process import ROOT
 
 KINDS: Final = ("socket", "events", "download")
 _PER_SESSION: Final = 10
@@ -45,7 +43,7 @@ _UPGRADE: Final = (
 class Held(asyncio.Protocol):
     """One open connection of a client that reads at once. Times in seconds since the epoch."""
 
-    __slots__ = ("_head", "_transport", "kind", "last", "lost", "opened", "received")
+    __slots__ = ("_head", "_transport", "kind", "last", "lost", "opened", "received", "tail")
 
     def __init__(self, kind: str, token: str) -> None:
         self.kind = kind
@@ -57,6 +55,7 @@ class Held(asyncio.Protocol):
         self.last = 0.0
         self.lost = 0.0
         self.received = 0
+        self.tail = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask."""
@@ -67,6 +66,7 @@ class Held(asyncio.Protocol):
         """Note when the latest byte came."""
         self.last = time.time()
         self.received += len(data)
+        self.tail = data
         if not self.opened.done():
             self.opened.set_result(data[9:12])
 
@@ -119,26 +119,14 @@ class Crowd:
         host, _, port = city.status["listeners"]["loopback"].rpartition(":")
         self._address = host, int(port)
 
-    async def person(self, group: str) -> str:
-        """Sign one more person of `group` in; return the token of the app session."""
-        number = next(self._numbers)
-        name, token = f"c{number}", f"token-of-crowd-{number:028}"
-        city = self._city
-        await city.put("user.put", user=dataclasses.replace(user(), id=name, login=name, groups=("tax", group)))
-        digest = hashlib.sha256(f"portal {token}".encode()).hexdigest()
-        row = session(name, user_id=name, token_hash=digest).to_row()
-        await city.steward.call("session.start", session=row, replaces=None)
-        digest = hashlib.sha256(token.encode()).hexdigest()
-        await city.put("app_session.start", app_session=AppSession(name, name, "docs", HOST, digest, time.time()))
-        return token
-
     async def open(self, count: int, group: str, per_session: int = _PER_SESSION) -> list[Held]:
         """Open connections of all kinds in equal parts, `per_session` on each session."""
-        people = [await self.person(group) for _ in range(-(-count // per_session))]
+        sessions = -(-count // per_session)
+        people = [await self._city.sign_in(f"c{next(self._numbers)}", group) for _ in range(sessions)]
         held: list[Held] = []
         while len(held) < count:
             batch = range(len(held), min(count, len(held) + _AT_ONCE))
-            fresh = await asyncio.gather(*(self._one(KINDS[n % 3], people[n // per_session]) for n in batch))
+            fresh = await asyncio.gather(*(self.one(KINDS[n % 3], people[n // per_session]) for n in batch))
             for each in fresh:
                 status = await asyncio.wait_for(each.opened, 10)
                 if status not in (b"101", b"200"):
@@ -146,7 +134,8 @@ class Crowd:
             held += fresh
         return held
 
-    async def _one(self, kind: str, token: str) -> Held:
+    async def one(self, kind: str, token: str) -> Held:
+        """One connection; its answer may not have begun."""
         _, held = await asyncio.get_running_loop().create_connection(
             lambda: Held(kind, token), *self._address, local_addr=(next(self._sources), 0)
         )
