@@ -52,6 +52,11 @@ def build(site: Site, now: float) -> City:
     from gateway.furnishing import Registrations, assertion_key_set, furnish
     from gateway.settings import Settings
 
+    if not applications.EXAMPLES.is_dir():
+        message = t(
+            "見本市のアプリ (examples/) はソースにだけ入っています。", "the sample apps come with the source only."
+        )
+        raise Failure(ExitCode.NOT_FOUND, message)
     names = [app.id for app in applications.APPLICATIONS]
     ports = dict(zip(["mdm", *names], _free_ports(site.port + 1, len(names) + 1), strict=True))
     installed = _install(site, ports["mdm"], now)
