@@ -22,16 +22,16 @@ group = typer.Typer(no_args_is_help=True, help=t("記録の検索", "the trail")
 COLUMNS = (
     Column("@timestamp", "時刻", "time", clock, keep=True),
     Column("who", "だれ", "who"),
-    Column("act", "出来事", "action"),
+    Column("happening", "出来事", "what"),
     Column("subject", "対象", "of"),
-    Column("result", "結果", "result"),
     Column("why", "理由", "why"),
-    Column("reference", "受付番号", "reference"),
+    Column("reference", "受付番号", "reference", keep=True),
 )
 STORY = (
     Column("@timestamp", "時刻", "time", clock), Column("who", "だれ", "who"), Column("act", "出来事", "action"),
     Column("subject", "対象", "of"), Column("result", "結果", "result"), Column("why", "理由", "why"),
-    Column("from", "接続元", "from"), Column("device", "端末", "device"), Column("reference", "受付番号", "reference"),
+    Column("rule.id", "規則", "rule"), Column("from", "接続元", "from"), Column("device", "端末", "device"),
+    Column("reference", "受付番号", "reference"),
 )  # fmt: skip
 Since = Annotated[str, typer.Option("--since", help=t("24h、RFC 3339、令和8年11月22日", "24h, RFC 3339, 令和8年…"))]
 Filter = Annotated[list[str] | None, typer.Argument(help=t("項目=値 (複数可)、または語", "field=value, or a word"))]
@@ -95,7 +95,7 @@ def show(call: Call, reference: Annotated[str, typer.Argument(help=t("受付番�
         call.rows(answer["items"], (), "")
         return
     for record in answer["items"]:
-        call.one(_told(record) | {"": ""} | record)
+        call.one(_told(record) | {"": ""} | record, STORY)
 
 
 def _query(call: Call, terms: list[str], since: str, options: dict[str, str]) -> dict[str, Any]:
@@ -122,9 +122,11 @@ def _moment(call: Call, option: str, text: str) -> float | None:
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
-    return {**record, "who": trail.who(record), "act": trail.action(record), "subject": trail.subject(record),
-            "result": trail.outcome(record), "why": trail.why(record),
-            "reference": trail.reference(record)}  # fmt: skip
+    return {
+        **record, "who": trail.who(record), "happening": trail.happening(record), "act": trail.action(record),
+        "subject": trail.subject(record), "result": trail.outcome(record), "why": trail.why(record),
+        "reference": trail.reference(record),
+    }  # fmt: skip
 
 
 def _told(record: dict[str, Any]) -> dict[str, Any]:

@@ -78,12 +78,18 @@ def outcome(record: Record) -> str:
     return t(ja, en)
 
 
+def happening(record: Record) -> str:
+    """Act and outcome in one short text: the verdict of a request, the name of any other act, a failure marked."""
+    if record.get("sekisho.verdict"):
+        return outcome(record)
+    failed = record.get("event.outcome") == "failure"
+    return action(record) + (t("×", " x") if failed else "")
+
+
 def why(record: Record) -> str:
-    """The reason in words; the rule that decided beside it."""
+    """The reason in words, "" where there is nothing to explain."""
     code = str(record.get("sekisho.reason") or record.get("sekisho.admin.result") or "")
-    words = t(_REASONS_JA.get(code, code), code)
-    rule = record.get("rule.id")
-    return f"{words} [{rule}]".strip() if rule and words else words
+    return t(_REASONS_JA.get(code, code), code)
 
 
 def reference(record: Record) -> str:

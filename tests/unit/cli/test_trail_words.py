@@ -24,7 +24,7 @@ def japanese(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_refusal_reads_as_a_sentence() -> None:
     told = [f(RECORD) for f in (trail.who, trail.action, trail.subject, trail.outcome, trail.why, trail.reference)]
     assert told == [
-        "a1001", "アクセス", "GET juki/search", "拒否", "利用条件を満たさない [juki-staff]", "1M81-7BC0-1A4S-3809",
+        "a1001", "アクセス", "GET juki/search", "拒否", "利用条件を満たさない", "1M81-7BC0-1A4S-3809",
     ]  # fmt: skip
 
 
