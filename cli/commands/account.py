@@ -104,11 +104,13 @@ def status(call: Call) -> None:
     """Tell what holds and what does not; fails where something that must hold does not."""
     answer = call.client().get("/v1/status")
     answer.pop("request_id", None)
+    troubles = _troubles(answer)
     if call.output is Output.TABLE and not call.fields:
-        call.one(_summary(answer))
+        ja = f"× 対応が必要 ({len(troubles)} 件、下に表示)" if troubles else "○ すべて正常"
+        overall = t(ja, f"{len(troubles)} need attention, below" if troubles else "all is well")
+        call.one({t("全体", "overall"): overall, **_summary(answer)})
     else:
         call.one(answer)
-    troubles = _troubles(answer)
     if troubles:
         raise Failure(ExitCode.FAILED, t("対応が必要です:", "needs attention:"), troubles)
 
