@@ -89,7 +89,7 @@ class Demo:
         done = subprocess.run(
             [str(program("curl")), "-s", "-L", "--max-time", "30", "-w", "\n%{http_code}", "-H", "Accept: text/html",
              "-b", str(jar), "--cacert", city["ca_file"], "--connect-to", f"::{city['address']}", *machine, url],
-            capture_output=True, text=True, check=True,
+            capture_output=True, text=True, errors="replace", check=True,  # the app of 2009 writes Shift_JIS
         )  # fmt: skip
         text, _, status = done.stdout.rpartition("\n")
         return int(status), text
