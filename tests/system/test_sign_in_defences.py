@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from html import unescape
 
-import httpx
 import pyotp
 import pytest
 
-from tests.support.city import City, Person, running_city
-
-PASSWORD = "tsuki-no-hikari-88"
+from tests.support.city import City, running_city
+from tests.support.form_client import PASSWORD, Client, enrol
 
 
 @pytest.fixture(scope="module")
@@ -22,63 +19,6 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
         running.add_app()
         running.use_policy()
         yield running
-
-
-class Client:
-    """A browser as far as forms and cookies go."""
-
-    def __init__(self, city: City) -> None:
-        self.origin = city.portal
-        transport = httpx.HTTPTransport(verify=False)
-        self._http = httpx.Client(transport=transport, follow_redirects=False, timeout=20)
-        self._local = f"https://127.0.0.1:{city.port}"
-        self._host = city.portal.removeprefix("https://")
-        self._jar: dict[str, str] = {}
-
-    def get(self, path: str) -> httpx.Response:
-        return self._keep(self._http.get(self._local + path, headers=self._headers({}), extensions=self._sni()))
-
-    def post(self, path: str, fields: dict[str, str], **headers: str) -> httpx.Response:
-        ours = {"Origin": self.origin} | {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = self._http.post(
-            self._local + path, data=fields, headers=self._headers(ours), extensions=self._sni()
-        )
-        return self._keep(answer)
-
-    def submit(self, page: httpx.Response, action: str, **fields: str) -> httpx.Response:
-        """Send the form of `page` that goes to `action`."""
-        form = re.search(rf'<form[^>]*action="{re.escape(action)}".*?</form>', page.text, re.DOTALL)
-        assert form is not None, page.text
-        hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form[0])
-        return self.post(action, {name: unescape(value) for name, value in hidden} | fields)
-
-    def _headers(self, more: dict[str, str]) -> dict[str, str]:
-        cookies = "; ".join(f"{name}={value}" for name, value in self._jar.items())
-        return {"Host": self._host} | ({"Cookie": cookies} if cookies else {}) | more
-
-    def _sni(self) -> dict[str, str]:
-        return {"sni_hostname": self._host.partition(":")[0]}
-
-    def _keep(self, answer: httpx.Response) -> httpx.Response:
-        for line in answer.headers.get_list("set-cookie"):
-            name, _, value = line.partition(";")[0].partition("=")
-            self._jar.pop(name, None)
-            if value:
-                self._jar[name] = value
-        return answer
-
-
-def enrol(city: City, person: Person) -> str:
-    client = Client(city)
-    client.submit(client.get("/setup"), "/setup", login=person.user.login, code=person.setup_code)
-    client.submit(client.get("/setup/password"), "/setup/password", password=PASSWORD, again=PASSWORD)
-    page = client.get("/setup/totp")
-    secret = re.search(r'class="secret">([^<]+)', page.text)
-    assert secret is not None
-    plain = secret[1].replace(" ", "")
-    code = pyotp.TOTP(plain).generate_otp(int(time.time() // 30) - 1)
-    assert client.submit(page, "/setup/totp", code=code).status_code == 200
-    return plain
 
 
 @pytest.mark.promise("P1.no-account-enumeration")
