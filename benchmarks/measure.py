@@ -1,0 +1,106 @@
+"""CPU time of process trees, wrk, and ratios over interleaved rounds."""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.load import HEADERS, TARGET, cookie
+
+THREADS: Final = 16  # each with the cookie of one session, as each browser has its own connections
+CONNECTIONS: Final = 64
+_TICK: Final = os.sysconf("SC_CLK_TCK")
+
+
+class LoadFault(Exception):
+    """wrk saw an answer other than 2xx, or a socket error: the round says nothing."""
+
+
+def processes() -> dict[int, int]:
+    """Every process by its id, with its parent's."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        found[int(path.parent.name)] = int(fields[1])
+    return found
+
+
+def tree(root: int) -> set[int]:
+    """A process and all that descend from it."""
+    parents = processes()
+    members = {root}
+    while more := {pid for pid, parent in parents.items() if parent in members} - members:
+        members |= more
+    return members
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """User and system time of processes, with their children that ended."""
+    total = 0
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        total += sum(int(field) for field in fields[11:15])
+    return total / _TICK
+
+
+def write_script(path: Path, host: str, tokens: Sequence[str]) -> None:
+    """Write wrk's script: browser headers, and for each thread the cookie of another session."""
+    lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in {"Host": host, **HEADERS}.items()]
+    cookies = ", ".join(f'"{cookie(token)}"' for token in tokens)
+    lines += [
+        f"local cookies = {{ {cookies} }}",
+        "local number = 0",
+        'function setup(thread) number = number + 1; thread:set("number", number) end',
+        'function init(args) wrk.headers["Cookie"] = cookies[(number - 1) % #cookies + 1] end',
+    ]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def load(port: int, script: Path, seconds: float, core: int) -> int:
+    """Load a port for so long; return the requests that were answered. Raises LoadFault."""
+    command = [
+        "taskset", "-c", str(core), "wrk", f"-t{THREADS}", f"-c{CONNECTIONS}", "-s", str(script),
+        f"-d{seconds:g}s", f"http://127.0.0.1:{port}{TARGET}",
+    ]  # fmt: skip
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    if "Non-2xx" in said or re.search(r"Socket errors: connect [1-9]|write [1-9]|timeout [1-9]", said):
+        raise LoadFault(said)
+    return int(re.findall(r"(\d+) requests in", said)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one candidate cost in one round."""
+
+    micros: float  # CPU µs per request
+    per_second: float  # requests answered
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Median and quartiles over the rounds."""
+
+    median: float
+    low: float
+    high: float
+    least: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Sum up at least one value."""
+        if len(values) == 1:
+            return cls(values[0], values[0], values[0], values[0])
+        low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(median, low, high, min(values))

@@ -1,0 +1,75 @@
+"""The yardstick: nginx as the app and nginx as a bare proxy, one worker each, pinned configurations."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+from benchmarks.load import BODY
+
+_COMMON: Final = """
+worker_processes 1; daemon off; pid {folder}/{name}.pid; error_log /dev/null;
+events {{ worker_connections 1024; }}
+"""
+_APP: Final = """
+http {{ access_log off; default_type application/json; keepalive_requests 100000000;
+  server {{ listen 127.0.0.1:{port}; location / {{ return 200 '{body}'; }} }} }}
+"""
+_PROXY: Final = """
+http {{ access_log off; keepalive_requests 100000000;
+  upstream app {{ server 127.0.0.1:{app}; keepalive 64; keepalive_requests 100000000; }}
+  server {{ listen 127.0.0.1:{port};
+    location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr;
+      proxy_set_header X-Forwarded-Proto http; }} }} }}
+"""
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def wait_for(port: int) -> None:
+    """Wait until something listens; raises TimeoutError after ten seconds."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise TimeoutError(f"nothing listens on port {port}")
+
+
+def _start(name: str, text: str, folder: Path, port: int, core: int) -> subprocess.Popen[bytes]:
+    config = folder / f"{name}-{port}.conf"
+    config.write_text(_COMMON.format(folder=folder, name=f"{name}-{port}") + text)
+    command = ["taskset", "-c", str(core), "nginx", "-c", str(config), "-p", str(folder)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    wait_for(port)
+    return process
+
+
+def start_app(folder: Path, port: int, core: int) -> subprocess.Popen[bytes]:
+    """The app behind every candidate: answers each request with the same 978 bytes."""
+    return _start("app", _APP.format(port=port, body=BODY.decode()), folder, port, core)
+
+
+def start_proxy(folder: Path, port: int, app: int, core: int) -> subprocess.Popen[bytes]:
+    """A bare `proxy_pass` with 64 kept-alive connections to the app and no access log."""
+    return _start("proxy", _PROXY.format(port=port, app=app), folder, port, core)
+
+
+def version() -> str:
+    """Nginx's own word for its version."""
+    said = subprocess.run(["nginx", "-v"], check=True, capture_output=True, text=True).stderr
+    found = re.search(r"nginx/[\d.]+", said)
+    return found[0] if found else said.strip()
