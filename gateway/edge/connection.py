@@ -69,8 +69,7 @@ class ClientConnection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._task: asyncio.Task[None] | None = None
         self.authenticated = HeldUpstream()
-        self._requests = 0
-        self._rejudged = 0
+        self._requests = self._rejudged = 0
         self._advancing = False
         self.eof = False
         self._ended = False
@@ -238,15 +237,13 @@ class ClientConnection(asyncio.Protocol):
 
     def _pass(self, head: RequestHead, verdict: Passed) -> None:
         services = self._services
-        if services.live.rejudged != self._rejudged:
-            # Something was revoked while the record was being kept: this request was not among the live ones then.
-            reason = services.gatekeeper.judge_again(head)
-            if reason:
-                Exchange(self, services, head, verdict).cut(reason)
-                return
+        # Something may have been revoked while the record was being kept: this was not among the live ones then.
+        if services.live.rejudged != self._rejudged and (reason := services.gatekeeper.judge_again(head)):
+            Exchange(self, services, head, verdict).cut(reason)
+            return
         self._state = AFTER_KEPT_PASSED[self._state]
-        exchange = self._exchange = Exchange(self, services, head, verdict)
-        exchange.start()
+        self._exchange = Exchange(self, services, head, verdict)
+        self._exchange.start()
 
     @property
     def exhausted(self) -> bool:
@@ -377,8 +374,7 @@ class ClientConnection(asyncio.Protocol):
         """Reset the connection; `farewell` goes out first if the socket takes it at once."""
         transport = self._transport
         self._exchange = None
-        if self._state is not states.CLOSED:
-            self._move(states.CUT)
+        self._move(states.CUT)
         self._release()
         if transport is None:
             return
