@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from cli.command import shows
 from cli.exit_codes import ExitCode
 from cli.failure import Failure
 from cli.language import t
+
+if TYPE_CHECKING:
+    from gateway.installation import Installed
 
 state_group = typer.Typer(no_args_is_help=True, help=t("保存された状態", "the store"))
 config_group = typer.Typer(no_args_is_help=True, help=t("設定", "settings"))
@@ -66,6 +69,10 @@ def init(
     except SettingsFaults as found:
         lines = [str(fault) for fault in found.faults]
         raise Failure(ExitCode.USAGE, t("指定に誤りがあります。", "the options have faults."), lines) from found
+    _tell_created(call, made)
+
+
+def _tell_created(call: Call, made: Installed) -> None:
     tell(t(f"{made.root} に作成しました。", f"created in {made.root}."))
     call.one({
         "settings": str(made.settings_file), "portal": made.portal_url, "setup": made.setup_url, "login": made.login,
