@@ -141,6 +141,11 @@ def _waits(rule: Rule, facts: Mapping[str, Any]) -> bool:
     return waiting and _is_number(now) and bool(now < rule.expires)
 
 
+DENIED: dict[str, Any] = {
+    "effect": "deny", "reason": "", "rule": "", "obligations": (), "shadow": (), "warn": False, "observed": (),
+}  # fmt: skip
+
+
 def decide(ir: PolicyIR, given: Mapping[str, Any]) -> dict[str, Any]:
     """The decision as a plain mapping of the fields of `policies.decision.Decision`."""
     facts = _without_stale(ir, given)
@@ -160,30 +165,21 @@ def decide(ir: PolicyIR, given: Mapping[str, Any]) -> dict[str, Any]:
     granting = [rule for rule in applying if true(rule.require)]
     lifted = [] if granting else [rule for rule in applying if _waits(rule, facts)]
     biting = [rule for rule in denies if not _waits(rule, facts)]
-    answer: dict[str, Any] = {
-        "effect": "deny",
-        "reason": "",
-        "rule": "",
-        "obligations": (),
-        "shadow": (),
-        "warn": False,
-        "observed": (),
-    }
     if biting:
-        return answer | {"reason": "denied_by_rule", "rule": biting[0].id}
+        return DENIED | {"reason": "denied_by_rule", "rule": biting[0].id}
     if not granting and not lifted:
         shadow = tuple(
             rule.id
             for rule in rules
             if rule.mode.value == "shadow" and rule.effect.value == "allow" and true(rule.when) and true(rule.require)
         )
-        return answer | {"reason": "unmet_conditions" if applying else "no_applicable_rule", "shadow": shadow}
+        return DENIED | {"reason": "unmet_conditions" if applying else "no_applicable_rule", "shadow": shadow}
     observed = sorted(denies + lifted, key=lambda rule: rule.id)
     shadow = tuple(
         rule.id for rule in rules if rule.mode.value == "shadow" and rule.effect.value == "deny" and hit(rule)
     )
     grants = granting or lifted
-    return answer | {
+    return DENIED | {
         "effect": "allow",
         "reason": "allowed_observed" if observed else "allowed",
         "rule": grants[0].id,
