@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
-from gateway.edge import states
+from gateway.edge import guarded, states
 from gateway.edge.answers import encode, to_https
 from gateway.edge.forward import forwarded_fields
 from gateway.edge.held import HeldUpstream
@@ -175,7 +175,7 @@ class ClientConnection(asyncio.Protocol):
         if self.peer.listener == "redirect":
             self._redirect(head)
             return
-        verdict = self._services.gatekeeper.judge(head)
+        verdict = guarded.judged(self._services, head)
         if isinstance(verdict, Unknown):
             if first:
                 self._move(states.UNKNOWN)
@@ -225,11 +225,11 @@ class ClientConnection(asyncio.Protocol):
                 Exchange(self, self._services, head, verdict).client_lost()
             return
         if error is not None:
-            self._answer(self._services.gatekeeper.unkept(head), head, states.CLOSING)
+            self._answer(guarded.unkept(self._services, head), head, states.CLOSING)
         elif head is not None and isinstance(verdict, _PASSED):
             self._pass(head, verdict)
         elif not isinstance(verdict, _PASSED):
-            answer = self._services.gatekeeper.answer(verdict, head)
+            answer = guarded.answered(self._services, verdict, head)
             # A body that nobody will read would be taken for the next request.
             unread = head is None or not head.keep_alive or head.chunked or bool(head.content_length)
             closing = unread or answer.close or self.exhausted

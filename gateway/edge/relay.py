@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gateway.edge import waiting_for
+from gateway.edge import guarded, waiting_for
 from gateway.edge.forward import field_lines, request_head
 from gateway.edge.framing import BodyReader, Chunked, Counted, FramingFault
 from gateway.edge.held import offers_identity
@@ -100,7 +100,10 @@ class Exchange:
         client = self._client
         client.exchange_connected()
         services, verdict = self._services, self.verdict
-        ours = services.gatekeeper.identity(verdict) if isinstance(verdict, Forward) else field_lines(verdict.headers)
+        ours = guarded.identity(services, verdict) if isinstance(verdict, Forward) else field_lines(verdict.headers)
+        if ours is None:
+            self._fail(503, Reason.INTERNAL_ERROR)
+            return
         head = request_head(self.request, verdict, self._pool.upstream, client.forwarded, ours)
         connection.write(head)
         if self._body is None:
@@ -341,7 +344,7 @@ class Exchange:
         else:
             unread = self._body is not None or self.request.expect_continue
             self._client.exchange_failed(
-                self._services.gatekeeper.failed(self.verdict, self.request, status, reason), close=unread
+                guarded.failed(self._services, self.verdict, self.request, status, reason), close=unread
             )
 
     def client_ended(self) -> None:

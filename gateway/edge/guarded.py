@@ -1,0 +1,66 @@
+"""Asking the gate so that whatever goes wrong in it is a refusal: recorded and told, never a connection that just ends.
+
+The gatekeeper promises not to raise. A defect that breaks that promise must not decide what a person sees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.edge.services import Answer, Answered, EdgeServices, Passed, RequestFault
+from gateway.gate.request import RequestHead
+from gateway.gate.verdict import Forward, Verdict
+from policies.reasons import Reason
+
+WORDLESS = Answer(503, ((b"Cache-Control", b"no-store"),), b"", close=True)
+"""What is left to say where even writing a refusal fails."""
+
+
+def judged(services: EdgeServices, request: RequestHead) -> Verdict:
+    """Return the verdict; an exception is the refusal of a request that could not be judged."""
+    try:
+        return services.gatekeeper.judge(request)
+    except Exception as error:  # noqa: BLE001  # whatever it was, nothing passes
+        _tell("judging failed; the request is refused", error)
+        fault = RequestFault(503, Reason.INTERNAL_ERROR, "the gate failed")
+        return services.gatekeeper.reject(request.peer, fault)
+
+
+def answered(services: EdgeServices, verdict: Answered, request: RequestHead | None) -> Answer:
+    """Return the answer of a verdict that is recorded; an exception leaves its refusal without words."""
+    try:
+        return services.gatekeeper.answer(verdict, request)
+    except Exception as error:  # noqa: BLE001  # the refusal stands
+        _tell("writing an answer failed", error)
+        return WORDLESS
+
+
+def unkept(services: EdgeServices, request: RequestHead | None) -> Answer:
+    """Return the answer given where nothing could be recorded."""
+    try:
+        return services.gatekeeper.unkept(request)
+    except Exception as error:  # noqa: BLE001  # the refusal stands
+        _tell("writing an answer failed", error)
+        return WORDLESS
+
+
+def failed(services: EdgeServices, verdict: Passed, request: RequestHead, status: int, reason: str) -> Answer:
+    """Return the answer given in the app's place."""
+    try:
+        return services.gatekeeper.failed(verdict, request, status, reason)
+    except Exception as error:  # noqa: BLE001  # the failure stands
+        _tell("writing an answer failed", error)
+        return WORDLESS
+
+
+def identity(services: EdgeServices, verdict: Forward) -> bytes | None:
+    """Return the lines that tell the app who asks, None where they cannot be made: then nothing may be sent."""
+    try:
+        return services.gatekeeper.identity(verdict)
+    except Exception as error:  # noqa: BLE001  # an app must not get a request without its asker
+        _tell("telling the app who asks failed", error)
+        return None
+
+
+def _tell(message: str, error: Exception) -> None:
+    asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
