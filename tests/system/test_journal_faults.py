@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.state.command import CommandRefused
 from tests.support.running_city import HOST, RunningCity, running_city
 from tests.support.strace import injected
 
@@ -113,6 +114,29 @@ async def counted(city: RunningCity) -> None:
             await asyncio.sleep(0.1)
 
 
+async def steward_ends_but_grants_nothing(city: RunningCity, strace: Path) -> None:
+    """A steward that cannot record refuses every change but an end, which it says is not recorded."""
+    token = await city.sign_in("last")
+    async with injected(strace, city.pid("steward"), "write:error=ENOSPC"):
+        for name in ("late", "later"):
+            with pytest.raises(CommandRefused, match="journal_unhealthy"):
+                await city.sign_in(name)
+        answer = await city.steward.call(
+            "session.end", selector={"sessions": ["last"]}, reason="session_revoked", message="", by="ciso", why="test"
+        )
+        assert answer["recorded"] is False
+        assert answer["receipt"]
+        async with city.client() as client:
+            cookie = {"Cookie": f"__Host-sekisho-app={token}", "Accept": "application/json"}
+            async with client.get("/ended", headers=cookie) as refused:
+                assert refused.status == 401
+    async with asyncio.timeout(15):
+        while not (await city.steward.call("status"))["journal"]["healthy"]:  # noqa: ASYNC110 (health has no event)
+            await asyncio.sleep(0.1)
+    await city.sign_in("latest")
+    assert "audit.gap" in {each["event.action"] for each in city.records("steward")}
+
+
 def nothing_without_a_record(city: RunningCity) -> None:
     """Each request that the app saw has its decision."""
     decided = {record.get("http.request.id") for record in city.records(WORKER)}
@@ -122,6 +146,7 @@ def nothing_without_a_record(city: RunningCity) -> None:
 @pytest.mark.timeout(180)
 @pytest.mark.promise("P2.unhealthy-journal-refuses")
 @pytest.mark.promise("P3.revokes-while-journal-unhealthy")
+@pytest.mark.promise("P1.unrecorded-is-refused")
 def test_a_failing_disk_refuses_and_heals(tmp_path: Path, requires_strace: Path) -> None:
     async def run() -> None:
         async with running_city(tmp_path, SEKISHO_WORKERS__COUNT="1") as city:
@@ -130,6 +155,7 @@ def test_a_failing_disk_refuses_and_heals(tmp_path: Path, requires_strace: Path)
                 await refused_and_back(city, requires_strace, fault)
             await stalled(city, requires_strace)
             await revokes_while_unhealthy(city, requires_strace)
+            await steward_ends_but_grants_nothing(city, requires_strace)
             nothing_without_a_record(city)
 
     asyncio.run(run())
