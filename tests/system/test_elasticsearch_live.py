@@ -1,0 +1,153 @@
+"""The whole gateway with a real Elasticsearch that is stopped, killed and started under traffic.
+
+What must be there is counted from the journals' lines by this file, what is there by its own search over HTTP: no code
+is shared with the shipper.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import stat
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit.checkpoint import read_verifier
+from tests.support.elasticsearch_node import PASSWORD, Node, elasticsearch_node
+from tests.support.operator import ask, operator, tell
+from tests.support.running_city import RunningCity, running_city
+from tests.system.test_elasticsearch_shipping import call
+
+__all__ = ["elasticsearch_node"]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("whole-stack")]
+NAMESPACE = "live"
+
+
+def expected(city: RunningCity) -> Counter[str]:
+    """One document a request, one a record that is no request; by the lines of the journals alone."""
+    found: Counter[str] = Counter()
+    for record in city.records("*"):
+        action, request = record["event.action"], record.get("http.request.id")
+        if action == "request.completed" or (action == "request.decided" and request):
+            found[request] = 1
+        else:
+            found[f"{record['writer']}:{record['epoch']}:{record['seq']}"] += 1
+    return found
+
+
+def stored(node: Node) -> dict[str, list[Any]]:
+    """Every document of the namespace: id → one source for each time it is there."""
+    call(node, "POST", f"/logs-sekisho.*-{NAMESPACE}/_refresh")
+    found: dict[str, list[Any]] = {}
+    after: list[Any] = []
+    while True:
+        query: dict[str, Any] = {"size": 1000, "sort": [{"@timestamp": "asc"}, {"event.id": "asc"}, "_doc"]}
+        if after:
+            query["search_after"] = after
+        hits = call(node, "POST", f"/logs-sekisho.*-{NAMESPACE}/_search", query)["hits"]["hits"]
+        if not hits:
+            return found
+        for hit in hits:
+            found.setdefault(hit["_id"], []).append(hit["_source"])
+        after = hits[-1]["sort"]
+
+
+async def traffic(city: RunningCity, count: int) -> None:
+    async with city.client() as client:
+        for number in range(count):
+            async with client.get(f"/page/{number}") as answer:
+                assert answer.status == 200
+
+
+async def caught_up(city: RunningCity) -> dict[str, Any]:
+    """Wait until nothing is behind and the last checkpoint is sent; the file is read, as asking is recorded."""
+    async with asyncio.timeout(120):
+        while True:
+            status: dict[str, Any] = json.loads(
+                (city.root / "state" / "auditor" / "elastic" / "status.json").read_bytes()
+            )
+            quiet = time.time() - max(p.stat().st_mtime for p in (city.root / "journal").rglob("*.active"))
+            if status["lag_records"] == 0 and not status["checkpoints_waiting"] and status["created"] and quiet > 7:
+                return status
+            await asyncio.sleep(0.5)
+
+
+async def shipped(client: Any) -> None:
+    """Wait until the first documents are stored."""
+    async with asyncio.timeout(60):
+        while not (await ask(client, "/v1/elasticsearch")).get("created"):  # noqa: ASYNC110 (a file tells)
+            await asyncio.sleep(0.3)
+
+
+async def prepare(city: RunningCity, client: Any) -> None:
+    plan = await tell(client, "/v1/elasticsearch/bootstrap", reason="導入", dry_run=True)
+    assert [step["path"] for step in plan["plan"]][-2:] == ["/_security/api_key"] * 2
+    assert not (city.root / "keys" / "es-write").exists()
+    administrator = {"user": "admin", "password": PASSWORD}
+    await tell(client, "/v1/elasticsearch/bootstrap", reason="導入", **administrator)
+    for name in ("es-write", "es-read"):
+        assert stat.S_IMODE((city.root / "keys" / name).stat().st_mode) == 0o600
+    checked = await tell(client, "/v1/elasticsearch/check", **administrator)
+    assert [item for item in checked["items"] if not item["good"]] == []
+    assert checked["templates_checked"]
+    assert PASSWORD not in str(city.records("control"))
+
+
+async def kill(city: RunningCity, name: str) -> None:
+    os.kill(next(each["pid"] for each in city.status["processes"] if each["name"] == name), signal.SIGKILL)
+
+
+@pytest.mark.promise("P6.whole-system-nothing-lost-nothing-twice")
+def test_server_and_auditor_killed_under_traffic_lose_and_double_nothing(
+    elasticsearch_node: Node, tmp_path: Path
+) -> None:
+    node = elasticsearch_node
+
+    async def main() -> None:
+        keys = tmp_path / "city" / "keys"
+        environment = {
+            "SEKISHO_ELASTICSEARCH__URL": node.url, "SEKISHO_ELASTICSEARCH__NAMESPACE": NAMESPACE,
+            "SEKISHO_ELASTICSEARCH__WRITE_KEY_FILE": str(keys / "es-write"),
+            "SEKISHO_ELASTICSEARCH__READ_KEY_FILE": str(keys / "es-read"),
+        }  # fmt: skip
+        async with running_city(tmp_path, **environment) as city:
+            await city.furnish()
+            ciso = await operator(city, "ciso")
+            await traffic(city, 50)
+            await prepare(city, ciso)
+            await traffic(city, 100)
+            await shipped(ciso)
+            await asyncio.gather(traffic(city, 200), asyncio.to_thread(node.kill))
+            await kill(city, "auditor")
+            await asyncio.to_thread(node.start)
+            await traffic(city, 200)
+            await asyncio.to_thread(node.stop)
+            await traffic(city, 100)
+            await asyncio.to_thread(node.start)
+            status = await caught_up(city)
+            assert status["dead_letters_total"] == 0
+            found = await asyncio.to_thread(stored, node)
+            wanted = expected(city)
+            assert wanted.total() > 700
+            signed = {name: rows for name, rows in found.items() if name.startswith("checkpoint:")}
+            counted = Counter({name: len(rows) for name, rows in found.items() if name not in signed})
+            assert wanted - counted == Counter()
+            assert [name for name in counted - wanted if not name.endswith(".open")] == []
+            proven(city, signed)
+
+    asyncio.run(main())
+
+
+def proven(city: RunningCity, signed: dict[str, list[Any]]) -> None:
+    """Every checkpoint that was sent opens with the installation's public key; the last is the log's own."""
+    verifier = read_verifier((city.root / "keys" / "checkpoint.pub").read_text())
+    sizes = [verifier.open(rows[0]["sekisho.checkpoint.text"]).size for rows in signed.values()]
+    assert len(sizes) > 3
+    assert all(len(rows) == 1 for rows in signed.values())
+    assert len(set(sizes)) == len(sizes)
