@@ -12,9 +12,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from policies.decision import Explanation
+    from policies.decision import Explanation, Unmet
 
 LANGUAGES: Final = ("ja", "en")
+_OF_DEVICE: Final = ("device.", "posture.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +211,19 @@ def counsel(explanation: Explanation | None) -> tuple[tuple[str, ...], tuple[str
     """Return the rules' own advice, and the remediation codes of what no advice speaks about; each once."""
     if explanation is None:
         return (), ()
-    advised = [item for item in explanation.unmet if item.advice]
+    unmet = _roots(explanation.unmet)
+    advised = [item for item in unmet if item.advice]
     advice = [*(item.advice for item in advised), explanation.advice]
     spoken = {item.remediation for item in advised}
-    codes = (item.remediation for item in explanation.unmet if item.remediation not in spoken)
+    codes = (item.remediation for item in unmet if item.remediation not in spoken)
     return tuple(dict.fromkeys(filter(None, advice))), tuple(dict.fromkeys(filter(None, codes)))
+
+
+def _roots(unmet: tuple[Unmet, ...]) -> tuple[Unmet, ...]:
+    """Leave out what only follows: nothing is known about a device that is not known, and telling so helps nobody."""
+    if all(item.attribute != "device.known" for item in unmet):
+        return unmet
+    return tuple(item for item in unmet if item.actual is not None or not item.attribute.startswith(_OF_DEVICE))
 
 
 @lru_cache(maxsize=8)
