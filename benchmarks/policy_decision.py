@@ -39,8 +39,10 @@ def policy(rng: random.Random) -> PolicyIR:
     for index in range(30):
         when = (leaf("app", "any_of", *rng.sample(APPS, 3)), leaf("user.groups", "any_of", *rng.sample(GROUPS, 3)))
         require = (
-            leaf("mfa.age", "max", rng.choice((3600.0, 43200.0))), leaf("device.known", "is", True),
-            leaf("device.compliant", "is", True), leaf("net.zone", "any_of", "office", "telework"),
+            leaf("mfa.age", "max", rng.choice((3600.0, 43200.0))),
+            leaf("device.known", "is", True),
+            leaf("device.compliant", "is", True),
+            leaf("net.zone", "any_of", "office", "telework"),
         )
         log = (Obligation("log", "full"),) if index % 5 == 0 else ()
         rules.append(Rule(f"allow{index:02}", Effect.ALLOW, "", "", Mode.ENFORCE, None, when, require, (), "", log))
@@ -56,13 +58,29 @@ def policy(rng: random.Random) -> PolicyIR:
 def facts(rng: random.Random) -> dict[str, object]:
     """Facts of one request, as the gate gives them; some are missing."""
     given: dict[str, object] = {
-        "user.id": "u1", "user.login": "s0001", "user.groups": frozenset(rng.sample(GROUPS, 4)), "user.kind": "staff",
-        "user.contract_valid": True, "mfa.method": "totp", "mfa.age": rng.choice((60.0, 7200.0)),
-        "mfa.amr": frozenset({"pwd", "otp"}), "auth.age": 600.0, "device.known": True, "device.managed": True,
-        "device.compliant": rng.random() < 0.9, "device.encrypted": True, "posture.read_age": 30.0,
-        "posture.seen_age": 1800.0, "net.zone": rng.choice(("office", "telework", "internet")), "app": rng.choice(APPS),
-        "app.sensitivity": rng.choice(("1", "2", "3C", "3A")), "http.method": "GET", "http.path": "/list/1",
-        "time.of_day": 600, "time.weekday": "mon", "time.now": 1.8e9,
+        "user.id": "u1",
+        "user.login": "s0001",
+        "user.groups": frozenset(rng.sample(GROUPS, 4)),
+        "user.kind": "staff",
+        "user.contract_valid": True,
+        "mfa.method": "totp",
+        "mfa.age": rng.choice((60.0, 7200.0)),
+        "mfa.amr": frozenset({"pwd", "otp"}),
+        "auth.age": 600.0,
+        "device.known": True,
+        "device.managed": True,
+        "device.compliant": rng.random() < 0.9,
+        "device.encrypted": True,
+        "posture.read_age": 30.0,
+        "posture.seen_age": 1800.0,
+        "net.zone": rng.choice(("office", "telework", "internet")),
+        "app": rng.choice(APPS),
+        "app.sensitivity": rng.choice(("1", "2", "3C", "3A")),
+        "http.method": "GET",
+        "http.path": "/list/1",
+        "time.of_day": 600,
+        "time.weekday": "mon",
+        "time.now": 1.8e9,
     }
     if rng.random() < 0.1:
         del given[rng.choice(("mfa.age", "device.compliant", "posture.read_age"))]
@@ -82,14 +100,20 @@ def main() -> None:
     rng = random.Random(7)  # noqa: S311  # a reproducible load, not a secret
     ir = policy(rng)
     compiled = compile_policy(ir)
-    observing = compile_policy(dataclasses.replace(ir, rules=tuple(
-        dataclasses.replace(rule, mode=Mode.OBSERVE, expires=2e9) if rule.id in ("allow03", "deny01") else rule
-        for rule in ir.rules
-    )))
+    observing = compile_policy(
+        dataclasses.replace(
+            ir,
+            rules=tuple(
+                dataclasses.replace(rule, mode=Mode.OBSERVE, expires=2e9) if rule.id in ("allow03", "deny01") else rule
+                for rule in ir.rules
+            ),
+        )
+    )
     events = [facts(rng) for _ in range(EVENTS)]
     denied = [event for event in events if compiled.evaluate(event).effect is Effect.DENY]
     ways: dict[str, tuple[Callable[[dict[str, object]], object], list[dict[str, object]]]] = {
-        "evaluate": (compiled.evaluate, events), "evaluate, 2 rules observed": (observing.evaluate, events),
+        "evaluate": (compiled.evaluate, events),
+        "evaluate, 2 rules observed": (observing.evaluate, events),
         "explain (denials)": (compiled.explain, denied),
         "one small call (calibration)": (lambda event: event.get("app") is not None, events),
         "naive oracle": (lambda event: policy_oracle.decide(ir, event), events[:200]),

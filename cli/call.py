@@ -142,9 +142,7 @@ def now() -> float:
     return time.time()
 
 
-def _document(
-    output: Output, rows: Sequence[Mapping[str, Any]], fields: Sequence[str], *, single: bool = False
-) -> str:
+def _document(output: Output, rows: Sequence[Mapping[str, Any]], fields: Sequence[str], *, single: bool = False) -> str:
     from cli.render import documents
 
     value: object = rows[0] if single else list(rows)

@@ -72,9 +72,7 @@ class AdminClient:
             raise _failure(response.status, data)
         return data
 
-    def _send(
-        self, connection: HTTPConnection, method: str, path: str, body: Mapping[str, Any] | None
-    ) -> HTTPResponse:
+    def _send(self, connection: HTTPConnection, method: str, path: str, body: Mapping[str, Any] | None) -> HTTPResponse:
         headers = {"Host": "admin", "Accept": "application/json"}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"

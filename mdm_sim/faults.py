@@ -14,8 +14,8 @@ class FaultKind(StrEnum):
     TIMEOUT = "timeout"  # the connection is accepted and nothing comes
     THROTTLE = "throttle"  # 429 with Retry-After
     THROTTLE_BARE = "throttle_bare"  # 429 without Retry-After
-    TOKEN_REFUSED = "token_refused"  # the token endpoint says invalid_client
-    TOKEN_EXPIRED = "token_expired"  # every token is answered 401
+    TOKEN_REFUSED = "token_refused"  # noqa: S105  # a fault's name: the token endpoint says invalid_client
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105  # a fault's name: every token is answered 401
     FORBIDDEN = "forbidden"  # 403 with Graph's error body
     GARBAGE = "garbage"  # 200 with something that is no JSON
     CUT = "cut"  # the answer ends in the middle
@@ -40,7 +40,7 @@ class Faults:
         return self._kind
 
     def set(self, kind: str, times: int | None = None) -> None:
-        """Put a fault in force for the next `times` calls (None = until changed); raise ValueError for unknown kinds."""
+        """Put a fault in force for the next `times` calls (None = until changed); raise ValueError if unknown."""
         self._kind = FaultKind(kind)
         self._left = times
 

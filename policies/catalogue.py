@@ -29,18 +29,20 @@ class Kind(StrEnum):
     INSTANT = "instant"  # seconds since the epoch
 
 
-OPERATORS: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType({
-    Kind.BOOL: ("is",),
-    Kind.TEXT: ("any_of", "none_of"),
-    Kind.CHOICE: ("any_of", "none_of"),
-    Kind.ORDERED: ("any_of", "none_of", "min", "max"),
-    Kind.SET: ("any_of", "none_of", "all_of"),
-    Kind.DURATION: ("min", "max"),
-    Kind.CLOCK: ("between",),
-    Kind.PATH: ("under", "equals", "template"),
-    Kind.VERSION: ("min", "max"),
-    Kind.INSTANT: (),
-})
+OPERATORS: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType(
+    {
+        Kind.BOOL: ("is",),
+        Kind.TEXT: ("any_of", "none_of"),
+        Kind.CHOICE: ("any_of", "none_of"),
+        Kind.ORDERED: ("any_of", "none_of", "min", "max"),
+        Kind.SET: ("any_of", "none_of", "all_of"),
+        Kind.DURATION: ("min", "max"),
+        Kind.CLOCK: ("between",),
+        Kind.PATH: ("under", "equals", "template"),
+        Kind.VERSION: ("min", "max"),
+        Kind.INSTANT: (),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,12 @@ SENSITIVITY: Final = ("1", "2", "3C", "3B", "3A")
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MFA_METHODS: Final = ("totp", "webauthn")
-AMR_OF_METHOD: Final[Mapping[str, frozenset[str]]] = MappingProxyType({
-    "totp": frozenset({"pwd", "otp", "mfa"}),
-    "webauthn": frozenset({"hwk", "user", "mfa"}),
-})
+AMR_OF_METHOD: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "totp": frozenset({"pwd", "otp", "mfa"}),
+        "webauthn": frozenset({"hwk", "user", "mfa"}),
+    }
+)
 """RFC 8176 names that a step-up with each method brings; used only to foresee whether a step-up would help."""
 
 
@@ -88,8 +92,9 @@ _ATTRIBUTES: Final = (
     _step_up("mfa.method", Kind.CHOICE, "多要素認証の方法", MFA_METHODS),
     _step_up("mfa.age", Kind.DURATION, "多要素認証からの時間"),
     _step_up("mfa.amr", Kind.SET, "認証の手段"),
-    Attribute("auth.age", Kind.DURATION, "サインインからの時間",
-              remediation="sign_in_again", user_can_fix=True, cost=2),
+    Attribute(
+        "auth.age", Kind.DURATION, "サインインからの時間", remediation="sign_in_again", user_can_fix=True, cost=2
+    ),
     Attribute("device.known", Kind.BOOL, "登録された端末", remediation="use_known_device", user_can_fix=True, cost=5),
     _posture("device.managed", Kind.BOOL, "管理された端末", "use_managed_device", True, 5),
     _posture("device.compliant", Kind.BOOL, "端末の準拠", "fix_device", True, 4),
@@ -100,10 +105,17 @@ _ATTRIBUTES: Final = (
     _posture("device.os", Kind.TEXT, "OSの種類", "use_managed_device", True, 6),
     _posture("device.os_version", Kind.VERSION, "OSの版", "update_os", True, 4),
     _posture("device.patch_age", Kind.DURATION, "更新プログラムの適用からの時間", "update_os", True, 4),
-    Attribute("posture.read_age", Kind.DURATION, "端末管理の読み取りからの時間",
-              remediation="wait_for_posture", cost=10),
-    Attribute("posture.seen_age", Kind.DURATION, "端末と端末管理の最後の通信からの時間",
-              remediation="refresh_posture", user_can_fix=True, cost=3),
+    Attribute(
+        "posture.read_age", Kind.DURATION, "端末管理の読み取りからの時間", remediation="wait_for_posture", cost=10
+    ),
+    Attribute(
+        "posture.seen_age",
+        Kind.DURATION,
+        "端末と端末管理の最後の通信からの時間",
+        remediation="refresh_posture",
+        user_can_fix=True,
+        cost=3,
+    ),
     Attribute("net.zone", Kind.TEXT, "接続元", remediation="move_zone", user_can_fix=True, cost=20),
     Attribute("app", Kind.TEXT, "アプリ"),
     Attribute("app.sensitivity", Kind.ORDERED, "機密性", SENSITIVITY),

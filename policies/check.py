@@ -50,8 +50,11 @@ def _rule_findings(rule: Rule, now: float) -> Iterator[Finding]:
     if not rule.description:
         yield found(Severity.WARNING, "no-description", "説明（description）がありません")
     for first, second in _contradictions((*rule.when, *rule.require)):
-        yield found(Severity.ERROR, "contradiction",
-                    f"「{say_condition(first)}」と「{say_condition(second)}」は同時に成り立ちません")
+        yield found(
+            Severity.ERROR,
+            "contradiction",
+            f"「{say_condition(first)}」と「{say_condition(second)}」は同時に成り立ちません",
+        )
     if rule.mode in (Mode.OBSERVE, Mode.WARN) and rule.expires is not None:
         until = format_instant(rule.expires)
         if rule.expires <= now:

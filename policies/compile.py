@@ -45,9 +45,13 @@ class CompiledPolicy:
         self._leaves = _build_leaves(self._rules)
         self._named = {
             name: frozenset(
-                str(value) for rule in ir.rules for item in rule.conditions if item.attribute == name
+                str(value)
+                for rule in ir.rules
+                for item in rule.conditions
+                if item.attribute == name
                 for value in item.values
-            ) for name in ("app", "net.zone")
+            )
+            for name in ("app", "net.zone")
         }
         self._layouts: dict[tuple[object, ...], Layout] = {}  # by the facts as they come, bounded
         self._distinct: dict[tuple[str | None, ...], Layout] = {}  # by what rules can tell apart
@@ -167,7 +171,9 @@ def _decide_observing(layout: Layout, facts: Facts) -> Decision:
     if not granting or not observed:
         return _settle(layout, facts, granting, bool(applying))
     return Decision(
-        Effect.ALLOW, Reason.ALLOWED_OBSERVED, granting[0].id,
+        Effect.ALLOW,
+        Reason.ALLOWED_OBSERVED,
+        granting[0].id,
         merge_obligations(item.obligations for item in granting),
         shadow=_matching(layout.shadow_denies, facts),
         warn=any(item.warn for item in observed),

@@ -18,8 +18,16 @@ from policies.reasons import Reason
 from policies.units import format_clock, format_duration, rough_duration
 
 REVERSED: Final[Mapping[str, str]] = {
-    "is": "is_not", "any_of": "none_of", "none_of": "any_of", "all_of": "not_all_of", "min": "less_than",
-    "max": "more_than", "between": "outside", "under": "not_under", "equals": "not_equals", "template": "not_template",
+    "is": "is_not",
+    "any_of": "none_of",
+    "none_of": "any_of",
+    "all_of": "not_all_of",
+    "min": "less_than",
+    "max": "more_than",
+    "between": "outside",
+    "under": "not_under",
+    "equals": "not_equals",
+    "template": "not_template",
 }
 """The operator that would lift a deny rule's condition."""
 
@@ -44,6 +52,7 @@ class RuleLeaves:
     @classmethod
     def build(cls, rule: Rule, leaves: Mapping[Condition, Leaf]) -> RuleLeaves:
         """Join a rule with its closures."""
+
         def pairs(conditions: Iterable[Condition]) -> tuple[Pair, ...]:
             return tuple((item, leaves[item]) for item in conditions)
 
@@ -63,8 +72,10 @@ class RuleLeaves:
         """The rule is in observe or warn and its time has not come; without a clock it has."""
         now = facts.get("time.now")
         return (
-            self.rule.mode in (Mode.OBSERVE, Mode.WARN) and self.rule.expires is not None
-            and (type(now) is float or type(now) is int) and now < self.rule.expires
+            self.rule.mode in (Mode.OBSERVE, Mode.WARN)
+            and self.rule.expires is not None
+            and (type(now) is float or type(now) is int)
+            and now < self.rule.expires
         )
 
 
@@ -74,8 +85,11 @@ class Explainer:
     __slots__ = ("_allows", "_decide", "_denies", "_fresh", "_hash")
 
     def __init__(
-        self, policy_hash: str, rules: Sequence[RuleLeaves],
-        decide: Callable[[Facts], Decision], fresh: Callable[[Facts], Facts],
+        self,
+        policy_hash: str,
+        rules: Sequence[RuleLeaves],
+        decide: Callable[[Facts], Decision],
+        fresh: Callable[[Facts], Facts],
     ) -> None:
         """`decide` is the hot path's own answer; `fresh` leaves out what a stale posture no longer tells."""
         biting = [item for item in sorted(rules, key=lambda item: item.rule.id) if item.rule.mode is not Mode.SHADOW]
@@ -105,14 +119,19 @@ class Explainer:
         deciding = [item.rule.id for item in granting] or [decision.rule]
         observed = [item for item in (*self._allows, *self._denies) if item.rule.id in decision.observed]
         unmet = tuple(
-            gap for item in observed
+            gap
+            for item in observed
             for gap in (_gaps(item, facts, known) if item.rule.effect is Effect.ALLOW else _lifting(item, facts, known))
         )
         advice = next((item.rule.advice for item in observed if item.rule.advice), "")
         return Explanation(decision, tuple(deciding), "", unmet, advice, None, self._hash)
 
     def _answer(
-        self, decision: Decision, rules: Sequence[Rule], nearest: str, unmet: tuple[Unmet, ...],
+        self,
+        decision: Decision,
+        rules: Sequence[Rule],
+        nearest: str,
+        unmet: tuple[Unmet, ...],
         step_up: StepUpNeed | None,
     ) -> Explanation:
         deciding = () if nearest else tuple(rule.id for rule in rules)
@@ -152,7 +171,8 @@ class Explainer:
             if not any(leaf(known) is False for _, leaf in item.when):
                 pairs.extend(item.unless)
         limits = [
-            float(condition.values[0]) for condition, _ in pairs
+            float(condition.values[0])
+            for condition, _ in pairs
             if condition.attribute == "mfa.age" and condition.operator == "max"
         ]
         return min(limits) if limits else None
@@ -162,7 +182,8 @@ def _gaps(item: RuleLeaves, facts: Facts, known: Facts) -> tuple[Unmet, ...]:
     """What an applicable allow rule still wants."""
     return tuple(
         _unmet(condition, condition.operator, facts, known)
-        for condition, leaf in item.require if leaf(known) is not True
+        for condition, leaf in item.require
+        if leaf(known) is not True
     )
 
 
@@ -170,7 +191,8 @@ def _lifting(item: RuleLeaves, facts: Facts, known: Facts) -> tuple[Unmet, ...]:
     """What would lift a deny rule: any one of its changeable conditions reversed, or its exemption met."""
     reversed_when = [
         _unmet(condition, REVERSED[condition.operator], facts, known)
-        for condition, _ in item.when if CATALOGUE[condition.attribute].cost < FIXABLE_COST
+        for condition, _ in item.when
+        if CATALOGUE[condition.attribute].cost < FIXABLE_COST
     ]
     exemption = [
         _unmet(condition, condition.operator, facts, known)
@@ -190,8 +212,13 @@ def _unmet(condition: Condition, operator: str, facts: Facts, known: Facts) -> U
         stale = facts.get(attribute.name) is not None and _is_older(facts, "posture.seen_age", "posture.read_age")
         remediation, fixable = ("refresh_posture", True) if stale else ("wait_for_posture", False)
     return Unmet(
-        attribute.name, operator, describe_values(condition), describe_fact(attribute.kind, value),
-        remediation, fixable, condition.advice,
+        attribute.name,
+        operator,
+        describe_values(condition),
+        describe_fact(attribute.kind, value),
+        remediation,
+        fixable,
+        condition.advice,
     )
 
 

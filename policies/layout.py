@@ -59,8 +59,16 @@ class Allow:
 class Layout:
     """Rules by effect and mode, each list sorted by id."""
 
-    __slots__ = ("allows", "cache", "denies", "observed_allows", "observed_denies", "posture",
-                 "shadow_allows", "shadow_denies")
+    __slots__ = (
+        "allows",
+        "cache",
+        "denies",
+        "observed_allows",
+        "observed_denies",
+        "posture",
+        "shadow_allows",
+        "shadow_denies",
+    )
 
     def __init__(self) -> None:
         self.denies: list[Deny] = []
@@ -94,10 +102,13 @@ def lay_out(rules: Iterable[Rule], leaves: Mapping[Condition, Leaf], decided: Fa
             denies = {Mode.ENFORCE: layout.denies, Mode.SHADOW: layout.shadow_denies}
             denies.get(rule.mode, layout.observed_denies).append(Deny(rule, when, unless))
         else:
-            require = tuple([
-                leaves[item] for item in rule.require
-                if item.attribute not in DECIDED or leaves[item](decided) is not True
-            ])
+            require = tuple(
+                [
+                    leaves[item]
+                    for item in rule.require
+                    if item.attribute not in DECIDED or leaves[item](decided) is not True
+                ]
+            )
             allows = {Mode.ENFORCE: layout.allows, Mode.SHADOW: layout.shadow_allows}
             allows.get(rule.mode, layout.observed_allows).append(Allow(rule, when, require))
         layout.posture = layout.posture or any(item.attribute in POSTURE for item in rule.conditions)

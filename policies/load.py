@@ -31,14 +31,24 @@ from policies.yaml_positions import Document, Fault, read
 from policies.yaml_positions import Path as Place
 
 _EXPECTED: Final = {
-    "bool_type": "true or false", "string_type": "text", "list_type": "a list", "dict_type": "a mapping",
-    "model_type": "a mapping", "model_attributes_type": "a mapping", "int_type": "a whole number",
-    "too_short": "more values", "too_long": "fewer values",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "int_type": "a whole number",
+    "too_short": "more values",
+    "too_long": "fewer values",
     "string_pattern_mismatch": "lower-case letters, digits, - and _",
     "greater_than_equal": "a number from 1",
 }
 _SECTIONS: Final[dict[str, type[BaseModel]]] = {
-    "metadata": MetadataModel, "posture": PostureModel, "rules": RuleModel, "tests": TestModel, "expect": ExpectModel,
+    "metadata": MetadataModel,
+    "posture": PostureModel,
+    "rules": RuleModel,
+    "tests": TestModel,
+    "expect": ExpectModel,
 }
 TEXT_SHOWN: Final = 60
 
@@ -98,15 +108,21 @@ def _add_fault(document: Document, detail: ErrorDetails) -> None:
     match detail["type"]:
         case "extra_forbidden":
             known = _known_keys(place[:-1])
-            document.fault(document.keys.get(place, document.where(place)), place, f"the unknown key {place[-1]}",
-                           f"one of {', '.join(known)}", nearest_of(place[-1], known))
+            document.fault(
+                document.keys.get(place, document.where(place)),
+                place,
+                f"the unknown key {place[-1]}",
+                f"one of {', '.join(known)}",
+                nearest_of(place[-1], known),
+            )
         case "missing":
             missing = (*place, str(detail["loc"][-1]))
             document.fault(document.where(place), missing, "nothing", "a value")
         case "sekisho":
             position = document.keys[place] if detail["loc"][-1] == "[key]" else document.where(place)
-            document.fault(position, place, describe(detail["input"]), str(context["expected"]),
-                           str(context["nearest"]))
+            document.fault(
+                position, place, describe(detail["input"]), str(context["expected"]), str(context["nearest"])
+            )
         case "literal_error":
             document.fault(document.where(place), place, describe(detail["input"]), str(context["expected"]))
         case kind:
@@ -173,8 +189,12 @@ def _check_structure(data: dict[str, Any], document: Document) -> None:
         identity = rule.get("id")
         if isinstance(identity, str):
             if identity in seen:
-                document.fault(document.where((*place, "id")), (*place, "id"), f'"{identity}" a second time',
-                               f"an id of its own (first in rules[{seen[identity]}])")
+                document.fault(
+                    document.where((*place, "id")),
+                    (*place, "id"),
+                    f'"{identity}" a second time',
+                    f"an id of its own (first in rules[{seen[identity]}])",
+                )
             seen.setdefault(identity, index)
 
 
@@ -198,8 +218,12 @@ def _misplaced(rule: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _check_zones(model: PolicyModel, document: Document) -> None:
     """`internet` is what no zone holds, and one network is in one zone."""
     if "internet" in model.zones:
-        document.fault(document.keys["zones", "internet"], ("zones", "internet"), "the zone internet",
-                       "another name: internet is every address that no zone holds")
+        document.fault(
+            document.keys["zones", "internet"],
+            ("zones", "internet"),
+            "the zone internet",
+            "another name: internet is every address that no zone holds",
+        )
     seen: dict[str, str] = {}
     for zone, networks in model.zones.items():
         for index, network in enumerate(networks):
@@ -210,11 +234,12 @@ def _check_zones(model: PolicyModel, document: Document) -> None:
 
 
 def _to_ir(model: PolicyModel, document: Document, digest: str) -> PolicyIR:
-    rules = [
-        _rule(model, item, document.where(("rules", index))[0]) for index, item in enumerate(model.rules)
-    ]
+    rules = [_rule(model, item, document.where(("rules", index))[0]) for index, item in enumerate(model.rules)]
     return PolicyIR(
-        hash=digest, id=model.metadata.id, revision=model.metadata.revision, title=model.metadata.title,
+        hash=digest,
+        id=model.metadata.id,
+        revision=model.metadata.revision,
+        title=model.metadata.title,
         owner=model.metadata.owner,
         zones=tuple((zone, tuple(networks)) for zone, networks in sorted(model.zones.items())),
         groups=tuple(sorted(model.groups.items())),
@@ -222,9 +247,7 @@ def _to_ir(model: PolicyModel, document: Document, digest: str) -> PolicyIR:
             model.posture.read_max, model.posture.seen_max, tuple(sorted(model.posture.grace.items()))
         ),
         rules=tuple(sorted(rules, key=lambda rule: rule.id)),
-        tests=tuple(
-            _test(model, item, document.where(("tests", index))[0]) for index, item in enumerate(model.tests)
-        ),
+        tests=tuple(_test(model, item, document.where(("tests", index))[0]) for index, item in enumerate(model.tests)),
     )
 
 
@@ -235,10 +258,18 @@ def _rule(model: PolicyModel, item: RuleModel, line: int) -> Rule:
         for member in model.bundles.get(part.bundle, []):
             require.extend(_conditions(member, member.advice or part.advice))
     return Rule(
-        id=item.id, effect=Effect(item.effect), description=item.description, owner=item.owner, mode=Mode(item.mode),
-        expires=item.expires, when=tuple(_conditions(item.when, "")), require=tuple(dict.fromkeys(require)),
+        id=item.id,
+        effect=Effect(item.effect),
+        description=item.description,
+        owner=item.owner,
+        mode=Mode(item.mode),
+        expires=item.expires,
+        when=tuple(_conditions(item.when, "")),
+        require=tuple(dict.fromkeys(require)),
         unless=tuple(_conditions(item.unless, "")) if item.unless is not None else (),
-        advice=item.advice, obligations=tuple(_obligations(item)), line=line,
+        advice=item.advice,
+        obligations=tuple(_obligations(item)),
+        line=line,
     )
 
 

@@ -115,11 +115,19 @@ class PolicyIR:
     def to_wire(self) -> dict[str, Any]:
         """Return JSON values that `from_wire` turns into an equal policy."""
         return {
-            "v": WIRE_VERSION, "hash": self.hash, "id": self.id, "revision": self.revision, "title": self.title,
-            "owner": self.owner, "zones": [[name, list(networks)] for name, networks in self.zones],
+            "v": WIRE_VERSION,
+            "hash": self.hash,
+            "id": self.id,
+            "revision": self.revision,
+            "title": self.title,
+            "owner": self.owner,
+            "zones": [[name, list(networks)] for name, networks in self.zones],
             "groups": [list(pair) for pair in self.groups],
-            "posture": {"read_max": self.posture.read_max, "seen_max": self.posture.seen_max,
-                        "grace": [list(pair) for pair in self.posture.grace]},
+            "posture": {
+                "read_max": self.posture.read_max,
+                "seen_max": self.posture.seen_max,
+                "grace": [list(pair) for pair in self.posture.grace],
+            },
             "rules": [_rule_to_wire(rule) for rule in self.rules],
             "tests": [_test_to_wire(test) for test in self.tests],
         }
@@ -136,11 +144,18 @@ class PolicyIR:
         try:
             posture = wire["posture"]
             return cls(
-                hash=wire["hash"], id=wire["id"], revision=wire["revision"], title=wire["title"], owner=wire["owner"],
+                hash=wire["hash"],
+                id=wire["id"],
+                revision=wire["revision"],
+                title=wire["title"],
+                owner=wire["owner"],
                 zones=tuple((name, tuple(networks)) for name, networks in wire["zones"]),
                 groups=tuple((name, title) for name, title in wire["groups"]),
-                posture=PostureLimits(posture["read_max"], posture["seen_max"],
-                                      tuple((zone, seconds) for zone, seconds in posture["grace"])),
+                posture=PostureLimits(
+                    posture["read_max"],
+                    posture["seen_max"],
+                    tuple((zone, seconds) for zone, seconds in posture["grace"]),
+                ),
                 rules=tuple(_rule_from_wire(item) for item in wire["rules"]),
                 tests=tuple(_test_from_wire(item) for item in wire["tests"]),
             )
@@ -159,39 +174,59 @@ def _condition_from_wire(wire: list[Any]) -> Condition:
 
 def _rule_to_wire(rule: Rule) -> dict[str, Any]:
     return {
-        "id": rule.id, "effect": rule.effect.value, "description": rule.description, "owner": rule.owner,
-        "mode": rule.mode.value, "expires": rule.expires,
+        "id": rule.id,
+        "effect": rule.effect.value,
+        "description": rule.description,
+        "owner": rule.owner,
+        "mode": rule.mode.value,
+        "expires": rule.expires,
         "when": [_condition_to_wire(item) for item in rule.when],
         "require": [_condition_to_wire(item) for item in rule.require],
         "unless": [_condition_to_wire(item) for item in rule.unless],
-        "advice": rule.advice, "obligations": [[item.name, item.value] for item in rule.obligations],
+        "advice": rule.advice,
+        "obligations": [[item.name, item.value] for item in rule.obligations],
         "line": rule.line,
     }
 
 
 def _rule_from_wire(wire: dict[str, Any]) -> Rule:
     return Rule(
-        id=wire["id"], effect=Effect(wire["effect"]), description=wire["description"], owner=wire["owner"],
-        mode=Mode(wire["mode"]), expires=wire["expires"],
+        id=wire["id"],
+        effect=Effect(wire["effect"]),
+        description=wire["description"],
+        owner=wire["owner"],
+        mode=Mode(wire["mode"]),
+        expires=wire["expires"],
         when=tuple(_condition_from_wire(item) for item in wire["when"]),
         require=tuple(_condition_from_wire(item) for item in wire["require"]),
         unless=tuple(_condition_from_wire(item) for item in wire["unless"]),
-        advice=wire["advice"], obligations=tuple(Obligation(name, value) for name, value in wire["obligations"]),
+        advice=wire["advice"],
+        obligations=tuple(Obligation(name, value) for name, value in wire["obligations"]),
         line=wire["line"],
     )
 
 
 def _test_to_wire(test: PolicyTest) -> dict[str, Any]:
     return {
-        "name": test.name, "effect": test.effect.value, "rule": test.rule, "reason": test.reason, "line": test.line,
-        "facts": [[name, {"set": sorted(value)} if isinstance(value, frozenset) else value]
-                  for name, value in test.facts],
+        "name": test.name,
+        "effect": test.effect.value,
+        "rule": test.rule,
+        "reason": test.reason,
+        "line": test.line,
+        "facts": [
+            [name, {"set": sorted(value)} if isinstance(value, frozenset) else value] for name, value in test.facts
+        ],
     }
 
 
 def _test_from_wire(wire: dict[str, Any]) -> PolicyTest:
     return PolicyTest(
-        name=wire["name"], effect=Effect(wire["effect"]), rule=wire["rule"], reason=wire["reason"], line=wire["line"],
-        facts=tuple((name, frozenset(value["set"]) if isinstance(value, dict) else value)
-                    for name, value in wire["facts"]),
+        name=wire["name"],
+        effect=Effect(wire["effect"]),
+        rule=wire["rule"],
+        reason=wire["reason"],
+        line=wire["line"],
+        facts=tuple(
+            (name, frozenset(value["set"]) if isinstance(value, dict) else value) for name, value in wire["facts"]
+        ),
     )

@@ -207,7 +207,9 @@ Requirement: Any = create_model("Requirement", __base__=BundlePart, bundle=(_Bun
 Sample: Any = create_model("Sample", __base__=Strict, **_aliased(CATALOGUE, fact_type))
 _SampleName = Annotated[str, BeforeValidator(partial(_declared, what="samples"))]
 Given: Any = create_model(
-    "Given", __base__=Sample, sample=(Annotated[list[_SampleName], BeforeValidator(_listed)], Field(default=[])),
+    "Given",
+    __base__=Sample,
+    sample=(Annotated[list[_SampleName], BeforeValidator(_listed)], Field(default=[])),
 )
 
 
@@ -287,6 +289,7 @@ class PolicyModel(Strict):
 
 def context_of(data: dict[str, Any]) -> dict[str, frozenset[str] | None]:
     """The names that a file declares, read leniently, so that references can be checked while the rest is."""
+
     def names(section: str) -> frozenset[str]:
         value = data.get(section)
         return frozenset(value) if isinstance(value, dict) else frozenset()
@@ -294,7 +297,9 @@ def context_of(data: dict[str, Any]) -> dict[str, frozenset[str] | None]:
     rules = data.get("rules")
     ids = [rule.get("id") for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
     return {
-        "zones": names("zones") | {INTERNET}, "groups": names("groups") if "groups" in data else None,
-        "bundles": names("bundles"), "samples": names("samples"),
+        "zones": names("zones") | {INTERNET},
+        "groups": names("groups") if "groups" in data else None,
+        "bundles": names("bundles"),
+        "samples": names("samples"),
         "rules": frozenset(item for item in ids if isinstance(item, str)),
     }

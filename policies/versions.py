@@ -44,8 +44,11 @@ def diff(old: PolicyIR, new: PolicyIR) -> tuple[Change, ...]:
 
 
 def _metadata(old: PolicyIR, new: PolicyIR) -> Iterator[Change]:
-    pairs = (("題名", old.title, new.title), ("所管", old.owner, new.owner),
-             ("改訂番号", str(old.revision), str(new.revision)))
+    pairs = (
+        ("題名", old.title, new.title),
+        ("所管", old.owner, new.owner),
+        ("改訂番号", str(old.revision), str(new.revision)),
+    )
     for label, before, after in pairs:
         if before != after:
             yield Change(ChangeKind.CHANGED, "metadata", f"{label}が「{before}」から「{after}」に変わります。")
@@ -78,11 +81,15 @@ def _groups(old: PolicyIR, new: PolicyIR) -> Iterator[Change]:
 
 
 def _posture(old: PolicyIR, new: PolicyIR) -> Iterator[Change]:
-    limits = [("端末管理の読み取りの古さの上限", old.posture.read_max, new.posture.read_max),
-              ("端末の最終通信の古さの上限", old.posture.seen_max, new.posture.seen_max)]
+    limits = [
+        ("端末管理の読み取りの古さの上限", old.posture.read_max, new.posture.read_max),
+        ("端末の最終通信の古さの上限", old.posture.seen_max, new.posture.seen_max),
+    ]
     before, after = dict(old.posture.grace), dict(new.posture.grace)
-    limits += [(f"接続元「{zone}」の猶予", before.get(zone, 0.0), after.get(zone, 0.0))
-               for zone in sorted(before.keys() | after.keys())]
+    limits += [
+        (f"接続元「{zone}」の猶予", before.get(zone, 0.0), after.get(zone, 0.0))
+        for zone in sorted(before.keys() | after.keys())
+    ]
     for label, was, becomes in limits:
         if was != becomes:
             text = f"{label}が{format_duration(was)}から{format_duration(becomes)}に変わります。"
@@ -122,7 +129,9 @@ def _rule_changes(old: Rule, new: Rule) -> Iterator[str]:
     for item in sorted(set(old.obligations) - set(new.obligations), key=str):
         yield f"付帯事項「{say_obligation(item)}」がなくなります"
     for label, before, after in (
-        ("説明", old.description, new.description), ("所管", old.owner, new.owner), ("案内", old.advice, new.advice),
+        ("説明", old.description, new.description),
+        ("所管", old.owner, new.owner),
+        ("案内", old.advice, new.advice),
     ):
         if before != after:
             yield f"{label}が「{before}」から「{after}」に変わります"

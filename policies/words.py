@@ -13,12 +13,20 @@ from policies.units import format_duration
 
 EFFECTS: Final[Mapping[Effect, str]] = {Effect.ALLOW: "許可", Effect.DENY: "拒否"}
 MODES: Final[Mapping[Mode, str]] = {
-    Mode.ENFORCE: "実施", Mode.SHADOW: "影（記録のみ）", Mode.OBSERVE: "観察", Mode.WARN: "予告",
+    Mode.ENFORCE: "実施",
+    Mode.SHADOW: "影（記録のみ）",
+    Mode.OBSERVE: "観察",
+    Mode.WARN: "予告",
 }
 _FORMS: Final[Mapping[str, str]] = {
-    "any_of": "{title}が{values}のいずれか", "none_of": "{title}が{values}のどれでもない",
-    "all_of": "{title}が{values}をすべて含む", "min": "{title}が{values}以上", "max": "{title}が{values}以下",
-    "between": "{title}が{values}の間", "under": "{title}が{values}の下", "equals": "{title}が{values}",
+    "any_of": "{title}が{values}のいずれか",
+    "none_of": "{title}が{values}のどれでもない",
+    "all_of": "{title}が{values}をすべて含む",
+    "min": "{title}が{values}以上",
+    "max": "{title}が{values}以下",
+    "between": "{title}が{values}の間",
+    "under": "{title}が{values}の下",
+    "equals": "{title}が{values}",
     "template": "{title}が{values}の形",
 }
 

@@ -16,15 +16,27 @@ from pydantic import ValidationError
 from gateway.admin.users import AddUser, contract_end
 
 _COLUMNS: Mapping[str, str] = {
-    "職員ID": "login", "職員id": "login", "login": "login",
-    "氏名": "name", "name": "name",
-    "メール": "email", "メールアドレス": "email", "email": "email",
-    "所属": "department", "department": "department",
-    "グループ": "groups", "groups": "groups",
-    "区分": "kind", "kind": "kind",
-    "役割": "roles", "roles": "roles",
-    "任期": "contract_end", "契約終了日": "contract_end", "contract_end": "contract_end",
-    "言語": "language", "language": "language",
+    "職員ID": "login",
+    "職員id": "login",
+    "login": "login",
+    "氏名": "name",
+    "name": "name",
+    "メール": "email",
+    "メールアドレス": "email",
+    "email": "email",
+    "所属": "department",
+    "department": "department",
+    "グループ": "groups",
+    "groups": "groups",
+    "区分": "kind",
+    "kind": "kind",
+    "役割": "roles",
+    "roles": "roles",
+    "任期": "contract_end",
+    "契約終了日": "contract_end",
+    "contract_end": "contract_end",
+    "言語": "language",
+    "language": "language",
 }
 _KINDS: Mapping[str, str] = {"職員": "staff", "会計年度任用職員": "fixed_term", "委託": "contractor", "": "staff"}
 _MOST_ROWS = 5000
@@ -102,7 +114,11 @@ def _columns(heading: list[str]) -> tuple[list[str], list[LineFault]]:
 
 
 def _read_rows(
-    lines: Iterable[list[str]], columns: list[str], taken: set[str], reason: str, rows: list[AddUser],
+    lines: Iterable[list[str]],
+    columns: list[str],
+    taken: set[str],
+    reason: str,
+    rows: list[AddUser],
     faults: list[LineFault],
 ) -> None:
     for number, cells in enumerate(lines, start=2):

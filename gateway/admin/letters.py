@@ -46,8 +46,7 @@ def letters_page(portal: Portal, letters: Sequence[Letter], now: float) -> str:
     """The letters as one HTML document without remote assets; break pages between people."""
     pages = Markup("").join(_page(portal, letter, now) for letter in letters)
     head = Markup(
-        '<!doctype html>\n<html lang="ja"><head><meta charset="utf-8"><title>初回設定のご案内</title>'
-        "<style>{}</style>"
+        '<!doctype html>\n<html lang="ja"><head><meta charset="utf-8"><title>初回設定のご案内</title><style>{}</style>'
     )
     style = Markup(_STYLE)  # noqa: S704 (a constant of this file)
     return str(head.format(style) + Markup("</head><body>{}</body></html>\n").format(pages))

@@ -119,6 +119,4 @@ def _imagined(user: User, device: Device | None, asked: TestPolicy, now: float) 
 
 
 def _shown(facts: dict[str, object]) -> dict[str, object]:
-    return {
-        name: sorted(value) if isinstance(value, frozenset) else value for name, value in sorted(facts.items())
-    }
+    return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in sorted(facts.items())}

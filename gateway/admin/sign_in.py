@@ -52,7 +52,9 @@ class SignIn:
         arguments = call.arguments
         try:
             first = await verify_first(
-                call.context, arguments.login.get_secret_value(), arguments.password.get_secret_value(),
+                call.context,
+                arguments.login.get_secret_value(),
+                arguments.password.get_secret_value(),
                 _source(call.request_id, arguments.client),
             )
         except SignInRefused as refused:

@@ -173,8 +173,12 @@ async def reset_factors(call: Call[ChangeUser]) -> Reply:
     for factor in factors:
         await call.context.steward.call("factor.remove", id=factor.id)
     ended = await call.context.steward.call(
-        "session.end", selector={"user": user.id}, reason="session_revoked",
-        message="", by=call.by, why=call.arguments.reason,
+        "session.end",
+        selector={"user": user.id},
+        reason="session_revoked",
+        message="",
+        by=call.by,
+        why=call.arguments.reason,
     )
     code = await create_setup_code(call.context, user, call.by)
     return Reply({"removed": len(factors), "receipt": ended.get("receipt"), **_letter(call, user, code)}, rows=1)
@@ -200,4 +204,3 @@ def _letter(call: Call[AddUser] | Call[ChangeUser], user: User, code: SetupCode)
     """The page goes to the operator only; the server keeps no copy of a set-up code."""
     letters = (Letter(user.login, user.name, user.department, code.code, code.expires_at),)
     return {"letters_html": letters_page(call.context.settings.portal, letters, call.now)}
-

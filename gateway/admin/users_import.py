@@ -73,8 +73,15 @@ def _preview(plan: Plan, digest: str) -> dict[str, object]:
         "encoding": plan.encoding,
         "faults": [asdict(fault) for fault in plan.faults],
         "plan": [
-            {"login": row.login, "name": row.name, "department": row.department, "groups": row.groups,
-             "kind": row.kind, "roles": row.roles, "contract_end": row.contract_end}
+            {
+                "login": row.login,
+                "name": row.name,
+                "department": row.department,
+                "groups": row.groups,
+                "kind": row.kind,
+                "roles": row.roles,
+                "contract_end": row.contract_end,
+            }
             for row in plan.rows
         ],
         "hit": len(plan.rows),

@@ -26,9 +26,7 @@ class _Template:
 
 @lru_cache(maxsize=1024)
 def _compiled(templates: tuple[str, ...]) -> tuple[_Template, ...]:
-    return tuple(
-        _Template(template.partition("*")[0], tuple(template.strip("/").split("/"))) for template in templates
-    )
+    return tuple(_Template(template.partition("*")[0], tuple(template.strip("/").split("/"))) for template in templates)
 
 
 def masked_path(path: str, templates: tuple[str, ...], key: bytes) -> str:

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 Headers = tuple[tuple[bytes, bytes], ...]
 
 _POLICY_NAME = b"Content-Security-Policy"
-_POLICY = (
+_POLICY = (  # of answers without control's frame
     b"default-src 'none'; style-src 'self'; img-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
-)  # of answers without control's frame
+)
 _COMMON: Headers = (
     (b"Cache-Control", b"no-store"),
     (b"X-Content-Type-Options", b"nosniff"),

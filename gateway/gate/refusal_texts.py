@@ -86,7 +86,7 @@ _EN: Final[dict[str, Words]] = {
     ),
     "certificate": Words(
         "Device certificates",
-        "This page is for when a work address does not open because of the device certificate. It shows no application.",
+        "This page helps when a work address does not open because of the device certificate. It shows no application.",
         "Look for what comes closest to what you saw.",
     ),
     "policy": Words("Not available as things are", "The conditions of use are not met.", "Please check the following."),

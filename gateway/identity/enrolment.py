@@ -57,7 +57,11 @@ async def complete(
     for old in context.reader.factors(user.id):
         await _remove(context, user, old, source)
     await context.steward.call(
-        "session.end", selector={"user": user.id}, reason=Reason.SESSION_ENDED.value, message="", by=user.login,
+        "session.end",
+        selector={"user": user.id},
+        reason=Reason.SESSION_ENDED.value,
+        message="",
+        by=user.login,
         why="set-up code used",
     )
     if password_hash is not None:

@@ -28,7 +28,12 @@ SECOND_FACTORS = {FactorKind.TOTP: "totp", FactorKind.PASSKEY: "webauthn"}
 def new_factor(user_id: str, kind: FactorKind, label: str, data: dict[str, Any], now: float) -> Factor:
     """Make a factor with a fresh id of 96 random bits."""
     return Factor(
-        id="f-" + secrets.token_hex(12), user_id=user_id, kind=kind.value, label=label, data=data, created_at=now,
+        id="f-" + secrets.token_hex(12),
+        user_id=user_id,
+        kind=kind.value,
+        label=label,
+        data=data,
+        created_at=now,
         last_used_at=None,
     )
 
@@ -42,4 +47,3 @@ def usable(context: ControlContext, user_id: str, kind: FactorKind) -> tuple[Fac
 def second_methods(context: ControlContext, user_id: str) -> tuple[str, ...]:
     """Names of the second factors that the person can use now: `totp`, `webauthn`."""
     return tuple(name for kind, name in SECOND_FACTORS.items() if usable(context, user_id, kind))
-

@@ -50,9 +50,7 @@ def enrolment_uri(secret: str, login: str, issuer: str) -> str:
 
 def enrolment_qr(uri: str) -> str:
     """Return the URI as an inline SVG, black on white with the quiet zone; the page's style sizes it."""
-    return segno.make_qr(uri, error="m").svg_inline(
-        border=4, dark="#000", light="#fff", svgclass="qr", omitsize=True
-    )
+    return segno.make_qr(uri, error="m").svg_inline(border=4, dark="#000", light="#fff", svgclass="qr", omitsize=True)
 
 
 def grouped(secret: str) -> str:

@@ -76,16 +76,12 @@ def offers(context: ControlContext, active: ActivePolicy, arrival: Arrival, lang
     return tuple(sorted(found, key=lambda offer: (offer.reason is not None, offer.app.business, offer.app.title)))
 
 
-def _facts(
-    user: User, session: Session, device: Device | None, app: App, zone: str, now: float
-) -> dict[str, object]:
+def _facts(user: User, session: Session, device: Device | None, app: App, zone: str, now: float) -> dict[str, object]:
     passing = passing_facts(moments_of(session, device), int(now))
     return {**standing_facts(user, session, device, app), **passing, "net.zone": zone, **_FIRST_REQUEST}
 
 
-def _offer(
-    app: App, lock: Lock | None, policy: CompiledPolicy | None, facts: dict[str, object], words: Texts
-) -> Offer:
+def _offer(app: App, lock: Lock | None, policy: CompiledPolicy | None, facts: dict[str, object], words: Texts) -> Offer:
     if lock is not None:
         return Offer(app, Reason.APP_LOCKED, message=lock.message)
     if policy is None:

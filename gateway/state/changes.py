@@ -36,6 +36,12 @@ class Change:
     def narrows(self) -> bool:
         """Whether live connections have to be judged again because of this change."""
         return bool(
-            self.everything or self.policy or self.locks or self.users or self.devices or self.apps or self.ended
+            self.everything
+            or self.policy
+            or self.locks
+            or self.users
+            or self.devices
+            or self.apps
+            or self.ended
             or self.sessions
         )

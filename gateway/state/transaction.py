@@ -156,5 +156,3 @@ class Transaction:
 def _key(table: sa.Table) -> sa.Column[Any]:
     (column,) = table.primary_key.columns
     return column
-
-

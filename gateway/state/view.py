@@ -285,10 +285,24 @@ class View:
 def _lean(session: Session) -> Session:
     """Share the strings that many sessions have in common: a view holds tens of thousands (≤ 1 KiB each)."""
     return Session(
-        session.id, intern(session.user_id), session.token_hash, tuple(intern(a) for a in session.amr),
-        intern(session.acr), intern(session.mfa_method), session.mfa_at, session.created_at, session.expires_at,
-        session.idle_limit, session.last_used_at, session.device_id, session.source_ip, intern(session.user_agent),
-        session.operator, session.ended_at, session.end_reason, session.end_message,
+        session.id,
+        intern(session.user_id),
+        session.token_hash,
+        tuple(intern(a) for a in session.amr),
+        intern(session.acr),
+        intern(session.mfa_method),
+        session.mfa_at,
+        session.created_at,
+        session.expires_at,
+        session.idle_limit,
+        session.last_used_at,
+        session.device_id,
+        session.source_ip,
+        intern(session.user_agent),
+        session.operator,
+        session.ended_at,
+        session.end_reason,
+        session.end_message,
     )
 
 

@@ -32,9 +32,7 @@ class Client:
     def post(self, path: str, fields: dict[str, str], **headers: str) -> httpx.Response:
         """Send fields as a form of our own origin."""
         ours = {"Origin": self.origin} | {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = self._http.post(
-            self._local + path, data=fields, headers=self._headers(ours), extensions=self._sni()
-        )
+        answer = self._http.post(self._local + path, data=fields, headers=self._headers(ours), extensions=self._sni())
         return self._keep(answer)
 
     def cookies(self) -> dict[str, str]:

@@ -95,9 +95,7 @@ def _holds(condition: Condition, facts: Mapping[str, Any]) -> bool | None:  # no
         case "equals":
             return value in values
         case "under":
-            return any(
-                prefix in ("/", value) or value[: len(str(prefix)) + 1] == f"{prefix}/" for prefix in values
-            )
+            return any(prefix in ("/", value) or value[: len(str(prefix)) + 1] == f"{prefix}/" for prefix in values)
         case "template":
             return any(_fits(str(template), value) for template in values)
         case other:

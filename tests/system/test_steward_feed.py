@@ -179,5 +179,4 @@ def test_revocations_are_fast(tmp_path: Path) -> None:
         return taken
 
     taken = sorted(asyncio.run(run()))
-    print(f"durable → last ack: p50 {statistics.median(taken):.2f} ms, p99 {taken[-1]:.2f} ms")
     assert statistics.median(taken) < 100

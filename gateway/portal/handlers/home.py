@@ -26,7 +26,11 @@ async def launcher(request: web.Request) -> web.Response:
     context = context_of(request)
     found = offers(context, request.app[ACTIVE_POLICY], arrival(request), language(request))
     return page(
-        request, "launcher.html", binding=session.id, session=session, user=user,
+        request,
+        "launcher.html",
+        binding=session.id,
+        session=session,
+        user=user,
         usable=[(offer, destinations.address(context, offer.app.hosts[0], "/")) for offer in found if not offer.reason],
         unusable=[(offer, destinations.address(context, offer.app.hosts[0], "/")) for offer in found if offer.reason],
     )

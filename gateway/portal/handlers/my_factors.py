@@ -28,10 +28,14 @@ async def show(request: web.Request) -> web.Response:
     mine = sorted(context.reader.factors(user.id), key=lambda factor: factor.created_at)
     done = request.query.get("done", "")
     return page(
-        request, "factors.html", binding=session.id, done=done if done in _NOTICES else "",
+        request,
+        "factors.html",
+        binding=session.id,
+        done=done if done in _NOTICES else "",
         password=next((f for f in mine if f.kind == FactorKind.PASSWORD), None),
         seconds=[(f, is_disabled(f)) for f in mine if f.kind in factors.SECOND_FACTORS],
-        last=request.query.get("last") == "1", full=_is_full(context.reader.factors(user.id)),
+        last=request.query.get("last") == "1",
+        full=_is_full(context.reader.factors(user.id)),
     )
 
 
@@ -107,15 +111,29 @@ def _totp_form(
     flow.totp_secret = flow.totp_secret or totp.new_secret()
     uri = totp.enrolment_uri(flow.totp_secret, user.login, context_of(request).settings.portal.host)
     return page(
-        request, "setup_totp.html", binding=session.id, status=REFUSED if refused else 200, refused=refused,
-        qr=totp.enrolment_qr(uri), uri=uri, secret=totp.grouped(flow.totp_secret), action="/factors/totp", steps=False,
+        request,
+        "setup_totp.html",
+        binding=session.id,
+        status=REFUSED if refused else 200,
+        refused=refused,
+        qr=totp.enrolment_qr(uri),
+        uri=uri,
+        secret=totp.grouped(flow.totp_secret),
+        action="/factors/totp",
+        steps=False,
     )
 
 
 def _passkey_form(request: web.Request, session: Session, user: User, *, failed: bool) -> web.Response:
     ceremony = passkeys.begin_registration(context_of(request), user)
     return page(
-        request, "setup_passkey.html", binding=session.id, status=REFUSED if failed else 200, failed=failed,
-        options=ceremony.options, ceremony=_flow(request, session).open_ceremony(ceremony),
-        action="/factors/passkey", steps=False,
+        request,
+        "setup_passkey.html",
+        binding=session.id,
+        status=REFUSED if failed else 200,
+        failed=failed,
+        options=ceremony.options,
+        ceremony=_flow(request, session).open_ceremony(ceremony),
+        action="/factors/passkey",
+        steps=False,
     )

@@ -58,7 +58,13 @@ def _form(
     refused: SignInRefused | None = None,
 ) -> web.Response:
     return page(
-        request, "password.html", binding=session.id, status=REFUSED if fault or refused else 200, fault=fault,
-        refused=refused, length=SUGGESTED_LENGTH, login=user.login,
+        request,
+        "password.html",
+        binding=session.id,
+        status=REFUSED if fault or refused else 200,
+        fault=fault,
+        refused=refused,
+        length=SUGGESTED_LENGTH,
+        login=user.login,
         has_password=_has_password(request, user),
     )

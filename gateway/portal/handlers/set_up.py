@@ -146,8 +146,13 @@ def _code_form(
     else:
         error = "setup.error.other" if refused is not None else ""
     response = page(
-        request, "setup_code.html", binding=flow.key, status=REFUSED if refused else 200, refused=refused,
-        error=error, login=login,
+        request,
+        "setup_code.html",
+        binding=flow.key,
+        status=REFUSED if refused else 200,
+        refused=refused,
+        error=error,
+        login=login,
     )
     if token is not None:
         put_pending(response, token)
@@ -157,7 +162,12 @@ def _code_form(
 def _password_form(request: web.Request, flow: Flow, fault: PasswordFault | None) -> web.Response:
     status = REFUSED if fault else 200
     return page(
-        request, "setup_password.html", binding=flow.key, status=status, fault=fault, length=SUGGESTED_LENGTH,
+        request,
+        "setup_password.html",
+        binding=flow.key,
+        status=status,
+        fault=fault,
+        length=SUGGESTED_LENGTH,
         login=flow.set_up.user.login if flow.set_up else "",
     )
 
@@ -167,14 +177,29 @@ def _totp_form(request: web.Request, flow: Flow, set_up: SetUp, refused: SignInR
         set_up.totp_secret = totp.new_secret()
     uri = totp.enrolment_uri(set_up.totp_secret, set_up.user.login, context_of(request).settings.portal.host)
     return page(
-        request, "setup_totp.html", binding=flow.key, status=REFUSED if refused else 200, refused=refused,
-        qr=totp.enrolment_qr(uri), uri=uri, secret=totp.grouped(set_up.totp_secret), action="/setup/totp", steps=True,
+        request,
+        "setup_totp.html",
+        binding=flow.key,
+        status=REFUSED if refused else 200,
+        refused=refused,
+        qr=totp.enrolment_qr(uri),
+        uri=uri,
+        secret=totp.grouped(set_up.totp_secret),
+        action="/setup/totp",
+        steps=True,
     )
 
 
 def _passkey_form(request: web.Request, flow: Flow, set_up: SetUp, *, failed: bool) -> web.Response:
     ceremony = passkeys.begin_registration(context_of(request), set_up.user)
     return page(
-        request, "setup_passkey.html", binding=flow.key, status=REFUSED if failed else 200, failed=failed,
-        options=ceremony.options, ceremony=flow.open_ceremony(ceremony), action="/setup/passkey", steps=True,
+        request,
+        "setup_passkey.html",
+        binding=flow.key,
+        status=REFUSED if failed else 200,
+        failed=failed,
+        options=ceremony.options,
+        ceremony=flow.open_ceremony(ceremony),
+        action="/setup/passkey",
+        steps=True,
     )

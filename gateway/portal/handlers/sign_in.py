@@ -130,9 +130,18 @@ def _form(
         token, flow = request.app[FLOWS].start(context.clock())
     ceremony = passkeys.begin_sign_in(context, None)
     response = page(
-        request, "sign_in.html", binding=flow.key, status=REFUSED if refused else 200, fields=destination.fields(),
-        place=destination.app, refused=refused, login=login, passkey_failed=passkey_failed, options=ceremony.options,
-        ceremony=flow.open_ceremony(ceremony), why=why,
+        request,
+        "sign_in.html",
+        binding=flow.key,
+        status=REFUSED if refused else 200,
+        fields=destination.fields(),
+        place=destination.app,
+        refused=refused,
+        login=login,
+        passkey_failed=passkey_failed,
+        options=ceremony.options,
+        ceremony=flow.open_ceremony(ceremony),
+        why=why,
     )
     if token is not None:
         put_pending(response, token)
@@ -152,7 +161,15 @@ def _second(
         values = {"options": ceremony.options, "ceremony": flow.open_ceremony(ceremony)}
     others = [name for name in first.methods if name != chosen]
     return page(
-        request, f"second_{chosen}.html", binding=flow.key, status=REFUSED if refused else 200, refused=refused,
-        fields=destination.fields(), others=others, query=destination.query(), action="/sign-in",
-        second="/sign-in/second", **values,
+        request,
+        f"second_{chosen}.html",
+        binding=flow.key,
+        status=REFUSED if refused else 200,
+        refused=refused,
+        fields=destination.fields(),
+        others=others,
+        query=destination.query(),
+        action="/sign-in",
+        second="/sign-in/second",
+        **values,
     )

@@ -102,7 +102,15 @@ def _form(
         flow = request.app[FLOWS].of_session(session.id, context.clock())
         values = {"options": ceremony.options, "ceremony": flow.open_ceremony(ceremony)}
     return page(
-        request, f"second_{chosen}.html", binding=session.id, status=REFUSED if refused else 200, refused=refused,
-        fields=destination.fields(), others=[name for name in methods if name != chosen], query=destination.query(),
-        action="/step-up", second="/step-up", **values,
+        request,
+        f"second_{chosen}.html",
+        binding=session.id,
+        status=REFUSED if refused else 200,
+        refused=refused,
+        fields=destination.fields(),
+        others=[name for name in methods if name != chosen],
+        query=destination.query(),
+        action="/step-up",
+        second="/step-up",
+        **values,
     )

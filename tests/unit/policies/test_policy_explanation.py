@@ -15,11 +15,27 @@ from policies.load import load_policy
 from policies.reasons import Reason
 
 STAFF: dict[str, Any] = {
-    "user.groups": frozenset({"shokuin"}), "user.kind": "staff", "user.contract_valid": True, "mfa.method": "totp",
-    "mfa.age": 600.0, "http.method": "GET", "http.path": "/", "net.zone": "office", "device.known": True,
-    "device.managed": True, "device.compliant": True, "device.in_grace": False, "device.encrypted": True,
-    "device.jailbroken": False, "device.owner_match": True, "device.os": "Windows", "posture.read_age": 60.0,
-    "posture.seen_age": 3600.0, "time.of_day": 600, "time.weekday": "mon", "time.now": 1_800_000_000.0,
+    "user.groups": frozenset({"shokuin"}),
+    "user.kind": "staff",
+    "user.contract_valid": True,
+    "mfa.method": "totp",
+    "mfa.age": 600.0,
+    "http.method": "GET",
+    "http.path": "/",
+    "net.zone": "office",
+    "device.known": True,
+    "device.managed": True,
+    "device.compliant": True,
+    "device.in_grace": False,
+    "device.encrypted": True,
+    "device.jailbroken": False,
+    "device.owner_match": True,
+    "device.os": "Windows",
+    "posture.read_age": 60.0,
+    "posture.seen_age": 3600.0,
+    "time.of_day": 600,
+    "time.weekday": "mon",
+    "time.now": 1_800_000_000.0,
 }
 GROUPWARE = {"app": "groupware", "app.sensitivity": "2"}
 ZAIMU = {"app": "zaimu", "app.sensitivity": "3C"}
@@ -102,7 +118,10 @@ def test_a_step_up_is_offered_only_where_it_alone_would_help(
 def test_rules_whose_when_failed_are_never_shown(policy: CompiledPolicy) -> None:
     found = policy.explain({**STAFF, "app": "juki", "app.sensitivity": "3A"})
     assert (found.decision.reason, found.nearest, found.unmet, found.deciding_rules) == (
-        Reason.NO_APPLICABLE_RULE, "", (), ()
+        Reason.NO_APPLICABLE_RULE,
+        "",
+        (),
+        (),
     )
 
 
@@ -113,8 +132,9 @@ def test_the_nearest_rule_is_the_cheapest_to_meet(policy: CompiledPolicy) -> Non
 
 
 def test_a_deny_rule_says_what_would_lift_it(policy: CompiledPolicy) -> None:
-    found = policy.explain({**STAFF, "user.groups": frozenset({"shimin"}), "app": "juki", "app.sensitivity": "3A",
-                            "net.zone": "telework"})
+    found = policy.explain(
+        {**STAFF, "user.groups": frozenset({"shimin"}), "app": "juki", "app.sensitivity": "3A", "net.zone": "telework"}
+    )
     assert found.decision.rule == "deny-personal-data-outside"
     assert [(item.attribute, item.operator, item.required, item.remediation) for item in found.unmet] == [
         ("net.zone", "any_of", "lgwan, office", "move_zone")
@@ -124,10 +144,17 @@ def test_a_deny_rule_says_what_would_lift_it(policy: CompiledPolicy) -> None:
 @pytest.mark.parametrize(
     ("kind", "value", "text"),
     [
-        (Kind.DURATION, 73510.0, "20h25m"), (Kind.DURATION, 5.9, "5s"), (Kind.DURATION, -3.0, "0s"),
-        (Kind.DURATION, 200000.0, "2d7h"), (Kind.DURATION, float("inf"), "inf"), (Kind.DURATION, float("nan"), "nan"),
-        (Kind.CLOCK, 485, "08:05"), (Kind.SET, frozenset({"b", "a"}), "a, b"), (Kind.TEXT, "x", "x"),
-        (Kind.BOOL, False, "false"), (Kind.TEXT, None, None),
+        (Kind.DURATION, 73510.0, "20h25m"),
+        (Kind.DURATION, 5.9, "5s"),
+        (Kind.DURATION, -3.0, "0s"),
+        (Kind.DURATION, 200000.0, "2d7h"),
+        (Kind.DURATION, float("inf"), "inf"),
+        (Kind.DURATION, float("nan"), "nan"),
+        (Kind.CLOCK, 485, "08:05"),
+        (Kind.SET, frozenset({"b", "a"}), "a, b"),
+        (Kind.TEXT, "x", "x"),
+        (Kind.BOOL, False, "false"),
+        (Kind.TEXT, None, None),
     ],
 )
 def test_facts_are_written_for_reading(kind: Kind, value: object, text: str | None) -> None:

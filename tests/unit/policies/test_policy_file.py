@@ -45,48 +45,82 @@ def faults_of(source: str) -> list[tuple[int, int, str, str, str]]:
     ("rest", "fault"),
     [
         ("  - { id: a, effect: alow, when: { app: [x] } }\n", (6, 22, "rules[0].effect", '"alow"', "allow")),
-        ("  - { id: a, effect: allow, wehn: { app: [x] } }\n",
-         (6, 29, "rules[0].wehn", "the unknown key wehn", "when")),
-        (RULE + "    require: [ { mfa.ages: { max: 1h } } ]\n",
-         (9, 18, "rules[0].require[0].mfa.ages", "the unknown key mfa.ages", "mfa.age")),
-        (RULE + "    require: [ { mfa.age: { maximum: 1h } } ]\n",
-         (9, 29, "rules[0].require[0].mfa.age.maximum", "the unknown key maximum", "max")),
-        (RULE + "    require: [ { mfa.age: { max: 10 days } } ]\n",
-         (9, 34, "rules[0].require[0].mfa.age.max", '"10 days"', "")),
-        (RULE + "    require: [ { mfa.method: [webauthm] } ]\n",
-         (9, 31, "rules[0].require[0].mfa.method[0]", '"webauthm"', "webauthn")),
-        (RULE + "    require: [ { net.zone: [offise] } ]\n",
-         (9, 29, "rules[0].require[0].net.zone[0]", '"offise"', "office")),
-        (RULE + "    require: [ { user.groups: { all_of: [kaikej] } } ]\n",
-         (9, 42, "rules[0].require[0].user.groups.all_of[0]", '"kaikej"', "kaikei")),
+        (
+            "  - { id: a, effect: allow, wehn: { app: [x] } }\n",
+            (6, 29, "rules[0].wehn", "the unknown key wehn", "when"),
+        ),
+        (
+            RULE + "    require: [ { mfa.ages: { max: 1h } } ]\n",
+            (9, 18, "rules[0].require[0].mfa.ages", "the unknown key mfa.ages", "mfa.age"),
+        ),
+        (
+            RULE + "    require: [ { mfa.age: { maximum: 1h } } ]\n",
+            (9, 29, "rules[0].require[0].mfa.age.maximum", "the unknown key maximum", "max"),
+        ),
+        (
+            RULE + "    require: [ { mfa.age: { max: 10 days } } ]\n",
+            (9, 34, "rules[0].require[0].mfa.age.max", '"10 days"', ""),
+        ),
+        (
+            RULE + "    require: [ { mfa.method: [webauthm] } ]\n",
+            (9, 31, "rules[0].require[0].mfa.method[0]", '"webauthm"', "webauthn"),
+        ),
+        (
+            RULE + "    require: [ { net.zone: [offise] } ]\n",
+            (9, 29, "rules[0].require[0].net.zone[0]", '"offise"', "office"),
+        ),
+        (
+            RULE + "    require: [ { user.groups: { all_of: [kaikej] } } ]\n",
+            (9, 42, "rules[0].require[0].user.groups.all_of[0]", '"kaikej"', "kaikei"),
+        ),
         (RULE + "    require: [ { bundle: nope } ]\n", (9, 26, "rules[0].require[0].bundle", '"nope"', "")),
         (RULE + "    require: [ { device.known: yes } ]\n", (9, 32, "rules[0].require[0].device.known", '"yes"', "")),
-        (RULE + "    require: [ { device.known: { is: true } } ]\n",
-         (9, 32, "rules[0].require[0].device.known", "a mapping", "")),
-        (RULE + "    require: [ { http.path: { under: [juki] } } ]\n",
-         (9, 39, "rules[0].require[0].http.path.under[0]", '"juki"', "/juki")),
-        (RULE + "    require: [ { http.path: { under: [/a/../b] } } ]\n",
-         (9, 39, "rules[0].require[0].http.path.under[0]", '"/a/../b"', "")),
-        (RULE + "    require: [ { http.path: { template: [/a/*b] } } ]\n",
-         (9, 42, "rules[0].require[0].http.path.template[0]", '"/a/*b"', "")),
+        (
+            RULE + "    require: [ { device.known: { is: true } } ]\n",
+            (9, 32, "rules[0].require[0].device.known", "a mapping", ""),
+        ),
+        (
+            RULE + "    require: [ { http.path: { under: [juki] } } ]\n",
+            (9, 39, "rules[0].require[0].http.path.under[0]", '"juki"', "/juki"),
+        ),
+        (
+            RULE + "    require: [ { http.path: { under: [/a/../b] } } ]\n",
+            (9, 39, "rules[0].require[0].http.path.under[0]", '"/a/../b"', ""),
+        ),
+        (
+            RULE + "    require: [ { http.path: { template: [/a/*b] } } ]\n",
+            (9, 42, "rules[0].require[0].http.path.template[0]", '"/a/*b"', ""),
+        ),
         (RULE + "    require: [ { http.path: [/a] } ]\n", (9, 29, "rules[0].require[0].http.path", "a list", "")),
-        (RULE + "    require: [ { app.sensitivity: { min: 3D } } ]\n",
-         (9, 42, "rules[0].require[0].app.sensitivity.min", '"3D"', "")),
-        (RULE + '    require: [ { time.of_day: { between: ["8:00", "20:00"] } } ]\n',
-         (9, 43, "rules[0].require[0].time.of_day.between[0]", '"8:00"', "")),
-        (RULE + "    require: [ { device.os_version: { min: ten } } ]\n",
-         (9, 44, "rules[0].require[0].device.os_version.min", '"ten"', "")),
-        (RULE + "    require: [ { user.groups: [] } ]\n",
-         (9, 31, "rules[0].require[0].user.groups", "an empty list", "")),
-        (RULE + "    require: [ { time.now: { min: 1d } } ]\n",
-         (9, 18, "rules[0].require[0].time.now", "the unknown key time.now", "time.of_day")),
+        (
+            RULE + "    require: [ { app.sensitivity: { min: 3D } } ]\n",
+            (9, 42, "rules[0].require[0].app.sensitivity.min", '"3D"', ""),
+        ),
+        (
+            RULE + '    require: [ { time.of_day: { between: ["8:00", "20:00"] } } ]\n',
+            (9, 43, "rules[0].require[0].time.of_day.between[0]", '"8:00"', ""),
+        ),
+        (
+            RULE + "    require: [ { device.os_version: { min: ten } } ]\n",
+            (9, 44, "rules[0].require[0].device.os_version.min", '"ten"', ""),
+        ),
+        (
+            RULE + "    require: [ { user.groups: [] } ]\n",
+            (9, 31, "rules[0].require[0].user.groups", "an empty list", ""),
+        ),
+        (
+            RULE + "    require: [ { time.now: { min: 1d } } ]\n",
+            (9, 18, "rules[0].require[0].time.now", "the unknown key time.now", "time.of_day"),
+        ),
         (RULE + "    mode: observe\n", (6, 5, "rules[0].expires", "nothing", "")),
         (RULE + "    expires: 2027-03-31\n", (9, 5, "rules[0].expires", '"2027-03-31"', "")),
         (RULE + "    mode: warn\n    expires: 31.3.2027\n", (10, 14, "rules[0].expires", '"31.3.2027"', "")),
         (RULE + "    unless: { device.known: true }\n", (9, 5, "rules[0].unless", "a mapping", "")),
         (RULE + "    obligations: [ { log: fall } ]\n", (9, 27, "rules[0].obligations[0].log", '"fall"', "full")),
-        (RULE + "    obligations: [ { read_only: true } ]\n",
-         (9, 22, "rules[0].obligations[0].read_only", "the unknown key read_only", "")),
+        (
+            RULE + "    obligations: [ { read_only: true } ]\n",
+            (9, 22, "rules[0].obligations[0].read_only", "the unknown key read_only", ""),
+        ),
         (RULE + RULE, (9, 9, "rules[1].id", '"a" a second time', "")),
         (RULE + "    when: { app: [x] }\n", (9, 5, "rules[0].when", "the key a second time", "")),
         ("  - { id: a, effect: allow, when: {} }\n", (6, 29, "rules[0].when", "an empty mapping", "")),
@@ -100,12 +134,18 @@ def faults_of(source: str) -> list[tuple[int, int, str, str, str]]:
         (RULE + "posture: { grace: { tele: 1h } }\n", (9, 21, "posture.grace.tele", "", "")),
         (RULE + "x: &a 1\n", (9, 4, "x", "an anchor", "")),
         (RULE + "    advice: !x/os.system y\n", (9, 13, "rules[0].advice", "the tag !x/os.system", "")),
-        (RULE + "tests:\n  - { name: n, given: { app: juki, user.groups: [shokuin] }, expect: { effect: deny } }\n",
-         (10, 5, "tests[0]", "allow a allowed", "")),
-        (RULE + "tests:\n  - { name: n, given: { app: juki }, expect: { effect: allow, rule: b } }\n",
-         (10, 69, "tests[0].expect.rule", '"b"', "")),
-        (RULE + "tests:\n  - { name: n, given: { sample: pc }, expect: { effect: allow } }\n",
-         (10, 33, "tests[0].given.sample", '"pc"', "")),
+        (
+            RULE + "tests:\n  - { name: n, given: { app: juki, user.groups: [shokuin] }, expect: { effect: deny } }\n",
+            (10, 5, "tests[0]", "allow a allowed", ""),
+        ),
+        (
+            RULE + "tests:\n  - { name: n, given: { app: juki }, expect: { effect: allow, rule: b } }\n",
+            (10, 69, "tests[0].expect.rule", '"b"', ""),
+        ),
+        (
+            RULE + "tests:\n  - { name: n, given: { sample: pc }, expect: { effect: allow } }\n",
+            (10, 33, "tests[0].given.sample", '"pc"', ""),
+        ),
     ],
 )
 def test_a_fault_names_its_place_and_what_was_probably_meant(rest: str, fault: tuple[int, int, str, str, str]) -> None:
@@ -125,15 +165,34 @@ def test_all_faults_come_at_once_in_the_order_of_the_file() -> None:
     )
     keys = [item[2] for item in faults_of(source)]
     assert keys == [
-        "zones.office[0]", "rules[0].effect", "rules[1].when.mfa.age.max", "rules[1].when.http.method[0]",
-        "rules[1].unless", "rules[2].id", "rules[2].when.net.zone[0]", "tests[0].expect.effect",
+        "zones.office[0]",
+        "rules[0].effect",
+        "rules[1].when.mfa.age.max",
+        "rules[1].when.http.method[0]",
+        "rules[1].unless",
+        "rules[2].id",
+        "rules[2].when.net.zone[0]",
+        "tests[0].expect.effect",
     ]
 
 
 @pytest.mark.parametrize(
     "source",
-    [b"", b"[]", b"a: [", b"\xff\xfe\x00", b"a: &x [*x]", b"--- {}\n--- {}", b"[" * 4000, b"{" * 4000, b"? [a]\n: b",
-     b"\x00", b"- " * 5000, b"x" * (1 << 20 | 1), b"a: 1\n\tb: 2"],
+    [
+        b"",
+        b"[]",
+        b"a: [",
+        b"\xff\xfe\x00",
+        b"a: &x [*x]",
+        b"--- {}\n--- {}",
+        b"[" * 4000,
+        b"{" * 4000,
+        b"? [a]\n: b",
+        b"\x00",
+        b"- " * 5000,
+        b"x" * (1 << 20 | 1),
+        b"a: 1\n\tb: 2",
+    ],
 )
 def test_what_is_no_policy_is_a_fault_and_nothing_else(source: bytes) -> None:
     with pytest.raises(PolicyFaults):

@@ -105,7 +105,8 @@ def test_a_difference_is_told_in_words() -> None:
         ("grace: { office: 4h,", "grace: { office: 2h,"),
         ("    obligations: [ { log: full }, { session_max: 2h } ]", "    obligations: [ { log: full } ]"),
         ("    advice: 文書管理の管理は総務課へ依頼してください", "    advice: 総務課へ"),
-        ("  - id: wiki-staff", "  - id: wiki-all"), ("rule: wiki-staff", "rule: wiki-all"),
+        ("  - id: wiki-staff", "  - id: wiki-all"),
+        ("rule: wiki-staff", "rule: wiki-all"),
         ("  kanri: 管理職", "  kanri: 管理職員"),
     ):
         assert before in text
@@ -118,19 +119,43 @@ def test_a_difference_is_told_in_words() -> None:
         (ChangeKind.CHANGED, "zone:telework", "接続元「telework」から10.30.0.0/16が外れます。"),
         (ChangeKind.CHANGED, "group:kanri", "グループ「kanri」（管理職員）が名を改めます。"),
         (ChangeKind.CHANGED, "posture", "接続元「office」の猶予が4hから2hに変わります。"),
-        (ChangeKind.CHANGED, "rule:deny-bunsho-admin",
-         "規則「deny-bunsho-admin」: 案内が「文書管理の管理は総務課へ依頼してください」から「総務課へ」に変わります。"),
-        (ChangeKind.CHANGED, "rule:hoshu-bunsho",
-         ("規則「hoshu-bunsho」: 要件が「多要素認証からの時間が15m以下」から"
-          "「多要素認証からの時間が10m以下」に変わります。")),
-        (ChangeKind.CHANGED, "rule:hoshu-bunsho",
-         "規則「hoshu-bunsho」: 付帯事項「セッションは2hまで」がなくなります。"),
-        (ChangeKind.ADDED, "rule:wiki-all",
-         ("規則「wiki-all」（許可、実施: 庁内Wiki（機密性1）は、"
-          "職員と委託事業者が多要素認証だけで利用できる）が加わります。")),
-        (ChangeKind.REMOVED, "rule:wiki-staff",
-         ("規則「wiki-staff」（許可、実施: 庁内Wiki（機密性1）は、"
-          "職員と委託事業者が多要素認証だけで利用できる）がなくなります。")),
+        (
+            ChangeKind.CHANGED,
+            "rule:deny-bunsho-admin",
+            (
+                "規則「deny-bunsho-admin」: 案内が「文書管理の管理は総務課へ依頼してください」から"
+                "「総務課へ」に変わります。"
+            ),
+        ),
+        (
+            ChangeKind.CHANGED,
+            "rule:hoshu-bunsho",
+            (
+                "規則「hoshu-bunsho」: 要件が「多要素認証からの時間が15m以下」から"
+                "「多要素認証からの時間が10m以下」に変わります。"
+            ),
+        ),
+        (
+            ChangeKind.CHANGED,
+            "rule:hoshu-bunsho",
+            "規則「hoshu-bunsho」: 付帯事項「セッションは2hまで」がなくなります。",
+        ),
+        (
+            ChangeKind.ADDED,
+            "rule:wiki-all",
+            (
+                "規則「wiki-all」（許可、実施: 庁内Wiki（機密性1）は、"
+                "職員と委託事業者が多要素認証だけで利用できる）が加わります。"
+            ),
+        ),
+        (
+            ChangeKind.REMOVED,
+            "rule:wiki-staff",
+            (
+                "規則「wiki-staff」（許可、実施: 庁内Wiki（機密性1）は、"
+                "職員と委託事業者が多要素認証だけで利用できる）がなくなります。"
+            ),
+        ),
     ]
 
 
@@ -165,8 +190,12 @@ def test_lint_lists_what_its_author_should_know() -> None:
     ir = load_policy_file(GOLDEN)
     codes = {(item.severity.value, item.code, item.rule) for item in check(ir, 2_000_000_000.0)}
     assert codes == {
-        ("error", "contradiction", "a"), ("warning", "no-description", "a"), ("warning", "no-owner", "b"),
-        ("warning", "expired", "b"), ("warning", "unused-zone", ""), ("warning", "untested", "a"),
+        ("error", "contradiction", "a"),
+        ("warning", "no-description", "a"),
+        ("warning", "no-owner", "b"),
+        ("warning", "expired", "b"),
+        ("warning", "unused-zone", ""),
+        ("warning", "untested", "a"),
         ("warning", "untested", "b"),
     }
     assert ("note", "not-enforced", "b") in {(item.severity.value, item.code, item.rule) for item in check(ir, 0.0)}

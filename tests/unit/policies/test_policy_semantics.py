@@ -25,8 +25,13 @@ def plain(decision: Decision) -> dict[str, Any]:
     """A decision as the oracle writes it."""
     obligations = tuple((item.name, item.value) for item in decision.obligations)
     return {
-        "effect": decision.effect.value, "reason": decision.reason.value, "rule": decision.rule,
-        "obligations": obligations, "shadow": decision.shadow, "warn": decision.warn, "observed": decision.observed,
+        "effect": decision.effect.value,
+        "reason": decision.reason.value,
+        "rule": decision.rule,
+        "obligations": obligations,
+        "shadow": decision.shadow,
+        "warn": decision.warn,
+        "observed": decision.observed,
     }
 
 
@@ -206,8 +211,13 @@ def test_shadow_rules_have_no_effect_and_are_reported_only_where_they_differ() -
 @pytest.mark.promise("P1.stale-posture-denies")
 def test_stale_posture_is_missing(zone: object, read_age: object, seen_age: object, fresh: bool) -> None:
     compiled = only(allow(require=(Condition("device.compliant", "is", (True,)),)))
-    facts = {"app": "juki", "device.compliant": True, "net.zone": zone, "posture.read_age": read_age,
-             "posture.seen_age": seen_age}
+    facts = {
+        "app": "juki",
+        "device.compliant": True,
+        "net.zone": zone,
+        "posture.read_age": read_age,
+        "posture.seen_age": seen_age,
+    }
     assert compiled.evaluate(facts).effect is (Effect.ALLOW if fresh else Effect.DENY)
     told = compiled.fresh_facts(facts)
     assert (told is facts) is fresh

@@ -15,8 +15,9 @@ from tests.support.steward_process import session, token_hash, user
 from tests.unit.state.conftest import NOW, World
 
 APP = App(
-    "tax", "税務", "owner", "内線 2", ("tax.sekisho.localhost",), "http://127.0.0.1:9", "", "3B", "税務", "staff", ("jwt",),
-    "X-Sekisho-Jwt-Assertion", ("GET", "POST"), "preserve", "synced", "navigation", (), "/", (), "active", "owner", "ciso",
+    "tax", "税務", "owner", "内線 2", ("tax.sekisho.localhost",), "http://127.0.0.1:9", "", "3B", "税務",
+    "staff", ("jwt",), "X-Sekisho-Jwt-Assertion", ("GET", "POST"), "preserve", "synced",
+    "navigation", (), "/", (), "active", "owner", "ciso",
 )  # fmt: skip
 LOCK = Lock("l1", "user", "u1", "窓口へ", "調査", "ciso", NOW, NOW + 60)
 DEVICE = Device(
@@ -137,8 +138,13 @@ def test_the_wait_grows_from_the_fifth_failure(city: World) -> None:
 
 @pytest.mark.parametrize(
     ("late", "wrong", "code"),
-    [(0.0, {}, ""), (31.0, {}, "code_expired"), (0.0, {"host": "b"}, "code_wrong"), (0.0, {"state_hash": "s"}, "code_wrong")],
-)  # fmt: skip
+    [
+        (0.0, {}, ""),
+        (31.0, {}, "code_expired"),
+        (0.0, {"host": "b"}, "code_wrong"),
+        (0.0, {"state_hash": "s"}, "code_wrong"),
+    ],
+)
 def test_a_handoff_is_good_once_for_its_host_and_browser(
     city: World, late: float, wrong: dict[str, str], code: str
 ) -> None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import time
 import tracemalloc
 from pathlib import Path
-
-import pytest
 
 from gateway.state.broadcast import Broadcast
 from gateway.state.changes import Change
@@ -39,11 +36,10 @@ async def _nobody(_name: str, _pid: int) -> None:
     return
 
 
-@pytest.mark.promise("P1.snapshot-in-slices")
 def test_fifty_thousand_sessions_arrive_in_slices(tmp_path: Path) -> None:
     async def run() -> tuple[View, float]:
         broadcast = Broadcast(city(), ack_limit=1.0, fence=_nobody, used=lambda _used: None)
-        path = Path(os.path.relpath(tmp_path / "f.sock"))
+        path = tmp_path / "f.sock"
         server = await broadcast.serve(path)
         view, longest = View(), 0.0
         client = FeedClient(path, "worker-0", view, lambda _change: {})
@@ -60,7 +56,6 @@ def test_fifty_thousand_sessions_arrive_in_slices(tmp_path: Path) -> None:
     view, longest = asyncio.run(run())
     assert len(view.sessions) == len(view.portal_tokens) == SESSIONS
     assert view.revision == 7
-    print(f"longest turn of the loop {longest * 1000:.1f} ms (both ends in one process)")
     assert longest < 0.1  # without slices it is above a second
 
 
@@ -75,5 +70,4 @@ def test_a_session_takes_less_than_a_kibibyte() -> None:
         view.apply([(table, key, fresh)], Change(1))
     size = (tracemalloc.get_traced_memory()[0] - before) / 5000
     tracemalloc.stop()
-    print(f"{size:.0f} bytes a session")
     assert size <= 1024

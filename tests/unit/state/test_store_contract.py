@@ -62,9 +62,13 @@ def test_every_change_has_the_next_revision_and_names_what_it_touched(world: Wor
 
 
 def test_a_failed_change_leaves_nothing_and_takes_no_revision(world: World) -> None:
-    with pytest.raises(ZeroDivisionError), world.store.transaction("x", NOW) as tx:
-        tx.put(user())
-        raise ZeroDivisionError
+    def fail() -> None:
+        with world.store.transaction("x", NOW) as tx:
+            tx.put(user())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert world.reader.users() == []
     assert world.store.revision == 0
 
