@@ -57,8 +57,10 @@ class ResponseHead:
 
     def __init__(self, status: int, version: str, fields: list[Field]) -> None:
         self.status = status
-        self.find = find = dict[bytes, bytes]()
-        self.lines = lines = list[bytes]()
+        find: dict[bytes, bytes] = {}
+        lines: list[bytes] = []
+        self.find = find
+        self.lines = lines
         self.rewritten: list[tuple[bytes, bytes, bytes]] = []
         for action, lower, name, value, line in fields:
             if action == _PASS:
