@@ -50,6 +50,7 @@ _FAREWELL: Final = 0.05  # seconds for close frames to leave before the process 
 _BEAT_LOOK: Final = 0.01
 _USE_EACH: Final = 4.0  # seconds between two reports of session use: the steward counts on one each 5 s
 _LOOK_EACH: Final = 1.0
+_ROUND: Final = 30  # looks in which every live exchange is judged again
 _GC_THRESHOLDS: Final = (50_000, 20, 50)  # the path allocates no cycles: collect seldom (perf §6)
 
 
@@ -70,6 +71,7 @@ class Worker:
         self._feed = FeedClient(settings.paths.run / "feed.sock", self.name, self.view, self._on_change)
         self._gate = self._gatekeeper()
         self.live = LiveExchanges()
+        self._turn = 0  # of judging shares of the live exchanges again
         self._sweeper = Sweeper(time.monotonic)
         timeouts = EdgeTimeouts.of(settings.timeouts)
         control = Upstream.parse(f"unix:{settings.paths.run / 'control.sock'}")
@@ -171,7 +173,7 @@ class Worker:
         def reason(exchange: LiveExchange) -> str:
             verdict = exchange.verdict
             known = ended.get(verdict.session.id) if isinstance(verdict, Forward) else None
-            return known or self._gate.judge_again(exchange.request)
+            return known or self._judge_again(exchange)
 
         self.live.settle()
         return self.live.rejudge(self._touched(change), reason)
@@ -191,10 +193,18 @@ class Worker:
         return found
 
     def _look(self) -> None:
-        """Once a second: index what lives on, and end everything when the state is too old to stand by."""
+        """Once a second: index what lives on, judge a share of it again (posture and sign-ins age without any change),
+        and end everything when the state is too old to stand by.
+        """
         self.live.settle()
         if self.view.age(time.monotonic()) > self._settings.timeouts.stale_cut and len(self.live):
             self.live.cut_each(self.live.all(), Reason.STATE_STALE.value)
+        self._turn += 1
+        if share := self.live.share(self._turn, _ROUND):
+            self.live.rejudge(share, self._judge_again)
+
+    def _judge_again(self, exchange: LiveExchange) -> str:
+        return self._gate.judge_again(exchange.request)
 
     def _report_use(self) -> None:
         self._gate.use.tunnelled(self.live.all(), self._gate.moment().wall)

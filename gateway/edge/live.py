@@ -97,6 +97,10 @@ class LiveExchanges:
         """Return every live exchange, own pages included."""
         return [*self._settled, *self._young]
 
+    def share(self, turn: int, of: int) -> list[LiveExchange]:
+        """Return the part of the settled exchanges whose turn it is: `of` turns together go through all of them."""
+        return [exchange for number, exchange in enumerate(self._settled) if number % of == turn % of]
+
     def cut(self, exchange: LiveExchange, reason: str) -> None:
         """End one exchange: the client's connection is reset, the completion carries `reason`."""
         exchange.cut(reason)

@@ -43,3 +43,15 @@ def test_found_by_everything_it_rests_on(settled: bool) -> None:
     live.remove(exchange)
     assert len(live) == 0
     assert live.find("certificate", PEER.certificate.uuid) == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 29, 30, 31, 100])
+def test_shares_together_are_all_that_is_settled_each_once(count: int) -> None:
+    live, exchanges = LiveExchanges(), [_exchange() for _ in range(count)]
+    for exchange in exchanges:
+        live.add(exchange)
+    live.settle()
+
+    shares = [each for turn in range(7, 37) for each in live.share(turn, 30)]
+
+    assert sorted(map(id, shares)) == sorted(map(id, exchanges))
