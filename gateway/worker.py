@@ -193,8 +193,9 @@ class Worker:
         return found
 
     def _look(self) -> None:
-        """Once a second: index what lives on, judge a share of it again (posture and sign-ins age without any change),
-        and end everything when the state is too old to stand by.
+        """Once a second: index what lives on, end all of it when the state is too old, else judge a share of it again.
+
+        Posture and sign-ins age without any change that would tell.
         """
         self.live.settle()
         if self.view.age(time.monotonic()) > self._settings.timeouts.stale_cut and len(self.live):
