@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 
 HELP = "help"  # the listener that asks for no certificate, explains certificates and serves nothing else
-HELP = "help"  # the listener that asks for no certificate, explains certificates and serves nothing else
 _ALLOW = Effect.ALLOW  # bound once: looking up a member of an Enum costs more than the comparison
 _APP = Place.APP
 _TEXTS = {reason: reason.value for reason in Reason}
@@ -63,8 +62,6 @@ def judge(view: View, request: RequestHead, moment: Moment, limits: Limits, requ
     case = Case(request, moment, request_id, terms.digest_key)
     if limits.address_wait:
         return case.limited(limits.address_wait)
-    if request.peer.listener == HELP:
-        return case.refuse(403, Reason.CERTIFICATE_HELP)
     if request.peer.listener == HELP:
         return case.refuse(403, Reason.CERTIFICATE_HELP)
     if view.age(moment.mono) > terms.stale_refuse or view.clock_jumped:
