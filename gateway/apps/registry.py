@@ -40,6 +40,7 @@ def parse_apps(text: str, file: str, surroundings: Surroundings, created_by: str
         faults.extend(document.faults)
         form = _form(document, faults)
         if form is None:
+            faults.extend(_collisions_beside_faults(document, surroundings))
             continue
         app = _record(form, created_by)
         faults.extend(_collisions(document, app, surroundings, apps))
@@ -94,7 +95,8 @@ def _translated(document: Document, path: Path, kind: str, message: str, got: ob
     if kind == "extra_forbidden":
         name = str(path[-1])
         near = difflib.get_close_matches(name, AppForm.model_fields, n=1)
-        expected = f"a known key (did you mean {near[0]!r}?)" if near else "a known key"
+        known = ", ".join(AppForm.model_fields)
+        expected = f"a known key (did you mean {near[0]!r}?)" if near else f"one of {known}"
         return document.fault(path, f"unknown key {name!r}", expected)
     if kind == "missing":
         return document.fault(path, "nothing", f"the key {path[-1]!r}")
@@ -150,7 +152,16 @@ def hosts_taken(apps: Iterable[App], but: str) -> dict[str, str]:
 
 def collisions(app: App, around: Surroundings, taken: Mapping[str, str]) -> Iterator[tuple[Path, str, str]]:
     """What the app may not take, as (place, got, expected). `taken` maps the hosts of others to their apps."""
-    for index, host in enumerate(app.hosts):
+    yield from _host_collisions(app.hosts, around, taken)
+    if around.own_sockets and _is_inside(app.upstream, around.own_sockets):
+        yield ("upstream",), repr(app.upstream), "an app's socket, not one of the gateway's own"
+    yield from _owner_unknown(app.owner, around)
+
+
+def _host_collisions(
+    hosts: Iterable[str], around: Surroundings, taken: Mapping[str, str]
+) -> Iterator[tuple[Path, str, str]]:
+    for index, host in enumerate(hosts):
         place: Path = ("hosts", index)
         if host in (around.portal_host, around.rp_id):
             yield place, repr(host), "a name other than the portal's and the passkey RP ID"
@@ -158,10 +169,25 @@ def collisions(app: App, around: Surroundings, taken: Mapping[str, str]) -> Iter
             yield place, repr(host), f"a name not under the portal's ({around.portal_host})"
         elif host in taken:
             yield place, repr(host), f"a host that no other app has (app {taken[host]!r} has it)"
-    if around.own_sockets and _is_inside(app.upstream, around.own_sockets):
-        yield ("upstream",), repr(app.upstream), "an app's socket, not one of the gateway's own"
-    if around.owners is not None and app.owner not in around.owners:
-        yield ("owner",), repr(app.owner), "the 職員ID of a registered user"
+
+
+def _owner_unknown(owner: str, around: Surroundings) -> Iterator[tuple[Path, str, str]]:
+    if around.owners is not None and owner not in around.owners:
+        yield ("owner",), repr(owner), "the 職員ID of a registered user"
+
+
+def _collisions_beside_faults(document: Document, around: Surroundings) -> Iterator[Fault]:
+    """What can be said of a registration that has other faults, so that its writer mends all of them in one go."""
+    value = document.value if isinstance(document.value, dict) else {}
+    owner, hosts, name = value.get("owner"), value.get("hosts"), value.get("id")
+    found: list[tuple[Path, str, str]] = []
+    if isinstance(owner, str):
+        found.extend(_owner_unknown(owner, around))
+    if isinstance(hosts, list) and all(isinstance(host, str) for host in hosts):
+        taken = hosts_taken(around.apps, name if isinstance(name, str) else "")
+        found.extend(_host_collisions((str(host) for host in hosts), around, taken))
+    for path, got, expected in found:
+        yield document.fault(path, got, expected)
 
 
 def _is_inside(upstream: str, folder: str) -> bool:

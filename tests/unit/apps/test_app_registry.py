@@ -76,3 +76,20 @@ def test_no_app_is_one_of_the_gateways_own_sockets(tmp_path: Path, path: str) ->
     assert "not one of the gateway's own" in str(found.value.faults[0])
     elsewhere = GOOD.replace("https://10.0.0.5:8443", f"unix:{tmp_path}/run-of-app/app.sock")
     assert parse_apps(elsewhere, "app.yaml", around, "suzuki")
+
+
+def test_an_unknown_owner_and_a_taken_host_are_told_beside_the_other_faults() -> None:
+    around = replace(AROUND, owners=frozenset({"suzuki"}))
+    text = (
+        GOOD.replace("suzuki", "suzki").replace("juki.city", "portal.city").replace("3A", "3X").replace("https", "htp")
+    )
+    with pytest.raises(SourceFaults) as found:
+        parse_apps(text, "app.yaml", around, "suzuki")
+    told = [(fault.line, fault.key) for fault in found.value.faults]
+    assert told == [(3, "owner"), (4, "hosts.0"), (5, "upstream"), (6, "sensitivity")]
+
+
+def test_an_unknown_key_with_no_near_one_is_told_what_there_is() -> None:
+    (told,) = faults(GOOD + "zzz: 1\n")
+    assert "upstream" in told
+    assert "sensitivity" in told
