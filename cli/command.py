@@ -22,6 +22,7 @@ from cli.exit_codes import ExitCode
 from cli.failure import Failure
 from cli.language import t
 from cli.moments import parse_span
+from cli.once import OnceCommand
 
 Function = Callable[..., None]
 _SHARED: Final = t("共通のオプション", "Shared options")
@@ -92,7 +93,7 @@ def _register(
 
         run.__signature__ = inspect.Signature([context, *keyword, *shared])  # type: ignore[attr-defined]  # read by typer
         run.__annotations__ = {}
-        group.command(name, help=text)(run)
+        group.command(name, cls=OnceCommand, help=text)(run)
         return function
 
     return decorate

@@ -36,7 +36,10 @@ def demo(
     directory: Folder = DEFAULT,
 ) -> None:
     """Make the city where there is none yet, run it, stop it with Ctrl-C."""
-    if context.invoked_subcommand is None:
+    if context.invoked_subcommand is not None:
+        # `demo --directory D code` means D as much as `demo code --directory D` does.
+        context.default_map = {verb: {"directory": str(directory)} for verb in ("sign-in", "code")}
+    else:
         guarded(lambda: _run(directory, listen, domain))
 
 
