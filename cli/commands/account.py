@@ -120,7 +120,7 @@ def _summary(answer: dict[str, Any]) -> dict[str, Any]:
     steward, sessions, checkpoint = answer["steward"], answer["sessions"], answer["checkpoint"] or {}
     workers, apps = steward.get("workers") or [], answer["apps"]
     return {
-        t("ワーカー", "workers"): _workers(workers),
+        t("ワーカー", "workers"): _workers(workers, answer["workers_expected"]),
         t("記録", "journal"): t("正常", "healthy") if answer["journal"]["healthy"] else t("異常", "unhealthy"),
         t("チェックポイント", "checkpoint"): f"{checkpoint.get('size', '-')} ({age(checkpoint.get('age'))})",
         t("ポリシー", "policy"): f"{str(policy.get('hash', '-'))[:12]} {policy.get('title', '')}",
@@ -158,18 +158,24 @@ def _soft(rules: Any) -> str:
     return ", ".join(f"{rule['rule']} ({rule['mode']})" for rule in rules)
 
 
-def _workers(workers: Any) -> str:
-    if not isinstance(workers, list):
-        return str(workers)
-    return str(len(workers))
+def _serving(workers: list[dict[str, Any]]) -> int:
+    """How many workers know the state and hold their line to the steward: only those answer requests."""
+    return sum(1 for worker in workers if worker["counted"] and worker["connected"])
+
+
+def _workers(workers: list[dict[str, Any]], expected: int) -> str:
+    return t(f"{expected} 個中 {_serving(workers)} 個が稼働", f"{_serving(workers)} of {expected} serving")
 
 
 def _troubles(answer: dict[str, Any]) -> list[str]:
     found = []
     if not answer["steward"]["healthy"]:
         found.append(t("状態管理 (steward) が応答しません。", "the steward does not answer."))
-    elif answer["steward"].get("workers") == []:
-        found.append(t("ワーカーが動いていません。", "no worker is running."))
+    else:
+        expected, serving = answer["workers_expected"], _serving(answer["steward"]["workers"])
+        if serving < expected:
+            words = f"ワーカー {expected} 個のうち {expected - serving} 個が稼働していません。"
+            found.append(t(words, f"{expected - serving} of {expected} workers are not serving."))
     if not answer["journal"]["healthy"]:
         found.append(t("記録を書き込めません。ディスクを確認してください。", "the journal cannot be written."))
     if answer["policy"] is None:

@@ -15,6 +15,7 @@ from cli.exit_codes import ExitCode
 from cli.failure import Failure
 from cli.language import t
 from cli.moments import clock
+from cli.render import trail
 from cli.render.table import Column
 
 group = typer.Typer(no_args_is_help=True, help=t("確認が必要な事案", "cases that a person should look at"))
@@ -33,9 +34,9 @@ COLUMNS = (
 _EVIDENCE = (
     Column("@timestamp", "時刻", "time", clock, keep=True),
     Column("event.id", "記録", "record"),
-    Column("event.action", "出来事", "action"),
+    Column("event.action", "出来事", "action", lambda value: trail.action({"event.action": value})),
     Column("source.ip", "接続元", "address"),
-    Column("sekisho.reason", "理由", "reason"),
+    Column("sekisho.reason", "理由", "reason", lambda value: trail.why({"sekisho.reason": value})),
 )
 _FINDINGS = (Column("at", "時刻", "time", clock, keep=True), Column("message", "内容", "what"))
 Name = Annotated[str, typer.Argument(help=t("事案のID", "case id"))]

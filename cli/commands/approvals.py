@@ -14,6 +14,7 @@ from cli.confirm import carry_out
 from cli.language import t
 from cli.moments import short
 from cli.render.cells import plain
+from cli.render.states import state_word
 from cli.render.table import Column
 
 
@@ -34,7 +35,7 @@ COLUMNS = (
     Column("subject", "対象", "of", lambda value: str(value)[:24]),
     Column("requested_by", "申請者", "by"),
     Column("requested_at", "申請", "asked", short),
-    Column("state", "状態", "state"),
+    Column("state", "状態", "state", state_word),
 )
 PLAN = (*COLUMNS[:4], Column("detail", "内容", "detail", _detail))
 Name = Annotated[str, typer.Argument(help=t("申請ID", "proposal id"))]

@@ -17,6 +17,7 @@ from cli.exit_codes import ExitCode
 from cli.files import read_text
 from cli.language import t
 from cli.render.cells import plain
+from cli.render.states import state_word
 from cli.render.table import Column
 
 
@@ -35,7 +36,7 @@ COLUMNS = (
     Column("hosts", "ホスト", "hosts"),
     Column("sensitivity", "機密性", "class"),
     Column("owner", "責任者", "owner"),
-    Column("state", "状態", "state"),
+    Column("state", "状態", "state", state_word),
 )
 PLAN = (
     Column("app", "アプリ", "app", keep=True),

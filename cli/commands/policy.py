@@ -17,6 +17,7 @@ from cli.failure import Failure
 from cli.files import read_text
 from cli.language import t
 from cli.moments import parse_span, short
+from cli.render.states import state_word
 from cli.render.table import Column
 
 group = typer.Typer(no_args_is_help=True, help=t("ポリシー", "policy"))
@@ -24,7 +25,7 @@ group = typer.Typer(no_args_is_help=True, help=t("ポリシー", "policy"))
 COLUMNS = (
     Column("hash", "版", "version", lambda value: str(value)[:12], keep=True),
     Column("title", "名称", "title"),
-    Column("state", "状態", "state"),
+    Column("state", "状態", "state", state_word),
     Column("created_by", "申請者", "by"),
     Column("approved_by", "承認者", "approved by"),
     Column("created_at", "登録", "created", short),

@@ -20,6 +20,14 @@ from cli.render.table import Column
 audit_group = typer.Typer(no_args_is_help=True, help=t("記録の証明", "proofs of the trail"))
 receipts_group = typer.Typer(no_args_is_help=True, help=t("受領証", "receipts"))
 
+
+def _closed(connections: object) -> str:
+    """Live connections that each worker cut."""
+    if not isinstance(connections, dict) or not any(connections.values()):
+        return t("なし", "none")
+    return ", ".join(f"{worker}: {count}" for worker, count in sorted(connections.items()))
+
+
 RECEIPT = (
     Column("kind", "種類", "kind"),
     Column("who", "実行者", "who"),
@@ -28,7 +36,7 @@ RECEIPT = (
     Column("durable_at", "確定した時刻", "durable at", shown),
     Column("last_ack_at", "全ワーカー完了", "all workers done", shown),
     Column("sessions", "終了したセッション", "ended sessions"),
-    Column("closed", "切断した接続", "closed connections"),
+    Column("closed", "切断した接続", "closed connections", _closed),
     Column("fenced", "停止したワーカー", "fenced workers"),
 )
 WRITERS = (

@@ -103,7 +103,20 @@ def ended(call: Call, answer: Mapping[str, Any], receipt: Path | None) -> None:
     facts = _inside(answer.get("receipt"))
     closed = facts.get("closed") or {}
     count, cut = len(facts.get("sessions") or answer.get("sessions") or ()), sum(closed.values())
-    tell(t(f"セッション {count} 件、接続 {cut} 件を終了しました。", f"ended {count} sessions, {cut} live connections."))
+    if facts.get("kind") == "lock.add":  # sessions stay, refused as long as the lock is there
+        tell(
+            t(
+                f"以後の利用を拒否します。通信中の接続 {cut} 件を切断しました。",
+                f"refused from now on; {cut} live connections cut.",
+            )
+        )
+    else:
+        tell(
+            t(
+                f"セッション {count} 件、接続 {cut} 件を終了しました。",
+                f"ended {count} sessions, {cut} live connections.",
+            )
+        )
     if facts.get("fenced"):
         tell(t(f"応答しなかったワーカーを停止しました: {facts['fenced']}", f"fenced workers: {facts['fenced']}"))
     if facts:

@@ -19,6 +19,7 @@ from cli.failure import Failure
 from cli.language import t
 from cli.moments import short, shown
 from cli.private_file import write_private
+from cli.render.states import state_word
 from cli.render.table import Column
 
 group = typer.Typer(no_args_is_help=True, help=t("利用者", "users"))
@@ -29,9 +30,16 @@ COLUMNS = (
     Column("department", "所属", "department"),
     Column("groups", "グループ", "groups"),
     Column("roles", "役割", "roles"),
-    Column("state", "状態", "state"),
+    Column("state", "状態", "state", state_word),
 )
 DETAIL = (
+    *COLUMNS,
+    Column("email", "メール", "e-mail"),
+    Column("kind", "区分", "kind"),
+    Column("disabled", "停止中", "disabled"),
+    Column("language", "言語", "language"),
+    Column("sessions", "セッション", "sessions"),
+    Column("locks", "ロック", "locks"),
     Column("created_at", "登録", "created", shown),
     Column("contract_end", "任期の終わり", "contract ends", shown),
 )

@@ -26,17 +26,24 @@ class Column:
     keep: bool = False
 
 
+def _cell(column: Column, value: Any) -> str:
+    if isinstance(value, bool) and column.show is plain:
+        return t("はい", "yes") if value else t("いいえ", "no")
+    return visible(column.show(value))
+
+
 def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> Table:
     """A table that folds long cells instead of cutting them."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    # Two cells between columns, not three: with six columns the three saved are a name that stays in one line.
+    made = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
         made.add_column(Text(t(column.ja, column.en)), overflow="fold", no_wrap=column.keep)
     for row in rows:
-        made.add_row(*(Text(visible(column.show(row.get(column.key)))) for column in columns))
+        made.add_row(*(Text(_cell(column, row.get(column.key))) for column in columns))
     return made
 
 
@@ -51,5 +58,5 @@ def description(row: Mapping[str, Any], columns: Sequence[Column] = ()) -> Table
     made.add_column(overflow="fold")
     for key, value in row.items():
         column = known.get(key, Column(key, key, key))
-        made.add_row(Text(t(column.ja, column.en), style="bold"), Text(visible(column.show(value))))
+        made.add_row(Text(t(column.ja, column.en), style="bold"), Text(_cell(column, value)))
     return made

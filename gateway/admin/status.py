@@ -24,6 +24,7 @@ async def status(call: Call[Arguments]) -> Reply:
     data = {
         "time": call.now,
         "steward": steward,
+        "workers_expected": context.settings.workers.count,
         "journal": {"healthy": call.context.journal.healthy},
         "policy": _policy(call),
         "sessions": {

@@ -1,0 +1,89 @@
+"""What an operator reads in 80 columns: names in one line, words instead of codes, nothing dropped in silence."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from cli.commands.account import _troubles, _workers
+from cli.commands.proofs import RECEIPT
+from cli.commands.sessions import COLUMNS
+from cli.commands.users import DETAIL
+from cli.exit_codes import ExitCode
+from cli.main import app
+from cli.render.states import state_word
+from cli.render.table import description, table
+
+SESSION = {
+    "id": "s-" + "5" * 24, "user": "takahashi", "name": "髙橋 美咲", "mfa_method": "totp", "source_ip": "127.0.0.1",
+    "last_used_at": 1_795_339_658.0,
+}  # fmt: skip
+
+
+def printed(renderable: object) -> str:
+    out = io.StringIO()
+    Console(file=out, width=80, highlight=False).print(renderable)
+    return out.getvalue()
+
+
+def test_a_session_of_the_city_is_one_line_of_80_columns() -> None:
+    lines = printed(table([SESSION], COLUMNS)).rstrip().splitlines()
+    assert len(lines) == 3  # titles, rule, the session
+    assert "髙橋 美咲" in lines[2]
+    assert "127.0.0.1" in lines[2]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sessions", "revoke", "--user", "ito", "--user", "sato", "--reason", "訓練"],
+        ["events", "search", "--user=ito", "--user", "sato"],
+        ["locks", "add", "--device", "A", "--device", "B", "--reason", "訓練"],
+    ],
+)
+def test_a_second_value_never_replaces_the_first_in_silence(arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == ExitCode.USAGE
+    assert "--" in result.output
+    assert "二度" in result.output
+
+
+def test_options_that_may_be_repeated_still_may() -> None:
+    result = CliRunner().invoke(app, ["users", "add", "mori", "--group", "a", "--group", "b", "--help"])
+    assert result.exit_code == ExitCode.DONE
+
+
+def test_the_city_named_before_the_verb_is_the_one_used(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["demo", "--directory", str(tmp_path / "city"), "code", "--user", "sato"])
+    assert str(tmp_path / "city") in result.output.replace("\n", "")
+
+
+def test_status_counts_the_workers_that_serve() -> None:
+    one = {"counted": True, "connected": True}
+    gone = {"counted": True, "connected": False}
+    assert _workers([one, gone], 2) == "2 個中 1 個が稼働"
+    answer = {
+        "steward": {"healthy": True, "workers": [one, gone]}, "workers_expected": 2, "journal": {"healthy": True},
+        "policy": {}, "checkpoint": {"age": 1.0},
+    }  # fmt: skip
+    assert _troubles(answer) == ["ワーカー 2 個のうち 1 個が稼働していません。"]
+    assert _troubles(answer | {"steward": {"healthy": True, "workers": [one, one]}}) == []
+
+
+def test_states_and_truths_are_words() -> None:
+    assert state_word("pending") == "承認待ち"
+    assert state_word("something-new") == "something-new"
+    shown = printed(description({"login": "sato", "disabled": False, "state": "active"}, DETAIL))
+    assert "いいえ" in shown
+    assert "有効" in shown
+
+
+@pytest.mark.parametrize(
+    ("closed", "words"), [({}, "なし"), ({"worker-1": 3, "worker-0": 2}, "worker-0: 2, worker-1: 3")]
+)
+def test_a_receipt_says_what_was_cut(closed: dict[str, int], words: str) -> None:
+    assert words in printed(description({"closed": closed}, RECEIPT))
