@@ -17,6 +17,7 @@ from cli.failure import Failure
 from cli.files import read_text
 from cli.language import t
 from cli.moments import parse_span, short
+from cli.render import trail
 from cli.render.states import state_word
 from cli.render.table import Column
 
@@ -56,8 +57,17 @@ File = Annotated[Path, typer.Option("--file", "-f", help=t("ポリシーのフ�
 
 
 @shows(group, "check", "ファイルを検査 (接続不要、ファイル内の試験も実行)", "check a file offline, its tests included")
-def check(call: Call, file: Annotated[Path, typer.Argument(help=t("ポリシーのファイル", "policy file"))]) -> None:
-    """Check a policy file."""
+def check(
+    call: Call,
+    path: Annotated[Path | None, typer.Argument(metavar="[file]", help=t("ポリシーのファイル", "policy file"))] = None,
+    named: Annotated[
+        Path | None, typer.Option("--file", "-f", help=t("同上 (diff や apply と同じ書き方)", "the same, as for apply"))
+    ] = None,
+) -> None:
+    """Check a policy file, named either way."""
+    file = path or named
+    if file is None or (path is not None and named is not None):
+        raise Failure(ExitCode.USAGE, t("ポリシーのファイルを一つ指定してください。", "name one policy file."))
     ir = _loaded(call, file)
     facts = {"file": str(file), "hash": ir.hash, "rules": len(ir.rules), "tests": len(ir.tests)}
     if call.output is Output.TABLE:
@@ -163,7 +173,11 @@ def explained(call: Call, answer: dict[str, Any]) -> None:
         tell(str(answer["note"]))
         return
     said = t("許可", "allowed") if answer["effect"] == "allow" else t("拒否", "denied")
-    head = {"decision": said, "reason": answer["reason"], "rule": answer["rule"] or answer["nearest"] or "-"}
+    head = {
+        "decision": said,
+        "reason": trail.why({"sekisho.reason": answer["reason"]}),
+        "rule": answer["rule"] or answer["nearest"] or "-",
+    }
     call.one({**head, "advice": answer["advice"] or "-", "policy": str(answer["policy"])[:12]}, (
         Column("decision", "判定", "decision"), Column("reason", "理由", "reason"), Column("rule", "規則", "rule"),
         Column("advice", "案内", "advice"), Column("policy", "版", "version"),

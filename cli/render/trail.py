@@ -57,10 +57,12 @@ _OUTCOMES: Final = {"success": ("成功", "ok"), "failure": ("失敗", "failed")
 
 
 def who(record: Record) -> str:
-    """Whose act the record tells of: the login, else the address, else the process."""
+    """Whose act the record tells of: the login, else the address, else the process, named by its journal at least."""
     related = record.get("related.user")
     ended = f"({related[-1]})" if isinstance(related, list) and related else ""
-    return str(record.get("user.name") or ended or record.get("source.ip") or record.get("process.name") or "-")
+    process = record.get("process.name") or record.get("sekisho.worker")
+    writer = str(record.get("event.id") or "").partition(":")[0]
+    return str(record.get("user.name") or ended or record.get("source.ip") or process or writer or "-")
 
 
 def action(record: Record) -> str:

@@ -38,3 +38,16 @@ def test_every_reason_is_said_in_words(reason: Reason) -> None:
 def test_a_record_of_nobody_still_has_a_line() -> None:
     assert trail.who({}) == "-"
     assert trail.subject({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("record", "name"),
+    [
+        ({"event.action": "process.started", "sekisho.worker": "worker-1", "event.id": "worker-1:2:2"}, "worker-1"),
+        ({"event.action": "posture.synced", "event.id": "control:1:7"}, "control"),
+        ({"event.action": "process.died", "process.name": "steward", "event.id": "supervisor:1:9"}, "steward"),
+        ({"event.action": "clock.jumped"}, "-"),
+    ],
+)
+def test_an_act_of_no_person_names_the_process(record: dict[str, str], name: str) -> None:
+    assert trail.who(record) == name

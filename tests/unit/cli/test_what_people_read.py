@@ -87,3 +87,13 @@ def test_states_and_truths_are_words() -> None:
 )
 def test_a_receipt_says_what_was_cut(closed: dict[str, int], words: str) -> None:
     assert words in printed(description({"closed": closed}, RECEIPT))
+
+
+@pytest.mark.parametrize("naming", [["policy", "check"], ["policy", "check", "-f"]])
+def test_a_policy_file_is_named_for_check_as_for_apply(naming: list[str], tmp_path: Path) -> None:
+    broken = tmp_path / "policy.yaml"
+    broken.write_text("version: 1\nwen: 2\n")
+    result = CliRunner().invoke(app, [*naming, str(broken)])
+    assert result.exit_code == ExitCode.FAILED
+    assert "policy.yaml:2:1" in result.output
+    assert CliRunner().invoke(app, ["policy", "check"]).exit_code == ExitCode.USAGE
