@@ -13,8 +13,10 @@ from cli.client import segment
 from cli.command import changes, lists, shows
 from cli.confirm import carry_out
 from cli.language import t
-from cli.moments import short, shown
+from cli.moments import age, short, shown
 from cli.receipts import keep
+from cli.render import trail
+from cli.render.states import state_word
 from cli.render.table import Column
 
 group = typer.Typer(no_args_is_help=True, help=t("サインイン中のセッション", "sessions of signed-in people"))
@@ -28,6 +30,18 @@ COLUMNS = (
     Column("last_used_at", "最終利用", "last used", short, keep=True),
 )
 DETAIL = (
+    *COLUMNS[:4],
+    Column("source_ip", "接続元", "address"),
+    Column("department", "所属", "department"),
+    Column("amr", "確認の手段", "amr"),
+    Column("acr", "確認の強さ", "acr"),
+    Column("idle_limit", "無操作の限度", "idle limit", age),
+    Column("device_id", "端末", "device"),
+    Column("user_agent", "ブラウザー", "user agent"),
+    Column("operator", "管理用", "operator"),
+    Column("end_reason", "終了の理由", "why ended", lambda value: trail.why({"sekisho.reason": value})),
+    Column("end_message", "本人への文", "words for the person"),
+    Column("state", "状態", "state", state_word),
     Column("created_at", "開始", "started", shown),
     Column("expires_at", "期限", "expires", shown),
     Column("last_used_at", "最終利用", "last used", shown),

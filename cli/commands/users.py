@@ -154,6 +154,7 @@ def disable(
     """Disable a user."""
     answer = _change_one(call, login, "disable", t(f"{login} を無効にします。", f"disables {login}."))
     if answer is not None:
+        tell(t(f"{login} を無効にしました。", f"{login} disabled."))
         ended(call, answer, receipt)
 
 

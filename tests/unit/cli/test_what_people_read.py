@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from cli.commands.account import _troubles, _workers
 from cli.commands.proofs import RECEIPT
 from cli.commands.sessions import COLUMNS
+from cli.commands.sessions import DETAIL as SESSION_DETAIL
 from cli.commands.users import DETAIL
 from cli.exit_codes import ExitCode
 from cli.main import app
@@ -97,3 +98,11 @@ def test_a_policy_file_is_named_for_check_as_for_apply(naming: list[str], tmp_pa
     assert result.exit_code == ExitCode.FAILED
     assert "policy.yaml:2:1" in result.output
     assert CliRunner().invoke(app, ["policy", "check"]).exit_code == ExitCode.USAGE
+
+
+def test_an_ended_session_says_why_in_words() -> None:
+    ended = {**SESSION, "idle_limit": 1800.0, "end_reason": "session_revoked", "state": "ended", "operator": False}
+    shown = printed(description(ended, SESSION_DETAIL))
+    assert "管理者が終了" in shown
+    assert "30m" in shown
+    assert "session_revoked" not in shown
