@@ -28,7 +28,7 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium, headless."""
     with sync_playwright() as driver:

@@ -94,69 +94,72 @@ def test_a_policy_differs_from_itself_in_nothing() -> None:
     assert diff(ir, ir) == ()
 
 
+EDITS = (
+    ("revision: 1", "revision: 2"),
+    ("{ mfa.age: { max: 15m }, advice: 15分", "{ mfa.age: { max: 10m }, advice: 15分"),
+    ("telework: [10.30.0.0/16, ", "telework: [10.31.0.0/16, "),
+    ("grace: { office: 4h,", "grace: { office: 2h,"),
+    ("    obligations: [ { log: full }, { session_max: 2h } ]", "    obligations: [ { log: full } ]"),
+    ("    advice: 文書管理の管理は総務課へ依頼してください", "    advice: 総務課へ"),
+    ("  - id: wiki-staff", "  - id: wiki-all"),
+    ("rule: wiki-staff", "rule: wiki-all"),
+    ("  kanri: 管理職", "  kanri: 管理職員"),
+)
+
+TOLD = [
+    (ChangeKind.CHANGED, "metadata", "改訂番号が「1」から「2」に変わります。"),
+    (ChangeKind.CHANGED, "zone:telework", "接続元「telework」に10.31.0.0/16が加わります。"),
+    (ChangeKind.CHANGED, "zone:telework", "接続元「telework」から10.30.0.0/16が外れます。"),
+    (ChangeKind.CHANGED, "group:kanri", "グループ「kanri」（管理職員）が名を改めます。"),
+    (ChangeKind.CHANGED, "posture", "接続元「office」の猶予が4hから2hに変わります。"),
+    (
+        ChangeKind.CHANGED,
+        "rule:deny-bunsho-admin",
+        ("規則「deny-bunsho-admin」: 案内が「文書管理の管理は総務課へ依頼してください」から「総務課へ」に変わります。"),
+    ),
+    (
+        ChangeKind.CHANGED,
+        "rule:hoshu-bunsho",
+        (
+            "規則「hoshu-bunsho」: 要件が「多要素認証からの時間が15m以下」から"
+            "「多要素認証からの時間が10m以下」に変わります。"
+        ),
+    ),
+    (
+        ChangeKind.CHANGED,
+        "rule:hoshu-bunsho",
+        "規則「hoshu-bunsho」: 付帯事項「セッションは2hまで」がなくなります。",
+    ),
+    (
+        ChangeKind.ADDED,
+        "rule:wiki-all",
+        (
+            "規則「wiki-all」（許可、実施: 庁内Wiki（機密性1）は、"
+            "職員と委託事業者が多要素認証だけで利用できる）が加わります。"
+        ),
+    ),
+    (
+        ChangeKind.REMOVED,
+        "rule:wiki-staff",
+        (
+            "規則「wiki-staff」（許可、実施: 庁内Wiki（機密性1）は、"
+            "職員と委託事業者が多要素認証だけで利用できる）がなくなります。"
+        ),
+    ),
+]
+
+
 def test_a_difference_is_told_in_words() -> None:
     source = STARTER.read_bytes()
     old = load_policy(source, "old")
     text = source.decode()
-    for before, after in (
-        ("revision: 1", "revision: 2"),
-        ("{ mfa.age: { max: 15m }, advice: 15分", "{ mfa.age: { max: 10m }, advice: 15分"),
-        ("telework: [10.30.0.0/16, ", "telework: [10.31.0.0/16, "),
-        ("grace: { office: 4h,", "grace: { office: 2h,"),
-        ("    obligations: [ { log: full }, { session_max: 2h } ]", "    obligations: [ { log: full } ]"),
-        ("    advice: 文書管理の管理は総務課へ依頼してください", "    advice: 総務課へ"),
-        ("  - id: wiki-staff", "  - id: wiki-all"),
-        ("rule: wiki-staff", "rule: wiki-all"),
-        ("  kanri: 管理職", "  kanri: 管理職員"),
-    ):
+    for before, after in EDITS:
         assert before in text
         text = text.replace(before, after)
-    new = load_policy(text.encode(), "new")
-    changes = diff(old, new)
-    assert [(change.kind, change.subject, change.text) for change in changes] == [
-        (ChangeKind.CHANGED, "metadata", "改訂番号が「1」から「2」に変わります。"),
-        (ChangeKind.CHANGED, "zone:telework", "接続元「telework」に10.31.0.0/16が加わります。"),
-        (ChangeKind.CHANGED, "zone:telework", "接続元「telework」から10.30.0.0/16が外れます。"),
-        (ChangeKind.CHANGED, "group:kanri", "グループ「kanri」（管理職員）が名を改めます。"),
-        (ChangeKind.CHANGED, "posture", "接続元「office」の猶予が4hから2hに変わります。"),
-        (
-            ChangeKind.CHANGED,
-            "rule:deny-bunsho-admin",
-            (
-                "規則「deny-bunsho-admin」: 案内が「文書管理の管理は総務課へ依頼してください」から"
-                "「総務課へ」に変わります。"
-            ),
-        ),
-        (
-            ChangeKind.CHANGED,
-            "rule:hoshu-bunsho",
-            (
-                "規則「hoshu-bunsho」: 要件が「多要素認証からの時間が15m以下」から"
-                "「多要素認証からの時間が10m以下」に変わります。"
-            ),
-        ),
-        (
-            ChangeKind.CHANGED,
-            "rule:hoshu-bunsho",
-            "規則「hoshu-bunsho」: 付帯事項「セッションは2hまで」がなくなります。",
-        ),
-        (
-            ChangeKind.ADDED,
-            "rule:wiki-all",
-            (
-                "規則「wiki-all」（許可、実施: 庁内Wiki（機密性1）は、"
-                "職員と委託事業者が多要素認証だけで利用できる）が加わります。"
-            ),
-        ),
-        (
-            ChangeKind.REMOVED,
-            "rule:wiki-staff",
-            (
-                "規則「wiki-staff」（許可、実施: 庁内Wiki（機密性1）は、"
-                "職員と委託事業者が多要素認証だけで利用できる）がなくなります。"
-            ),
-        ),
-    ]
+
+    changes = diff(old, load_policy(text.encode(), "new"))
+
+    assert [(change.kind, change.subject, change.text) for change in changes] == TOLD
 
 
 @pytest.mark.parametrize(
