@@ -1,9 +1,10 @@
 """What strangers can make us write is bounded: the journal of anonymous refusals.
 
 `Coalescer` keeps the first records of an address and minute in full and counts the rest: each minute one
-`request.coalesced` record per address and reason, with count, first and last. The table of addresses is bounded too;
-addresses beyond it share one row. `BoundedJournal` deletes its oldest sealed segments beyond a total size, each time
-after an `audit.trimmed` record that says which record was the last to go; `audit.verify` accepts exactly that.
+`request.coalesced` record per address, reason and outcome, with count, first and last. The table of addresses is
+bounded too; addresses beyond it share one row. `BoundedJournal` deletes its oldest sealed segments beyond a total size,
+each time after an `audit.trimmed` record that says which record was the last to go; `audit.verify` accepts exactly
+that.
 """
 
 from __future__ import annotations
@@ -49,10 +50,10 @@ class Coalescer:
         self._addresses = addresses
         self._minute = -1
         self._spent: dict[str, int] = {}
-        self._rows: dict[tuple[str, str], _Row] = {}
+        self._rows: dict[tuple[str, str, str], _Row] = {}
 
     def append(self, record: dict[str, Any], address: str, reason: str, wall: float, done: Done | None) -> int | None:
-        """Keep or count one refusal; returns its number, None when it was only counted.
+        """Keep or count one request of a stranger; returns its number, None when it was only counted.
 
         `done` is called in the loop once the record is kept (written); at once when it was counted. Raises
         `JournalUnhealthy`: then the refusal stands and is counted in the gap.
@@ -68,9 +69,10 @@ class Coalescer:
         if spent < self._budget:
             self._spent[address] = spent + 1
             return self._journal.append(record, False, done)
-        row = self._rows.get((address, reason))
+        key = address, reason, str(record.get("event.outcome", "failure"))
+        row = self._rows.get(key)
         if row is None:
-            self._rows[address, reason] = _Row(1, wall, wall)
+            self._rows[key] = _Row(1, wall, wall)
         else:
             row.count += 1
             row.last = wall
@@ -85,18 +87,20 @@ class Coalescer:
         Raises `JournalUnhealthy`; the counts are then kept for the next time.
         """
         made = 0
-        for address, reason in list(self._rows):
-            row = self._rows[address, reason]
+        for key in list(self._rows):
+            row = self._rows[key]
+            address, reason, outcome = key
             fields = {
                 "source.ip": address or None,
                 "sekisho.reason": reason,
                 "sekisho.count": row.count,
                 "sekisho.first": timestamp(row.first),
                 "sekisho.last": timestamp(row.last),
-                "event.outcome": "failure",
+                "event.outcome": outcome,
+                "event.type": ("access", "denied" if outcome == "failure" else "allowed"),
             }
             self._journal.append(event(Action.REQUEST_COALESCED, wall, fields), False, None)
-            del self._rows[address, reason]
+            del self._rows[key]
             made += 1
         self._spent = {}
         return made

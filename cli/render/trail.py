@@ -34,7 +34,7 @@ _REASONS_JA: Final[Mapping[str, str]] = {
     "conflict": "競合", "reader_left": "閲覧の終了",
 }  # fmt: skip
 _ACTIONS_JA: Final[Mapping[str, str]] = {
-    "request.decided": "アクセス", "request.completed": "応答", "request.coalesced": "匿名の拒否(まとめ)",
+    "request.decided": "アクセス", "request.completed": "応答", "request.coalesced": "匿名の要求(まとめ)",
     "tunnel.progress": "接続の経過", "auth.password": "パスワード", "auth.totp": "確認コード",
     "auth.passkey": "パスキー", "auth.setup": "設定コード", "auth.waiting": "待機中の試行",
     "factor.enrolled": "認証手段の登録", "factor.removed": "認証手段の削除",
@@ -107,6 +107,8 @@ def subject(record: Record) -> str:
         return f"{record.get('http.request.method', '')} {str(record['url.domain']).split('.')[0]}{path}".strip()
     if record.get("sekisho.admin.command"):
         return str(record["sekisho.admin.command"])
+    if record.get("event.action") == "request.coalesced":
+        return t(f"{record.get('sekisho.count', '?')} 件", f"{record.get('sekisho.count', '?')} requests")
     for name in ("user.target.name", "sekisho.lock.target_id", "sekisho.app.id", "sekisho.factor.kind",
                  "sekisho.session.id", "device.id", "sekisho.policy.hash", "process.name"):  # fmt: skip
         if record.get(name):

@@ -95,3 +95,22 @@ def test_the_oldest_segments_go_and_exactly_that_verifies(trail: Trail) -> None:
 def test_only_anonymous_writers_may_be_bounded(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="anonymous"):
         BoundedJournal(tmp_path, "worker-0", total_bytes=1, segment_bytes=1, segment_age=1)
+
+
+def test_pages_served_to_strangers_are_not_counted_as_refusals(tmp_path: Path) -> None:
+    async def run() -> None:
+        journal = Journal(tmp_path, WRITER, segment_bytes=1 << 20, segment_age=3600)
+        journal.open(asyncio.get_running_loop())
+        coalescer = Coalescer(journal, budget=0)
+        for outcome in ("success", "failure", "success"):
+            record = {**refusal("192.0.2.1", 60), "event.outcome": outcome}
+            coalescer.append(record, "192.0.2.1", "own_page", 60, None)
+        assert coalescer.flush(120) == 2
+        await journal.record(event(Action.CLOCK_JUMPED, 0))
+        journal.close(5)
+
+    asyncio.run(run())
+    counts = [body for body in bodies(tmp_path) if body["event.action"] == "request.coalesced"]
+    assert {body["event.outcome"]: (body["sekisho.count"], body["event.type"]) for body in counts} == {
+        "success": (2, ["access", "allowed"]), "failure": (1, ["access", "denied"]),
+    }  # fmt: skip

@@ -51,3 +51,7 @@ def test_a_record_of_nobody_still_has_a_line() -> None:
 )
 def test_an_act_of_no_person_names_the_process(record: dict[str, str], name: str) -> None:
     assert trail.who(record) == name
+
+
+def test_a_record_of_many_says_how_many() -> None:
+    assert trail.subject({"event.action": "request.coalesced", "sekisho.count": 12}) == "12 件"
