@@ -54,6 +54,9 @@ class AdminClient:
                 if problem:
                     raise _failure(int(problem["status"]), problem)
                 yield record
+            response.read()  # raises where the last chunk never came: reading by line takes that for the end
+            if endless:
+                raise ConnectionResetError("the server stopped")
         except (OSError, HTTPException) as error:
             raise self._lost(error) from error
         finally:
