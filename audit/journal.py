@@ -127,13 +127,17 @@ class Journal:
         is empty or longer than a line may be. After a raise nothing was added and `done` is never called.
         """
         if self._fault:
-            if self._failure is not None:
-                self._failure.refused += 1
-            raise JournalUnhealthy(self._fault)
+            raise self._refused()
         try:
             payload = orjson.dumps(event)
         except TypeError:
             payload = orjson.dumps(_mended(event))
+        return self.append_encoded(payload, synced, done)
+
+    def append_encoded(self, payload: bytes, synced: bool, done: Done | None) -> int:
+        """Add a record that is JSON already: `payload` is one object as `orjson` writes it. Else like `append`."""
+        if self._fault:
+            raise self._refused()
         if not _EMPTY < len(payload) <= _LONGEST:
             raise ValueError(f"a record of {len(payload)} bytes: expected {_EMPTY + 1} to {_LONGEST}")
         at = self._salt_at
@@ -152,6 +156,11 @@ class Journal:
             assert self._loop is not None  # noqa: S101 (a journal without a loop is not healthy)
             self._loop.call_soon(self._submit)
         return seq
+
+    def _refused(self) -> JournalUnhealthy:
+        if self._failure is not None:
+            self._failure.refused += 1
+        return JournalUnhealthy(self._fault)
 
     async def record(self, event: dict[str, Any], synced: bool = True) -> int:
         """Add a record and wait until it is kept; returns its number, raises like `append`."""

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from audit.event import BASE, Action, timestamp
+import orjson
+
+from audit.event import timestamp
 from gateway.edge.services import Outcome, Passed
+from gateway.gate.completion_fields import COMPLETED, named_in_completion
 from gateway.gate.request import RequestHead
-from gateway.gate.verdict import Local
+from gateway.gate.verdict import Forward, Local
 from policies.reasons import Reason
 
-_BASE: Final = BASE[Action.REQUEST_COMPLETED]
 _APP_FAULTS: Final = frozenset({Reason.APP_UNREACHABLE, Reason.APP_TIMED_OUT, Reason.APP_ANSWER_INVALID})
-_WHO: Final = (
-    "user.id", "user.name", "sekisho.app.id", "sekisho.session.id", "sekisho.app_session.id", "device.id", "source.ip",
-    "http.request.method", "url.domain", "sekisho.area",
-)  # fmt: skip
+
+
+def encoded_completion(verdict: Forward, request: RequestHead, outcome: Outcome, wall: float) -> bytes:
+    """Return the completion of a request to an app at `wall`, as JSON: what its decision has encoded goes first.
+
+    Raises TypeError where it is no JSON.
+    """
+    path = verdict.own.get("url.path") or request.path_text
+    ended = _ended(verdict.request_id, request.method, path, outcome, outcome.reason, outcome.status, wall)
+    return verdict.shared.completed + orjson.dumps(ended)[1:]
 
 
 def completion_record(verdict: Passed, request: RequestHead, outcome: Outcome, wall: float) -> dict[str, Any]:
@@ -25,27 +33,34 @@ def completion_record(verdict: Passed, request: RequestHead, outcome: Outcome, w
     if reason in _APP_FAULTS and isinstance(verdict, Local):  # our own pages have no app behind them
         reason = Reason.CONTROL_UNAVAILABLE.value
         status = 503 if status in (502, 504) else status
-    record: dict[str, Any] = {
+    path = decided.get("url.path") or request.path_text
+    ended = _ended(verdict.request_id, request.method, path, outcome, reason, status, wall)
+    return {**COMPLETED, **named_in_completion(decided), **ended}
+
+
+def _ended(
+    request_id: str, method: str, path: str, outcome: Outcome, reason: str, status: int, wall: float
+) -> dict[str, Any]:
+    fields: dict[str, Any] = {
         "@timestamp": timestamp(wall),
-        **_BASE,
-        "http.request.id": verdict.request_id,
-        **{name: decided[name] for name in _WHO if name in decided},
+        "http.request.id": request_id,
+        "http.request.method": method,
         "event.outcome": "failure" if outcome.reason or outcome.aborted else "success",
         "sekisho.outcome": reason or ("request_incomplete" if outcome.aborted else "complete"),
+        "http.request.body.bytes": outcome.request_bytes,
+        "http.response.body.bytes": outcome.response_bytes,
+        "event.duration": int(outcome.duration * 1e9),
+        "url.path": path,
     }
     if reason:
-        record["sekisho.reason"] = reason
+        fields["sekisho.reason"] = reason
     if outcome.detail:
-        record["error.message"] = outcome.detail
+        fields["error.message"] = outcome.detail
     if status:
-        record["http.response.status_code"] = status
-    record["http.request.body.bytes"] = outcome.request_bytes
-    record["http.response.body.bytes"] = outcome.response_bytes
-    record["event.duration"] = int(outcome.duration * 1e9)
+        fields["http.response.status_code"] = status
     if outcome.first_byte is not None:
-        record["sekisho.upstream.first_byte_ms"] = round(outcome.first_byte * 1e3, 3)
+        fields["sekisho.upstream.first_byte_ms"] = round(outcome.first_byte * 1e3, 3)
     if outcome.tunnel:
-        record["sekisho.frames.in"] = outcome.frames_in
-        record["sekisho.frames.out"] = outcome.frames_out
-    record["url.path"] = decided.get("url.path") or request.path_text
-    return record
+        fields["sekisho.frames.in"] = outcome.frames_in
+        fields["sekisho.frames.out"] = outcome.frames_out
+    return fields

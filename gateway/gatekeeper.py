@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from audit.event import Action, event, text
 from audit.journal import JournalUnhealthy
-from gateway.completion import completion_record
+from gateway.completion import completion_record, encoded_completion
 from gateway.counters import Counters
 from gateway.edge.services import Answer, Answered, Outcome, Passed, RecordNotKept
 from gateway.gate.decision_record import fault_record
@@ -39,6 +39,7 @@ Done = Callable[[BaseException | None], None]
 _log = logging.getLogger("sekisho.worker")
 _NOT_KNOWN_KEPT: Final = 10_000
 _ADDRESSES: Final = 20_000
+SYNCED: Final = "synced"
 _PEOPLE: Final = 50_000
 _ASKS: Final = Rate(per_second=5, burst=20)
 
@@ -165,11 +166,12 @@ class WorkerGatekeeper:
         """Record a decision where it belongs, as durably as the app wants it."""
         if isinstance(verdict, Unknown):
             raise RecordNotKept("no decision yet")
-        record = verdict.record
         try:
-            if isinstance(verdict, Forward):
-                self._trail.journal.append(record, verdict.app.durability == "synced", done)
-            elif "user.id" in record:
+            if type(verdict) is Forward:
+                self._trail.journal.append_encoded(verdict.encoded(), verdict.app.durability == SYNCED, done)
+                return
+            record = verdict.record
+            if "user.id" in record:
                 self._trail.journal.append(record, False, done)
             else:
                 address, reason = record.get("source.ip", ""), record["sekisho.reason"]
@@ -189,6 +191,10 @@ class WorkerGatekeeper:
         """Record how a forwarded request ended; a failing journal counts it in its gap."""
         try:
             wall = self.moment().wall
+            if type(verdict) is Forward:
+                encoded = encoded_completion(verdict, request, outcome, wall)
+                self._trail.journal.append_encoded(encoded, False, None)
+                return
             record = completion_record(verdict, request, outcome, wall)
             if "user.id" in record:
                 self._trail.journal.append(record, False, None)

@@ -59,10 +59,13 @@ class CompiledPolicy:
             ir.hash, tuple(RuleLeaves.build(rule, self._leaves) for rule in self._rules), self._decide, self.fresh_facts
         )
 
-    def evaluate(self, facts: Facts) -> Decision:
-        """Decide. Total: whatever the facts, the answer is a Decision; a fault of ours denies as `internal_error`."""
+    def evaluate(self, facts: Facts, *, fresh: bool = False) -> Decision:
+        """Decide. Total: whatever the facts, the answer is a Decision; a fault of ours denies as `internal_error`.
+
+        `fresh` says that the facts come from `fresh_facts`: it need not be asked again.
+        """
         try:
-            return self._decide(facts)
+            return self._decide(facts, fresh)
         except Exception:  # noqa: BLE001  # whatever went wrong here, the request must be refused, not the worker
             _log.exception("policy evaluation failed; the request is refused")
             return INTERNAL_ERROR
@@ -97,13 +100,13 @@ class CompiledPolicy:
             return facts
         return {name: value for name, value in facts.items() if name not in POSTURE}
 
-    def _decide(self, facts: Facts) -> Decision:
+    def _decide(self, facts: Facts, fresh: bool = False) -> Decision:
         key = (facts.get("app"), facts.get("app.sensitivity"), facts.get("net.zone"))
         try:
             layout = self._layouts[key]
         except (KeyError, TypeError):  # not seen yet, or a fact that is no text
             layout = self._layout(key)
-        if layout.posture:
+        if layout.posture and not fresh:
             facts = self.fresh_facts(facts)
         if layout.observed_denies or layout.observed_allows:
             return _decide_observing(layout, facts)

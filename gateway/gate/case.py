@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway.gate.decision_record import add_agent, add_decision, add_explanation, close_record, request_fields
@@ -21,14 +20,12 @@ if TYPE_CHECKING:
     from policies.decision import Decision, Explanation
 
 
-@dataclass(slots=True)
 class Case:
-    """What is known so far of one request; fields are filled as the judge goes on."""
+    """What is known so far of one request; fields are filled as the judge goes on.
 
-    request: RequestHead
-    moment: Moment
-    request_id: str
-    key: bytes  # for digests in records
+    The defaults are the class's: most requests are allowed and fill few of them.
+    """
+
     app: App | None = None
     session: Session | None = None
     user: User | None = None
@@ -38,6 +35,21 @@ class Case:
     ended_session: str = ""  # of the token that was shown
     ended_user: tuple[str, ...] = ()  # id and login
     absence: str = ""  # why a token that was shown signs nobody in, for our own pages to say
+
+    def __init__(self, request: RequestHead, moment: Moment, request_id: str, key: bytes) -> None:
+        """`key` is for digests in records."""
+        self.request = request
+        self.moment = moment
+        self.request_id = request_id
+        self.key = key
+
+    def stand(self, standing: Standing) -> None:
+        """Note who asks, and from what."""
+        self.standing = standing
+        self.session = standing.session
+        self.user = standing.user
+        self.device = standing.device
+        self.serial = standing.serial
 
     def name_ended(self, view: View, absent: Absent) -> None:
         """Note whose session the token that was shown belonged to: for the record only, nobody is signed in by it."""

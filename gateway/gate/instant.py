@@ -1,13 +1,16 @@
-"""What all requests of one app session have in common within one second, on one connection, under one policy.
+"""What all requests of one app session have in common: from one place under one policy, and within one second.
 
-A page asks for twenty things at once: facts and record are then copies of the same two mappings, and only method, path
-and outcome are added for each.
+A page asks for twenty things at once, over several connections. What their records share is encoded once; facts are
+copies of one mapping, and only method, path and outcome are added for each.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
+from gateway.gate.completion_fields import COMPLETED, named_in_completion
 from gateway.gate.decision_record import allowed_fields
 from gateway.gate.facts import FACTS_FIELD, passing_facts
 
@@ -17,39 +20,77 @@ if TYPE_CHECKING:
     from policies.compile import CompiledPolicy
 
 
-class Instant:
-    """Facts and record fields of one standing at one second. `recorded` and `fields` are shared: never change them."""
+class Footing:
+    """One standing as seen from one address on one listener, under one policy. Nothing in it is ever changed."""
 
-    __slots__ = ("_peer", "_policy", "_wall", "facts", "fields", "recorded", "zone")
+    __slots__ = ("_address", "_listener", "_policy", "completed", "decided", "facts", "fields", "recorded", "zone")
 
-    def __init__(self, standing: Standing, wall: int, policy: CompiledPolicy, peer: Peer, memo: Memo) -> None:
-        self._wall = wall
+    def __init__(self, standing: Standing, policy: CompiledPolicy, peer: Peer, memo: Memo) -> None:
         self._policy = policy
-        self._peer = peer
+        self._address = peer.address
+        self._listener = peer.listener
         self.zone = memo.zone(policy, peer.address)
-        passing = passing_facts(standing.moments, wall)
-        self.facts: dict[str, object] = {**standing.facts, **passing, "net.zone": self.zone}
-        self.recorded: dict[str, object] = {**standing.recorded, **passing}
+        self.recorded = standing.recorded
+        self.facts: dict[str, object] = {**standing.facts, "net.zone": self.zone}
         self.fields = self._fields(standing, policy.hash)
+        opened = orjson.dumps(self.fields)[:-1]
+        self.decided = b'%b,"%b":%b,' % (opened, FACTS_FIELD.encode(), orjson.dumps(standing.recorded)[:-1])
+        self.completed = orjson.dumps({**COMPLETED, **named_in_completion(self.fields)})[:-1] + b","
 
     def _fields(self, standing: Standing, policy_hash: str) -> dict[str, Any]:
         fields = allowed_fields(standing.named, standing.app_session.host)
         fields["sekisho.policy.hash"] = policy_hash
         fields["sekisho.zone"] = self.zone
-        fields["sekisho.listener"] = self._peer.listener
-        if self._peer.address:
-            fields["source.ip"] = self._peer.address
-        fields[FACTS_FIELD] = self.recorded
+        fields["sekisho.listener"] = self._listener
+        if self._address:
+            fields["source.ip"] = self._address
         return fields
 
-    def holds(self, wall: int, policy: CompiledPolicy, peer: Peer) -> bool:
-        """Whether this was made for exactly this second, policy and connection."""
-        return self._wall == wall and self._policy is policy and self._peer is peer
+    def holds(self, policy: CompiledPolicy, peer: Peer) -> bool:
+        """Whether this was made for exactly this policy, address and listener."""
+        return self._policy is policy and self._address == peer.address and self._listener == peer.listener
+
+
+class Instant:
+    """Facts and record fields of one footing at one second. All of it is shared: never change it.
+
+    `decided` and `completed` are the start of a JSON object: an object's bytes less its first follow.
+    """
+
+    __slots__ = ("_footing", "_passing", "completed", "decided", "facts", "fresh", "wall")
+
+    def __init__(self, standing: Standing, footing: Footing, policy: CompiledPolicy, wall: int) -> None:
+        self.wall = wall
+        self._footing = footing
+        self._passing = passing_facts(standing.moments, wall)
+        self.facts: dict[str, object] = {**footing.facts, **self._passing}
+        fresh = policy.fresh_facts(self.facts)
+        self.fresh = self.facts if fresh is self.facts else dict(fresh)
+        self.decided = b"%b%b," % (footing.decided, orjson.dumps(self._passing)[1:])
+        self.completed = footing.completed
+
+    @property
+    def zone(self) -> str:
+        """The zone of the address."""
+        return self._footing.zone
+
+    @property
+    def recorded(self) -> dict[str, object]:
+        """The facts without a field of their own, as the record keeps them."""
+        return {**self._footing.recorded, **self._passing}
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The record fields whose bytes are `decided`."""
+        return {**self._footing.fields, FACTS_FIELD: self.recorded}
 
 
 def instant_of(standing: Standing, wall: int, policy: CompiledPolicy, peer: Peer, memo: Memo) -> Instant:
-    """Return the standing's instant, made anew when the second, the policy or the connection is another."""
-    instant = standing.instant
-    if instant is None or not instant.holds(wall, policy, peer):
-        instant = standing.instant = Instant(standing, wall, policy, peer, memo)
+    """Return the standing's instant, made anew when the second, the policy or the place is another."""
+    footing, instant = standing.footing, standing.instant
+    if footing is None or not footing.holds(policy, peer):
+        footing = standing.footing = Footing(standing, policy, peer, memo)
+    elif instant is not None and instant.wall == wall:
+        return instant
+    instant = standing.instant = Instant(standing, footing, policy, wall)
     return instant

@@ -64,7 +64,7 @@ def judge(view: View, request: RequestHead, moment: Moment, limits: Limits, requ
         return case.limited(limits.address_wait)
     if request.peer.listener == HELP:
         return case.refuse(403, Reason.CERTIFICATE_HELP)
-    if view.age(moment.mono) > terms.stale_refuse or view.clock_jumped:
+    if moment.mono - view.beat_mono > terms.stale_refuse or not view.beat_mono or view.clock_jumped:
         return case.refuse(503, Reason.STATE_STALE)
     place, app = route(view, terms.portal_host, request)
     if place is _APP and app is not None:
@@ -84,7 +84,7 @@ def _judge_app(view: View, case: Case, app: App, limits: Limits, terms: Terms) -
         lock = standing_lock(view, (("app", app.id),), case.moment.wall)
         if lock is not None:
             return case.refuse(403, Reason.APP_LOCKED, lock.message)
-    if is_preflight(request) and app.preflight_origins:
+    if app.preflight_origins and is_preflight(request):
         headers = preflight_headers(request, app)
         return case.refuse(403, Reason.CROSS_SITE) if headers is None else case.preflight(headers)
     if request.method not in app.methods:
@@ -108,6 +108,10 @@ def _standing(view: View, case: Case, app: App, limits: Limits, terms: Terms) ->
     if token is None:
         return case.sign_in(app, Reason.SIGN_IN_REQUIRED)
     token_digest = digest_of(token)
+    known = terms.memo.standings.get(token_digest)
+    if known is not None and known.stands(view, token_digest, case.request, app, case.moment.wall):
+        case.stand(known)
+        return _unlocked(view, case, known)
     found = app_session_of(view, token_digest, app, case.request.host, case.moment.wall)
     if isinstance(found, Absent):
         if not found.known and not limits.settled:
@@ -121,7 +125,7 @@ def _standing(view: View, case: Case, app: App, limits: Limits, terms: Terms) ->
         return case.refuse(403, Reason.USER_DISABLED)
     device, serial, revoked = device_of(view, case.request.peer.certificate, case.moment.wall)
     standing = terms.memo.standing(token_digest, app_session, session, user, device, app, serial)
-    case.session, case.user, case.device, case.serial, case.standing = session, user, device, serial, standing
+    case.stand(standing)
     if user.contract_end is not None and user.contract_end <= case.moment.wall:
         return case.refuse(403, Reason.CONTRACT_ENDED)
     if revoked:
@@ -130,6 +134,12 @@ def _standing(view: View, case: Case, app: App, limits: Limits, terms: Terms) ->
         return case.refuse(403, Reason.DEVICE_CHANGED)
     if device is not None and device.owner and device.owner != user.login:
         return case.refuse(403, Reason.DEVICE_OWNER_MISMATCH)
+    standing.vouch(case.request.peer.certificate)
+    return _unlocked(view, case, standing)
+
+
+def _unlocked(view: View, case: Case, standing: Standing) -> Standing | Refuse:
+    """Return the standing, or the refusal of a lock on its session, user, groups or device."""
     if view.locks:
         lock = standing_lock(view, standing.lock_places, case.moment.wall)
         if lock is not None:
@@ -141,12 +151,10 @@ def _decide(policy: CompiledPolicy, case: Case, standing: Standing, terms: Terms
     """Ask the policy, from facts that the record keeps exactly as the policy saw them."""
     request, wall = case.request, int(case.moment.wall)
     instant = instant_of(standing, wall, policy, request.peer, terms.memo)
-    facts = instant.facts.copy()
-    facts["http.method"] = request.method
-    facts["http.path"] = request.path_text
-    decision = policy.evaluate(facts)
+    asked = {"http.method": request.method, "http.path": request.path_text}
+    decision = policy.evaluate(instant.fresh | asked, fresh=True)
     if decision.effect is not _ALLOW:
-        return case.deny(decision, policy.explain(facts), instant.zone, instant.recorded)
+        return case.deny(decision, policy.explain(instant.facts | asked), instant.zone, instant.recorded)
     if decision.obligations:
         need = session_too_old(decision.obligations, standing, wall)
         if need is not None:
@@ -168,13 +176,14 @@ def session_too_old(obligations: tuple[Obligation, ...], standing: Standing, wal
 def _forward(case: Case, standing: Standing, instant: Instant, decision: Decision, key: bytes) -> Forward:
     request, app = case.request, standing.app
     path = request.path_text
-    record = instant.fields.copy()
-    record["@timestamp"] = timestamp(case.moment.wall)
-    record["http.request.id"] = case.request_id
-    record["http.request.method"] = request.method
-    record["url.path"] = masked_path(path, app.masked_paths, key) if app.masked_paths else path
-    record["sekisho.reason"] = _TEXTS[decision.reason]
-    record["rule.id"] = decision.rule
+    record = {
+        "@timestamp": timestamp(case.moment.wall),
+        "http.request.id": case.request_id,
+        "http.request.method": request.method,
+        "url.path": masked_path(path, app.masked_paths, key) if app.masked_paths else path,
+        "sekisho.reason": _TEXTS[decision.reason],
+        "rule.id": decision.rule,
+    }
     if request.query is not None:
         record["url.query"] = "~" + digest(key, request.query)
     if (agent := request.find.get(b"user-agent")) is not None and agent != standing.agent:
@@ -183,5 +192,5 @@ def _forward(case: Case, standing: Standing, instant: Instant, decision: Decisio
         add_extras(record, decision)
     return Forward(
         case.request_id, record, app, standing.user, standing.session, standing.app_session.id, standing.device,
-        standing.claims, standing.headers,
+        standing.claims, standing.headers, instant,
     )  # fmt: skip

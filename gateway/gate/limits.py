@@ -60,14 +60,20 @@ class Buckets:
     def take(self, name: str, mono: float) -> int:
         """Take one token at monotonic time `mono`: 0 when there was one, else the whole seconds to wait (≥ 1)."""
         table = self._full_at
-        full_at = table.get(name, mono)
-        full_at = max(full_at, mono)
-        ahead = full_at - mono - self._tolerance
-        if ahead > 1e-9:
-            return ceil(ahead)
-        if name not in table and len(table) >= self._capacity:
-            self._forget(mono)
-        table[name] = full_at + self._interval
+        full_at = table.get(name)
+        if full_at is None:
+            if len(table) >= self._capacity:
+                self._forget(mono)
+                table = self._full_at
+            table[name] = mono + self._interval
+            return 0
+        if full_at > mono:
+            ahead = full_at - mono - self._tolerance
+            if ahead > 1e-9:
+                return ceil(ahead)
+            table[name] = full_at + self._interval
+        else:
+            table[name] = mono + self._interval
         return 0
 
     def _forget(self, mono: float) -> None:

@@ -12,8 +12,10 @@ from gateway.gate.facts import moments_of, recorded_form, standing_facts
 from gateway.state.records import LockTarget
 
 if TYPE_CHECKING:
-    from gateway.gate.instant import Instant
+    from gateway.gate.instant import Footing, Instant
+    from gateway.gate.request import ClientCertificate, RequestHead
     from gateway.state.records import App, AppSession, Device, Session, User
+    from gateway.state.view import View
     from policies.compile import CompiledPolicy
 
 JWT = "jwt"
@@ -24,8 +26,8 @@ class Standing:
     """One app session with its people and things, and what is the same for each of its requests."""
 
     __slots__ = (
-        "agent", "app", "app_session", "claims", "device", "facts", "headers", "instant", "lock_places", "moments",
-        "named", "recorded", "serial", "session", "user",
+        "_certificate", "_until", "agent", "app", "app_session", "claims", "device", "facts", "footing", "headers",
+        "instant", "lock_places", "moments", "named", "recorded", "serial", "session", "user",
     )  # fmt: skip
 
     def __init__(
@@ -43,7 +45,10 @@ class Standing:
         self.moments = moments_of(session, device)
         self.named = standing_fields(app_session, session, user, device, app, serial)
         self.lock_places = lock_places(session, user, device)
+        self.footing: Footing | None = None
         self.instant: Instant | None = None
+        self._certificate: ClientCertificate | None = None
+        self._until = 0.0
         self.claims = claims_of(app_session, session, user, device, app) if JWT in app.presets else None
         self.headers = remote_user_headers(user) if REMOTE_USER in app.presets else ()
 
@@ -58,6 +63,36 @@ class Standing:
             and self.app is app
             and self.app_session is app_session
             and self.serial == serial
+        )
+
+    def vouch(self, certificate: ClientCertificate | None) -> None:
+        """Note that the gate found these records in order for a connection with this certificate, until one runs out.
+
+        What may still change without another record, a lock or a revoked serial, is looked at for each request.
+        """
+        ends = [self.session.expires_at]
+        if self.user.contract_end is not None:
+            ends.append(self.user.contract_end)
+        if certificate is not None:
+            ends.append(certificate.not_after)
+        self._certificate, self._until = certificate, min(ends)
+
+    def stands(self, view: View, digest: bytes, request: RequestHead, app: App, wall: float) -> bool:
+        """Whether the records are still the very ones that were found in order, for this host and certificate."""
+        certificate = request.peer.certificate
+        app_session, session = self.app_session, self.session
+        if (
+            wall >= self._until
+            or view.app_sessions.get(digest) is not app_session
+            or view.sessions.get(session.id) is not session
+            or view.users.get(session.user_id) is not self.user
+            or self.app is not app
+            or app_session.host != request.host
+            or self._certificate is not certificate
+        ):
+            return False
+        return certificate is None or (
+            certificate.serial not in view.revoked_serials and view.devices_by_uuid.get(certificate.uuid) is self.device
         )
 
 

@@ -7,11 +7,40 @@ journal's own fields; the edge appends it to the journal and acts only after the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import orjson
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.state.records import App, Device, Session, User
     from policies.decision import Explanation, StepUpNeed
+
+
+class Shared(Protocol):
+    """What the records of many allowed requests have in common, as fields and as the start of a JSON object."""
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The fields of the decision's record that are not the request's own."""
+
+    @property
+    def decided(self) -> bytes:
+        """The same as bytes; those of an object follow, less its first."""
+
+    @property
+    def completed(self) -> bytes:
+        """The start of the completion's record, likewise."""
+
+
+class _Nothing:
+    fields: Mapping[str, Any] = MappingProxyType({})
+    decided = completed = b"{"
+
+
+NOTHING_SHARED: Final = _Nothing()
 
 
 @dataclass(slots=True)
@@ -19,7 +48,7 @@ class Forward:
     """Pass the request on to `app`. `headers` are identity headers to add, already encoded."""
 
     request_id: str
-    record: dict[str, Any]
+    own: dict[str, Any]  # the fields of the record that only this request has
     app: App
     user: User
     session: Session
@@ -27,6 +56,16 @@ class Forward:
     device: Device | None
     claims: dict[str, Any] | None  # of the assertion to sign, None = this app wants none
     headers: tuple[tuple[bytes, bytes], ...]
+    shared: Shared = NOTHING_SHARED
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The whole record, as a mapping."""
+        return {**self.shared.fields, **self.own}
+
+    def encoded(self) -> bytes:
+        """Return the whole record as JSON; raises TypeError where it is none."""
+        return self.shared.decided + orjson.dumps(self.own)[1:]
 
 
 @dataclass(slots=True)

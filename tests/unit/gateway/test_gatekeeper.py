@@ -70,7 +70,7 @@ def test_nothing_passes_that_cannot_be_recorded(tmp_path: Path) -> None:
         def full(*_: object) -> int:
             raise JournalUnhealthy("disk full")
 
-        journal.append = full  # type: ignore[method-assign,assignment]
+        journal.append = journal.append_encoded = full  # type: ignore[method-assign,assignment]
         allow(gate)
         answer = await gate.ask(get("/x", COOKIE))
         assert answer.startswith(b"HTTP/1.1 503 ")
