@@ -6,7 +6,8 @@ of the loop appended is one batch; the thread takes all batches that queued up w
 When a record counts as kept (design P2):
 
 * `written`: write() returned. It survives the death of any process; a power failure may take what followed the last
-  completed fdatasync, which begins at most 10 ms after the last one ended.
+  completed fdatasync, begun at most 10 ms after the last one ended. A record that nobody waits for (completions)
+  goes with the next one that somebody waits for, at most 4 ms later.
 * `synced`: fdatasync returned after that write, and the folder was synced if the segment is new.
 
 Any error, and any batch older than the stall limit, makes the journal unhealthy at once: every waiter gets
@@ -36,6 +37,7 @@ from audit.segment_writer import Sealed, SegmentWriter
 _START_LIMIT: Final = 60.0  # seconds that settling a folder may take at start
 _EMPTY: Final = len(b"{}")
 _LONGEST: Final = LINE_LIMIT - 512  # bytes of an event, leaving room for the members that every line has
+_PATIENCE: Final = 0.004  # seconds that a record nobody waits for may stay with the loop, to be written with others
 _SALT_POOL: Final = 16 * 256  # bytes of randomness fetched at once: a system call each would cost more than the hash
 
 
@@ -78,7 +80,7 @@ class Journal:
         self._lines: list[bytes] = []
         self._on_written: list[Done] = []
         self._on_synced: list[Done] = []
-        self._scheduled = False
+        self._scheduled = self._late = False
         self._outstanding: deque[Batch] = deque()
         self._watch: asyncio.TimerHandle | None = None
         self._acknowledged = 0
@@ -151,6 +153,9 @@ class Journal:
             (self._on_synced if synced else self._on_written).append(done)
         elif synced:
             self._on_synced.append(_nobody)
+        elif not self._scheduled:
+            self._submit_soon()
+            return seq
         if not self._scheduled:
             self._scheduled = True
             assert self._loop is not None  # noqa: S101 (a journal without a loop is not healthy)
@@ -194,6 +199,17 @@ class Journal:
             self._tell(batch.on_written + batch.on_synced, None if batch.kept else error)
             batch.on_written, batch.on_synced = [], []
         self._outstanding.clear()
+
+    def _submit_soon(self) -> None:
+        """See to it that what nobody waits for is submitted, but do not wake the thread for each such record."""
+        if not self._late:
+            self._late = True
+            assert self._loop is not None  # noqa: S101 (a journal without a loop is not healthy)
+            self._loop.call_later(_PATIENCE, self._submit_late)
+
+    def _submit_late(self) -> None:
+        self._late = False
+        self._submit()
 
     def _submit(self) -> None:
         if self._thread is not None:

@@ -237,7 +237,7 @@ class WorkerGatekeeper:
 
     def identity(self, verdict: Forward) -> bytes:
         """Return the header lines that tell the app who asks."""
-        return self._signer.lines(verdict, self.moment())
+        return self._signer.lines(verdict, verdict.moment or self.moment())
 
     def knows_host(self, host: str) -> bool:
         """Whether a host is the portal or an active app."""

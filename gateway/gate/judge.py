@@ -104,14 +104,15 @@ def _judge_app(view: View, case: Case, app: App, limits: Limits, terms: Terms) -
 
 def _standing(view: View, case: Case, app: App, limits: Limits, terms: Terms) -> Standing | Verdict:
     """Return who asks from which device, or the verdict where that is not in order."""
-    token = app_token(case.request.find.get(b"cookie"))
-    if token is None:
-        return case.sign_in(app, Reason.SIGN_IN_REQUIRED)
-    token_digest = digest_of(token)
-    known = terms.memo.standings.get(token_digest)
-    if known is not None and known.stands(view, token_digest, case.request, app, case.moment.wall):
+    cookies = case.request.find.get(b"cookie")
+    known = terms.memo.shown.get(cookies)
+    if known is not None and known.stands(view, case.request, app, case.moment.wall):
         case.stand(known)
         return _unlocked(view, case, known)
+    token = app_token(cookies)
+    if token is None or cookies is None:
+        return case.sign_in(app, Reason.SIGN_IN_REQUIRED)
+    token_digest = digest_of(token)
     found = app_session_of(view, token_digest, app, case.request.host, case.moment.wall)
     if isinstance(found, Absent):
         if not found.known and not limits.settled:
@@ -134,7 +135,8 @@ def _standing(view: View, case: Case, app: App, limits: Limits, terms: Terms) ->
         return case.refuse(403, Reason.DEVICE_CHANGED)
     if device is not None and device.owner and device.owner != user.login:
         return case.refuse(403, Reason.DEVICE_OWNER_MISMATCH)
-    standing.vouch(case.request.peer.certificate)
+    standing.vouch(token_digest, case.request.peer.certificate)
+    terms.memo.show(cookies, standing)
     return _unlocked(view, case, standing)
 
 
@@ -192,5 +194,5 @@ def _forward(case: Case, standing: Standing, instant: Instant, decision: Decisio
         add_extras(record, decision)
     return Forward(
         case.request_id, record, app, standing.user, standing.session, standing.app_session.id, standing.device,
-        standing.claims, standing.headers, instant,
+        standing.claims, standing.headers, instant, case.moment,
     )  # fmt: skip

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
 JWT = "jwt"
 REMOTE_USER = "remote-user"
+_LONGEST_SHOWN = 1024  # bytes of a Cookie header that is remembered
 
 
 class Standing:
     """One app session with its people and things, and what is the same for each of its requests."""
 
     __slots__ = (
-        "_certificate", "_until", "agent", "app", "app_session", "claims", "device", "facts", "footing", "headers",
-        "instant", "lock_places", "moments", "named", "recorded", "serial", "session", "user",
+        "_certificate", "_digest", "_until", "agent", "app", "app_session", "claims", "device", "facts", "footing",
+        "headers", "instant", "lock_places", "moments", "named", "recorded", "serial", "session", "user",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +48,7 @@ class Standing:
         self.lock_places = lock_places(session, user, device)
         self.footing: Footing | None = None
         self.instant: Instant | None = None
+        self._digest = b""
         self._certificate: ClientCertificate | None = None
         self._until = 0.0
         self.claims = claims_of(app_session, session, user, device, app) if JWT in app.presets else None
@@ -65,8 +67,8 @@ class Standing:
             and self.serial == serial
         )
 
-    def vouch(self, certificate: ClientCertificate | None) -> None:
-        """Note that the gate found these records in order for a connection with this certificate, until one runs out.
+    def vouch(self, digest: bytes, certificate: ClientCertificate | None) -> None:
+        """Note that the gate found these records in order for this token and certificate, until one of them runs out.
 
         What may still change without another record, a lock or a revoked serial, is looked at for each request.
         """
@@ -75,20 +77,20 @@ class Standing:
             ends.append(self.user.contract_end)
         if certificate is not None:
             ends.append(certificate.not_after)
-        self._certificate, self._until = certificate, min(ends)
+        self._digest, self._certificate, self._until = digest, certificate, min(ends)
 
-    def stands(self, view: View, digest: bytes, request: RequestHead, app: App, wall: float) -> bool:
+    def stands(self, view: View, request: RequestHead, app: App, wall: float) -> bool:
         """Whether the records are still the very ones that were found in order, for this host and certificate."""
         certificate = request.peer.certificate
         app_session, session = self.app_session, self.session
         if (
             wall >= self._until
-            or view.app_sessions.get(digest) is not app_session
+            or view.app_sessions.get(self._digest) is not app_session
             or view.sessions.get(session.id) is not session
             or view.users.get(session.user_id) is not self.user
             or self.app is not app
             or app_session.host != request.host
-            or self._certificate is not certificate
+            or (self._certificate is not certificate and self._certificate != certificate)
         ):
             return False
         return certificate is None or (
@@ -174,13 +176,18 @@ def _plain(text: str) -> bool:
 
 
 class Memo:
-    """What one worker has worked out already: standings by token, zones by address. Both bounded."""
+    """What one worker has worked out already: standings by token and by Cookie header, zones by address; all bounded.
 
-    __slots__ = ("_capacity", "_policy", "_zones", "standings")
+    `shown` saves looking for the token and hashing it: what a header means never changes, and a standing that is found
+    by it still has to stand.
+    """
+
+    __slots__ = ("_capacity", "_policy", "_zones", "shown", "standings")
 
     def __init__(self, capacity: int = 50_000) -> None:
         self._capacity = capacity
         self.standings: dict[bytes, Standing] = {}
+        self.shown: dict[bytes | None, Standing] = {}
         self._zones: dict[str, str] = {}
         self._policy: CompiledPolicy | None = None
 
@@ -196,6 +203,13 @@ class Memo:
             self.standings.clear()
         standing = self.standings[digest] = Standing(app_session, session, user, device, app, serial)
         return standing
+
+    def show(self, cookies: bytes, standing: Standing) -> None:
+        """Note to whom a Cookie header belongs; a long one is looked at each time."""
+        if len(cookies) <= _LONGEST_SHOWN:
+            if len(self.shown) >= self._capacity:
+                self.shown.clear()
+            self.shown[cookies] = standing
 
     def zone(self, policy: CompiledPolicy, address: str) -> str:
         """Return the zone that `policy` gives to an address."""

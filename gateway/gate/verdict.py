@@ -15,6 +15,7 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.gate.request import Moment
     from gateway.state.records import App, Device, Session, User
     from policies.decision import Explanation, StepUpNeed
 
@@ -57,6 +58,7 @@ class Forward:
     claims: dict[str, Any] | None  # of the assertion to sign, None = this app wants none
     headers: tuple[tuple[bytes, bytes], ...]
     shared: Shared = NOTHING_SHARED
+    moment: Moment | None = None  # of the judgement
 
     @property
     def record(self) -> dict[str, Any]:

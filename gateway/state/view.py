@@ -101,7 +101,8 @@ class View:
 
     def now(self, mono: float) -> float:
         """Seconds since the epoch for expiry: the steward's time carried on by the monotonic clock; never runs back."""
-        return self.beat_wall + max(0.0, mono - self.beat_mono)
+        passed = mono - self.beat_mono
+        return self.beat_wall + passed if passed > 0.0 else self.beat_wall
 
     def age(self, mono: float) -> float:
         """Seconds since the last heartbeat; infinite before the first."""

@@ -15,6 +15,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from audit.anonymous import BoundedJournal, Coalescer
+from audit.event import Action, event
 from audit.journal import Journal
 from gateway.edge.listener import Listeners, Listening
 from gateway.edge.live import LiveExchanges
@@ -41,6 +42,7 @@ class RealGate:
     app: RecordingApp
     live: LiveExchanges
     folder: Path
+    journals: tuple[Journal, ...]
     asked: list[str] = field(default_factory=list)
 
     async def ask(self, data: bytes, wait: float = 5.0) -> bytes:
@@ -52,6 +54,11 @@ class RealGate:
             return await asyncio.wait_for(reader.read(), wait)
         finally:
             writer.close()
+
+    async def kept(self) -> None:
+        """Return once all that was recorded so far is on disk: it is kept with the record that this adds."""
+        for journal in self.journals:
+            await journal.record(event(Action.PROCESS_STARTED, 0.0))
 
     def records(self, writer: str) -> list[dict[str, Any]]:
         """What one journal holds on disk now."""
@@ -105,7 +112,7 @@ async def real_gate(folder: Path, handler: Handler, rates: Rates | None = None) 
     sock.bind(("127.0.0.1", 0))
     await listeners.open(Listening("loopback", sock))
     try:
-        yield RealGate(sock.getsockname()[1], world, gate, app, live, folder, asked)
+        yield RealGate(sock.getsockname()[1], world, gate, app, live, folder, (journal, strangers), asked)
     finally:
         listeners.stop_accepting()
         pools.close()
