@@ -13,7 +13,7 @@ tour: venv system
 
 # Everything under tests/, answering for every promise clause that tests show. In CI a missing real part is a failure.
 test: venv system
-	$(PYTHON) -m pytest --whole -n 2 --dist loadgroup $(TESTS)
+	$(PYTHON) -m pytest --whole -n 2 --dist loadfile $(TESTS)
 
 # What the gateway costs beside nginx, and how fast a revocation ends connections; fails where a bound does not hold.
 bench: venv system

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support import loopback_only
+from tests.support.one_stack import OneStack
 from tests.support.promises import Promises, is_whole_run, load_clauses
 
 pytest_plugins = ["tests.support.real_parts"]
@@ -18,16 +19,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Start watching."""
     loopback_only.install()
+    config.pluginmanager.register(OneStack(), "one-stack")
     config.pluginmanager.register(Promises(load_clauses(), is_whole_run(config)), "promises")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that start whole stacks on one worker, one after another: two stacks at once disturb each other."""
-    for item in items:
-        path = item.path.as_posix()
-        if ("/tests/system/" in path or "/tests/browser/" in path) and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group("whole-stack"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

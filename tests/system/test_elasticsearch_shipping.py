@@ -28,7 +28,7 @@ from tests.support.elasticsearch_node import PASSWORD, Node, elasticsearch_node
 from tests.unit.audit.test_shipper import NOW, write_journal
 
 __all__ = ["elasticsearch_node"]
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("whole-stack")]
+pytestmark = pytest.mark.timeout(300)
 
 
 def admin(node: Node) -> elasticsearch.AsyncElasticsearch:

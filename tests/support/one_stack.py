@@ -1,0 +1,44 @@
+"""Tests that start a whole installation run one file after another, also when several processes share the tests.
+
+Two stacks at once on a small machine starve each other, and what is measured in seconds then fails. The wait lies
+outside of every test's time limit.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Generator
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+LOCK = Path(__file__).parents[2] / ".cache" / "one-stack.lock"
+FOLDERS = frozenset({"system", "browser"})
+
+
+def starts_a_stack(item: pytest.Item | None) -> bool:
+    """Whether the test lies in a folder of tests over whole installations."""
+    return item is not None and item.path.parent.name in FOLDERS
+
+
+class OneStack:
+    """The place of the one stack: taken before the first test of a file, given back after its last."""
+
+    def __init__(self) -> None:
+        self._held: IO[str] | None = None
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
+        """Wait for the place around every test of such a file."""
+        if starts_a_stack(item) and self._held is None:
+            LOCK.parent.mkdir(parents=True, exist_ok=True)
+            self._held = LOCK.open("w")
+            fcntl.flock(self._held, fcntl.LOCK_EX)
+        result = yield
+        if self._held is not None and (nextitem is None or nextitem.path != item.path):
+            self._held.close()
+            self._held = None
+        return result
