@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from audit.anonymous import BoundedJournal, Coalescer
 from audit.journal import Journal
-from benchmarks.load import ANSWER_HEAD, BODY, request_bytes
+from benchmarks.load import ANSWER_HEAD, BODY, TARGET, request_bytes
 from gateway.edge.connection import ClientConnection
 from gateway.edge.live import LiveExchanges
 from gateway.edge.pool import Pool, Pools, Upstream
@@ -112,14 +112,25 @@ class Driver:
             pool.adopt(upstream)
         self.request = request_bytes(HOST, TOKEN)
         self.answer = ANSWER_HEAD + BODY
+        self.varied = False
+        self._asked = 0
+
+    def _next(self) -> bytes:
+        """One request; where they vary, no two have the same target, query or Referer."""
+        if not self.varied:
+            return self.request
+        self._asked = number = self._asked + 1
+        return self.request.replace(TARGET.encode(), b"/api/items/%d?page=%d" % (number, number)).replace(
+            b"/somewhere", b"/somewhere/%d" % number
+        )
 
     async def run(self, requests: int) -> None:
         """Answer that many requests."""
-        request, answer = self.request, self.answer
+        answer = self.answer
         for _ in range(requests // CONNECTIONS):
             asked = [app.writes for app in self.apps]
             for client in self.clients:
-                client.data_received(request)
+                client.data_received(self._next())
             while any(app.writes == before for app, before in zip(self.apps, asked, strict=True)):  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
             for upstream in self.upstreams:
@@ -135,8 +146,8 @@ async def bare(requests: int) -> tuple[float, Counter[str]]:
     return await measured(Driver(services, services.pools.of(gatekeeper.app)), requests)
 
 
-async def full(requests: int, folder: Path) -> tuple[float, Counter[str]]:
-    """The edge with the real gate and the real journal."""
+async def full(requests: int, folder: Path, *, varied: bool = False) -> tuple[float, Counter[str]]:
+    """The edge with the real gate and the real journal; `varied` requests help no memory of headers or targets."""
     loop = asyncio.get_running_loop()
     world = World()
     world.view.beat(time.time(), time.monotonic(), "", False)
@@ -170,7 +181,9 @@ async def full(requests: int, folder: Path) -> tuple[float, Counter[str]]:
     world.view.set_policy(compile_policy(policy(*sorted(rules, key=lambda each: each.id))), Change(2))
     services = services_for(gate)
     try:
-        return await measured(Driver(services, services.pools.of(world.view.apps["docs"])), requests)
+        driver = Driver(services, services.pools.of(world.view.apps["docs"]))
+        driver.varied = varied
+        return await measured(driver, requests)
     finally:
         await asyncio.to_thread(journal.close, 5.0)
         await asyncio.to_thread(strangers.close, 5.0)
@@ -217,6 +230,8 @@ def main(requests: int, listed: bool) -> None:
     tell("bare", *uvloop.run(bare(requests)), listed)
     with tempfile.TemporaryDirectory() as folder:
         tell("full", *uvloop.run(full(requests, Path(folder))), listed)
+    with tempfile.TemporaryDirectory() as folder:
+        tell("varied", *uvloop.run(full(requests, Path(folder), varied=True)), listed)
 
 
 if __name__ == "__main__":

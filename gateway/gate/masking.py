@@ -15,7 +15,14 @@ DIGEST_BYTES = 12
 
 def digest(key: bytes, text: bytes) -> str:
     """Return the keyed digest (BLAKE2b, RFC 7693 §2.9) of `text` in hex."""
-    return blake2b(text, key=key, digest_size=DIGEST_BYTES).hexdigest()
+    keyed = _keyed(key).copy()
+    keyed.update(text)
+    return keyed.hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _keyed(key: bytes) -> blake2b:
+    return blake2b(key=key, digest_size=DIGEST_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
