@@ -29,7 +29,8 @@ from audit.journal import Journal, JournalUnhealthy
 from audit.log import LogDamaged
 
 WRITER: Final = "auditor"
-_IDLE: Final = 0.1  # seconds between looks at journals that did not grow
+_IDLE: Final = 0.1  # seconds between looks, unless a look found so many records that more are waiting
+_MANY: Final = 1000
 _SEGMENT_BYTES: Final = 16 * 1024 * 1024
 _SEGMENT_AGE: Final = 86_400.0
 _CLOSE: Final = 5.0  # seconds
@@ -55,7 +56,7 @@ class Daemon:
         """Follow and sign until `stop`; raises `LogForked`, OSError."""
         while not stop.is_set():
             taken = await self._step(time.monotonic())
-            if not taken:
+            if taken < _MANY:
                 await _sleep(stop, _IDLE)
         self._journal.close(_CLOSE)
         while await asyncio.to_thread(self._auditor.poll):

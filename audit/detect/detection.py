@@ -13,7 +13,8 @@ from audit.detect.signal import Signal
 from audit.journal import Journal, JournalUnhealthy
 from audit.reader import IntegrityError
 
-_IDLE: Final = 0.3  # seconds between looks at journals that did not grow
+_IDLE: Final = 0.3  # seconds between looks, unless a look found so many records that more are waiting
+_MANY: Final = 1000
 _AGAIN: Final = 5.0  # seconds before a failed run is begun anew
 _SAVE_EVERY: Final = 30.0
 _LOG = logging.getLogger("sekisho.auditor")
@@ -51,7 +52,7 @@ class Detection:
             if unsaved and loop.time() - saved_at >= _SAVE_EVERY:
                 await asyncio.to_thread(engine.save)
                 unsaved, saved_at = 0, loop.time()
-            if not taken:
+            if taken < _MANY:
                 await asyncio.sleep(_IDLE)
 
     async def _tell(self, engine: Engine, signal: Signal) -> None:

@@ -14,7 +14,8 @@ import duckdb
 from audit.index.writer import BATCH, IndexWriter
 
 EVERY: Final = 30.0
-_IDLE: Final = 1.0  # seconds between looks at journals that did not grow
+_IDLE: Final = 1.0  # seconds between looks, unless a look found so many records that more are waiting
+_MANY: Final = 1000
 _AGAIN: Final = 10.0  # seconds before a failed run is begun anew
 _LOG = logging.getLogger("sekisho.auditor")
 
@@ -50,5 +51,5 @@ class Indexing:
                 await asyncio.to_thread(writer.flush)
                 await asyncio.to_thread(writer.compact)
                 written = loop.time()
-            if not taken:
+            if taken < _MANY:
                 await asyncio.sleep(_IDLE)
