@@ -14,6 +14,7 @@ from cli.exit_codes import ExitCode
 from cli.failure import Failure
 from cli.language import t
 
+_READ_BYTES = 65536
 _ANSWER_WITHIN = 60.0  # seconds; the steward's own deadline is far shorter
 _CODES: Mapping[int, ExitCode] = {
     400: ExitCode.USAGE,
@@ -48,13 +49,12 @@ class AdminClient:
             response = self._send(connection, "POST", path, body)
             if response.status >= 400:
                 raise _failure(response.status, _parsed(response.read()))
-            for line in response:
+            for line in _lines(response):
                 record = json.loads(line)
                 problem = record.get("problem") if len(record) == 1 else None
                 if problem:
                     raise _failure(int(problem["status"]), problem)
                 yield record
-            response.read()  # raises where the last chunk never came: reading by line takes that for the end
             if endless:
                 raise ConnectionResetError("the server stopped")
         except (OSError, HTTPException) as error:
@@ -123,6 +123,17 @@ class _UnixConnection(HTTPConnection):
 def segment(text: str) -> str:
     """One path segment."""
     return quote(text, safe="")
+
+
+def _lines(response: HTTPResponse) -> Iterator[bytes]:
+    """Yield the lines of an answer as they arrive; raises IncompleteRead where its last chunk never came.
+
+    By `read1`, because `readline` takes an answer that was cut short for one that ended.
+    """
+    rest = b""
+    while part := response.read1(_READ_BYTES):
+        *lines, rest = (rest + part).split(b"\n")
+        yield from lines
 
 
 def _parsed(data: bytes) -> dict[str, Any]:

@@ -198,8 +198,11 @@ class Worker:
         Posture and sign-ins age without any change that would tell.
         """
         self.live.settle()
-        if self.view.age(time.monotonic()) > self._settings.timeouts.stale_cut and len(self.live):
+        age, limits = self.view.age(time.monotonic()), self._settings.timeouts
+        if age > limits.stale_cut and len(self.live):
             self.live.cut_each(self.live.all(), Reason.STATE_STALE.value)
+        if age > limits.stale_refuse:
+            return  # nothing new is allowed, but what lives has until `stale_cut`
         self._turn += 1
         if share := self.live.share(self._turn, _ROUND):
             self.live.rejudge(share, self._judge_again)

@@ -112,7 +112,7 @@ def test_passkey_alone_from_the_letter_to_sign_in(city: City, page: Page, shoot:
     page.goto(f"{city.portal}/step-up?to=/sessions")
     visitor.check()
     shoot(page, "step-up-passkey")
-    page.get_by_role("button", name="パスキーを使う").click()
+    page.get_by_role("button", name="パスキーで確認する").click()
     page.wait_for_url(f"{city.portal}/sessions")
     visitor.check()
     shoot(page, "sessions")
