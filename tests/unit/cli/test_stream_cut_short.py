@@ -24,7 +24,9 @@ def streamed(path: Path, answer: bytes, *, endless: bool) -> list[dict[str, obje
         def serve() -> None:
             connection, _ = listening.accept()
             with connection:
-                connection.recv(65536)
+                asked = b""
+                while not asked.endswith(b"}"):  # head and body may come apart
+                    asked += connection.recv(65536)
                 connection.sendall(answer)
 
         thread = threading.Thread(target=serve)
