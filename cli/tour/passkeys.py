@@ -39,7 +39,7 @@ async def steps_up(stage: Stage) -> Shown:
     await page.goto(wanted)
     await browser.enter(stage, person)
     await page.unroute("**/static/passkey.js")
-    await page.wait_for_load_state()
+    await page.wait_for_url("**/step-up?*")  # the pages in between lead on by themselves
     require(await page.locator("input[name=amount]").count() == 0, "the payment form opened without a passkey")
     begun = time.monotonic()
     await page.goto(wanted)
