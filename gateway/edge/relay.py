@@ -12,7 +12,7 @@ from gateway.edge import guarded, waiting_for
 from gateway.edge.forward import field_lines, request_head
 from gateway.edge.framing import BodyReader, Chunked, Counted, FramingFault
 from gateway.edge.held import offers_identity
-from gateway.edge.response import ResponseHead, rewritten, status_line
+from gateway.edge.response import ResponseHead, rewritten
 from gateway.edge.services import EdgeServices, Outcome, Passed
 from gateway.edge.tunnel import Tunnel, TunnelFault, accept_for
 from gateway.edge.waiting_for import Waiting
@@ -174,31 +174,27 @@ class Exchange:
             return
         if not done:
             self._expect(waiting_for.NEXT_BYTES, self._services.timeouts.upstream_between)
-        parts: list[bytes] = []
-        if head is not None:
-            parts = self._answer_head(head, done, len(payload))
+        out = b"" if head is None else self._answer_head(head, done, len(payload))
         if payload:
             self.response_bytes += len(payload)
-            if self._chunked_out:
-                parts += (b"%x\r\n" % len(payload), payload, b"\r\n")
-            else:
-                parts.append(payload)
+            out += b"%x\r\n%b\r\n" % (len(payload), payload) if self._chunked_out else payload
         if done and self._chunked_out:
-            parts.append(b"0\r\n\r\n")
-        self._client.write(b"".join(parts))
+            out += b"0\r\n\r\n"
+        self._client.write(out)
         if done:
             self._finish()
 
-    def _answer_head(self, head: ResponseHead, done: bool, size: int) -> list[bytes]:
+    def _answer_head(self, head: ResponseHead, done: bool, size: int) -> bytes:
         self._first_byte = self._services.clock() - self._started
-        self._status = head.status
+        status = self._status = head.status
         request = self.request
         verdict, find = self.verdict, head.find
-        parts = [status_line(head.status), *head.lines]
+        out = head.passed
         if head.rewritten:
-            parts += rewritten(head, request, self._pool.upstream.origin, isinstance(verdict, Local))
-        if head.status == 101:
-            return [*parts, self._switch(), b"\r\n"]
+            lines = rewritten(head, request, self._pool.upstream.origin, isinstance(verdict, Local))
+            out += b"".join(lines)
+        if status == 101:
+            return out + self._switch() + b"\r\n"
         if (
             (b"www-authenticate" in find or b"authorization" in request.find)
             and isinstance(verdict, Forward)
@@ -209,18 +205,17 @@ class Exchange:
             self.keep = False
         length = find.get(b"content-length")
         if length is not None:
-            if head.status != 204:
-                parts.append(b"Content-Length: %b\r\n" % length)
-        elif request.method != "HEAD" and head.status not in (204, 304):
+            if status != 204:
+                out += b"Content-Length: %b\r\n" % length
+        elif request.method != "HEAD" and status not in (204, 304):
             if done:
-                parts.append(b"Content-Length: %d\r\n" % size)
+                out += b"Content-Length: %d\r\n" % size
             elif request.version == "1.1":
                 self._chunked_out = True
-                parts.append(b"Transfer-Encoding: chunked\r\n")
+                out += b"Transfer-Encoding: chunked\r\n"
             else:
                 self.keep = False
-        parts.append(b"\r\n" if self.keep else b"Connection: close\r\n\r\n")
-        return parts
+        return out + (b"\r\n" if self.keep else b"Connection: close\r\n\r\n")
 
     def answer_broken(self, detail: str) -> None:
         """The app's answer cannot be passed on: 502 if nothing went out yet, else the client sees it cut."""

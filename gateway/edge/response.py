@@ -7,6 +7,7 @@ Rewritten are only the head's hop-by-hop and framing fields, `Location` that nam
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
@@ -42,6 +43,9 @@ class AnswerFault(Exception):
     """The app's answer is not one that may be passed on (502)."""
 
 
+Rewritten = Sequence[tuple[bytes, bytes, bytes]]
+"""Fields as name in lower case, name, value."""
+
 Field = tuple[int, bytes, bytes, bytes, bytes]
 """What happens to a field, its name in lower case, its name, its value, and the line that a browser gets."""
 
@@ -49,45 +53,51 @@ Field = tuple[int, bytes, bytes, bytes, bytes]
 class ResponseHead:
     """One parsed answer head.
 
-    `find` holds the fields we read ourselves, in lower case; `lines` those that pass as they are; `rewritten` those
-    that need the request to be passed on.
+    `passed` is the status line and the fields that pass as they are, as a browser gets them; `find` holds the fields we
+    read ourselves, in lower case; `rewritten` those that need the request to be passed on.
     """
 
-    __slots__ = ("find", "keep_alive", "length", "lines", "rewritten", "status")
+    __slots__ = ("find", "keep_alive", "length", "passed", "rewritten", "status")
 
-    def __init__(self, status: int, version: str, fields: list[Field]) -> None:
-        self.status = status
-        find: dict[bytes, bytes] = {}
-        lines: list[bytes] = []
+    def __init__(
+        self, start: tuple[int, str], passed: bytes, find: dict[bytes, bytes], rewritten: Rewritten = ()
+    ) -> None:
+        """`start` is status and version; raises AnswerFault where the version forbids the framing."""
+        self.status, version = start
+        self.passed = passed
         self.find = find
-        self.lines = lines
-        self.rewritten: list[tuple[bytes, bytes, bytes]] = []
-        for action, lower, name, value, line in fields:
-            if action == _PASS:
-                lines.append(line)
-            elif action == _REWRITE:
-                self.rewritten.append((lower, name, value))
-            elif action != _DROP:
-                known = find.get(lower)
-                find[lower] = value if known is None else known + b", " + value
-                if action == _READ_AND_PASS:
-                    lines.append(line)
-        length = find.get(b"content-length", b"")
-        self.length = int(length) if length.isdigit() and len(length) < 16 else -1  # what it says, -1 = not one number
+        self.rewritten = rewritten
+        length = find.get(b"content-length")
+        # what it says, -1 = not one number
+        self.length = int(length) if length is not None and length.isdigit() and len(length) < 16 else -1
         connection = find.get(b"connection")
         if connection is None or connection == b"keep-alive":
             self.keep_alive = version == "1.1" or connection is not None
         else:
-            self._read_connection(connection, version)
+            options = _options(connection)
+            self.keep_alive = b"close" not in options and (version == "1.1" or b"keep-alive" in options)
         if b"transfer-encoding" in find:
             self.length = -1
             if version != "1.1":
                 raise AnswerFault("Transfer-Encoding on HTTP/1.0")
 
-    def _read_connection(self, connection: bytes, version: str) -> None:
-        options = {option.strip(b" \t") for option in connection.lower().split(b",")}
-        self.keep_alive = b"close" not in options and (version == "1.1" or b"keep-alive" in options)
-        self.lines = [line for line in self.lines if line.partition(b":")[0].lower() not in options]
+    @classmethod
+    def of(cls, start: tuple[int, str], fields: list[Field]) -> ResponseHead:
+        """Sort the fields of a head; those that `Connection` names are this hop's own and pass no further."""
+        find: dict[bytes, bytes] = {}
+        passing: list[tuple[bytes, bytes]] = []
+        rewritten: list[tuple[bytes, bytes, bytes]] = []
+        for action, lower, name, value, line in fields:
+            if action == _REWRITE:
+                rewritten.append((lower, name, value))
+            elif action != _DROP and action != _PASS:
+                known = find.get(lower)
+                find[lower] = value if known is None else known + b", " + value
+            if action == _PASS or action == _READ_AND_PASS:
+                passing.append((lower, line))
+        options = _options(find.get(b"connection", b""))
+        lines = [line for lower, line in passing if lower not in options]
+        return cls(start, status_line(start[0]) + b"".join(lines), find, rewritten)
 
     @property
     def authenticates_connection(self) -> bool:
@@ -108,6 +118,10 @@ class ResponseHead:
         if coding is not None:
             return Chunked(strict=False)
         return UntilClose() if length is None else Counted(int(length))
+
+
+def _options(connection: bytes) -> set[bytes]:
+    return {option.strip(b" \t") for option in connection.lower().split(b",")}
 
 
 def names_connection_scheme(value: bytes) -> bool:
@@ -135,17 +149,20 @@ class AnswerReader:
         if end > HEAD_LIMIT:
             raise AnswerFault("answer head too long")
         self.size = end + 4
-        lines = data[:end].split(b"\r\n")
-        start = _starts.get(lines[0])
+        first, *lines = data[:end].split(b"\r\n")
+        start = _starts.get(first)
         if start is not None:
             try:
-                fields = [_known_lines[line] for line in lines[1:]]
+                passed = b"".join(map(_passed_of, lines))
+                told = list(filter(None, map(_told_of, lines)))
             except KeyError:
-                return self._read(data[: end + 4], lines)
-            return ResponseHead(*start, fields)
-        return self._read(data[: end + 4], lines)
+                return self._read(data[: end + 4], first, lines)
+            find = dict(told)
+            if len(find) == len(told):
+                return ResponseHead(start, status_line(start[0]) + passed, find)
+        return self._read(data[: end + 4], first, lines)
 
-    def _read(self, data: bytes, lines: list[bytes]) -> ResponseHead:
+    def _read(self, data: bytes, first: bytes, lines: list[bytes]) -> ResponseHead:
         """Have llhttp read one complete head."""
         self._fields = []
         parser = httptools.HttpResponseParser(self)
@@ -161,8 +178,8 @@ class AnswerReader:
             raise AnswerFault("answer of another version, or status out of range")
         fields = [read_field(name, value) for name, value in self._fields]
         if status >= 200:
-            _remember((status, version), lines, fields)
-        return ResponseHead(status, version, fields)
+            _remember(first, (status, version), lines, fields)
+        return ResponseHead.of((status, version), fields)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one field (called by httptools)."""
@@ -170,27 +187,36 @@ class AnswerReader:
 
 
 # Lines that llhttp took as a field, by their exact bytes. A field line's grammar does not depend on the lines around it
-# (RFC 9112 §5), and what fields mean together is read from all of them each time. Rewritten fields are left out: they
-# differ with each answer, and Set-Cookie is a secret.
+# (RFC 9112 §5), and what fields mean together is read from all of them each time. Left out are rewritten fields, for
+# they differ with each answer and Set-Cookie is a secret, and a Connection that names others of its head.
 _LINES: Final = 4096
 _LONGEST: Final = 256
-_known_lines: dict[bytes, Field] = {}
+_PLAIN_OPTIONS: Final = frozenset({b"keep-alive", b"close", b"upgrade"})
 _starts: dict[bytes, tuple[int, str]] = {}
+_passed: dict[bytes, bytes] = {}  # by line: what a browser gets of it
+_told: dict[bytes, tuple[bytes, bytes] | None] = {}  # likewise: name and value, where we read them ourselves
+_passed_of = _passed.__getitem__
+_told_of = _told.__getitem__
 
 
-def _remember(start: tuple[int, str], lines: list[bytes], fields: list[Field]) -> None:
+def _remember(first: bytes, start: tuple[int, str], lines: list[bytes], fields: list[Field]) -> None:
     """Keep the lines of a head that llhttp took, where it read them as one field each."""
-    if len(lines) != len(fields) + 1:
+    if len(lines) != len(fields):
         return
-    if len(_known_lines) + len(fields) > _LINES or len(_starts) >= _LINES:
-        _known_lines.clear()
+    if len(_passed) + len(lines) > _LINES or len(_starts) >= _LINES:
         _starts.clear()
-    if len(lines[0]) <= _LONGEST:
-        _starts[lines[0]] = start
-    for line, field in zip(lines[1:], fields, strict=True):
-        name, _, value = line.partition(b":")
-        if field[0] != _REWRITE and len(line) <= _LONGEST and name == field[2] and value.strip(b" \t") == field[3]:
-            _known_lines[line] = field
+        _passed.clear()
+        _told.clear()
+    if len(first) <= _LONGEST:
+        _starts[first] = start
+    for line, (action, lower, name, value, shown) in zip(lines, fields, strict=True):
+        written, _, content = line.partition(b":")
+        if action == _REWRITE or len(line) > _LONGEST or written != name or content.strip(b" \t") != value:
+            continue
+        if lower == b"connection" and value.lower() not in _PLAIN_OPTIONS:
+            continue
+        _passed[line] = shown if action in (_PASS, _READ_AND_PASS) else b""
+        _told[line] = (lower, value) if action in (_READ, _READ_AND_PASS) else None
 
 
 def read_field(name: bytes, value: bytes) -> Field:
