@@ -166,22 +166,21 @@ BASE: Final[Mapping[Action, Mapping[str, Any]]] = {
 """The constant fields of each action's records, for code that builds its mappings itself (`{**BASE[action], …}`)."""
 
 _last_second: list[tuple[int, str]] = [(-1, "")]  # one pair, swapped whole: any thread may read it
-_last_millisecond: list[tuple[int, str]] = [(-1, "")]  # likewise
+_latest: list[tuple[float, str]] = [(-1.0, "")]  # likewise, for the very same time
 
 
 def timestamp(wall: float) -> str:
     """Return `wall` (seconds since the epoch) as RFC 3339 in UTC with milliseconds: `2026-01-31T08:15:00.123Z`."""
-    moment = int(wall * 1000.0)
-    latest, stamp = _last_millisecond[0]
-    if moment == latest:
+    latest, stamp = _latest[0]
+    if wall == latest:
         return stamp
-    second, millis = divmod(moment, 1000)
+    second, millis = divmod(int(wall * 1000.0), 1000)
     known, prefix = _last_second[0]
     if second != known:
         prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
         _last_second[0] = (second, prefix)
     stamp = f"{prefix}{millis:03d}Z"
-    _last_millisecond[0] = (moment, stamp)
+    _latest[0] = (wall, stamp)
     return stamp
 
 

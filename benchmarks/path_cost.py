@@ -170,7 +170,7 @@ async def full(requests: int, folder: Path, *, varied: bool = False) -> tuple[fl
     gate = WorkerGatekeeper(
         world.view, world.terms, Refusals(world.view, "https://portal.test", "ja", ""),
         Signer(ec.generate_private_key(ec.SECP256R1()), "https://portal.test"),
-        Trail(journal, Coalescer(strangers, 10_000)), Rates(_WIDE, _WIDE, _WIDE), ask, 0.2,
+        Trail(journal, Coalescer(strangers, 10_000)), Rates(_WIDE, _WIDE, _WIDE), ask, 0.2, loop.time,
     )  # fmt: skip
     open_rule = rule(
         "docs-staff",

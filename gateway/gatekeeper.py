@@ -66,9 +66,12 @@ class WorkerGatekeeper:
 
     def __init__(
         self, view: View, terms: Terms, refusals: Refusals, signer: Signer, trail: Trail, rates: Rates,
-        ask: Callable[[str], Awaitable[bool]], ask_limit: float,
+        ask: Callable[[str], Awaitable[bool]], ask_limit: float, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """`ask` puts a token's digest (hex) to the steward; `ask_limit` bounds the wait in seconds."""
+        """`ask` puts a token's digest (hex) to the steward; `ask_limit` bounds the wait in seconds.
+
+        `clock` gives monotonic seconds; the loop's own costs nothing to read.
+        """
         self._view = view
         self._terms = terms
         self._refusals = refusals
@@ -80,6 +83,9 @@ class WorkerGatekeeper:
         self._asks = Buckets(_ASKS, _ADDRESSES)
         self._ask = ask
         self._ask_limit = ask_limit
+        self._clock = clock
+        self._latest = Moment(0.0, -1.0)
+        self._beat = -1.0  # the heartbeat that `_latest` counts from
         self._not_known: dict[str, None] = {}
         self.counters = Counters()
         self.use = SessionUse()
@@ -87,9 +93,17 @@ class WorkerGatekeeper:
     # -- verdicts -----------------------------------------------------------------------------------------------------
 
     def moment(self) -> Moment:
-        """Return now: the steward's time, carried on by the monotonic clock; before its first word our own."""
-        mono = time.monotonic()
-        return Moment(self._view.now(mono) if self._view.beat_mono else time.time(), mono)
+        """Return now: the steward's time, carried on by the monotonic clock; before its first word our own.
+
+        One moment serves all that the loop's iteration reads at once, and is never older than the heartbeat.
+        """
+        mono = self._clock()
+        view, latest = self._view, self._latest
+        if mono == latest.mono and view.beat_mono == self._beat:
+            return latest
+        self._beat = view.beat_mono
+        self._latest = latest = Moment(view.now(mono) if view.beat_mono else time.time(), mono)
+        return latest
 
     def judge(self, request: RequestHead) -> Verdict:
         """Judge one request; an internal error is a refusal."""
@@ -102,7 +116,7 @@ class WorkerGatekeeper:
             self.counters.internal_errors += 1
             fault = RequestFault(503, Reason.INTERNAL_ERROR, "the gate failed")
             verdict = self._fault(request.peer, fault, moment.wall, request_id)
-        self.counters.judged(verdict)
+        self.counters.verdicts[type(verdict)] += 1
         return verdict
 
     def _judge(self, request: RequestHead, moment: Moment, request_id: str) -> Verdict:
@@ -110,14 +124,13 @@ class WorkerGatekeeper:
         wait = self._addresses.take(address, moment.mono) if address else 0
         limits = Limits(address_wait=wait) if wait else OPEN
         verdict = judge(self._view, request, moment, limits, request_id, self._terms)
-        if isinstance(verdict, Unknown) and (
+        if type(verdict) is Unknown and (
             verdict.token_hash in self._not_known or self._asks.take(address, moment.mono)
         ):
             verdict = judge(self._view, request, moment, SETTLED, request_id, self._terms)
-        if isinstance(verdict, Forward):
-            wait = self._users.take(verdict.user.id, moment.mono) or self._sessions.take(
-                verdict.session.id, moment.mono
-            )
+        if type(verdict) is Forward:
+            mono = moment.mono
+            wait = self._users.take(verdict.user.id, mono) or self._sessions.take(verdict.session.id, mono)
             if wait:
                 return judge(self._view, request, moment, Limits(principal_wait=wait), request_id, self._terms)
             self.use.forwarded(request, verdict, moment.wall)
@@ -142,7 +155,7 @@ class WorkerGatekeeper:
         """Refuse what never became a request."""
         wall = self.moment().wall
         verdict = self._fault(peer, fault, wall, new_reference(wall))
-        self.counters.judged(verdict)
+        self.counters.verdicts[type(verdict)] += 1
         return verdict
 
     def _fault(self, peer: Peer, fault: RequestFault, wall: float, request_id: str) -> Refuse:

@@ -102,6 +102,7 @@ class Worker:
             ),
             self._feed.ask,
             settings.timeouts.unknown_ask,
+            self._loop.time,
         )
 
     async def run(self, stop: asyncio.Event) -> None:

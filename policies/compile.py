@@ -110,21 +110,7 @@ class CompiledPolicy:
             facts = self.fresh_facts(facts)
         if layout.observed_denies or layout.observed_allows:
             return _decide_observing(layout, facts)
-        for deny in layout.denies:
-            if deny.matches(facts):
-                return deny.decision
-        granting: list[Allow] = []
-        applies = False
-        for allow in layout.allows:
-            for leaf in allow.when:
-                if leaf(facts) is not True:
-                    break
-            else:
-                if holds(allow.require, facts):
-                    granting.append(allow)
-                else:
-                    applies = True
-        return _settle(layout, facts, granting, applies)
+        return _decide_enforced(layout, facts)
 
     def _layout(self, key: tuple[object, ...]) -> Layout:
         """The layout for these facts, shared by all that no rule tells apart."""
@@ -153,6 +139,29 @@ def compile_policy(ir: PolicyIR) -> CompiledPolicy:
         ValueError: a zone's network is not one.
     """
     return CompiledPolicy(ir)
+
+
+def _decide_enforced(layout: Layout, facts: Facts) -> Decision:
+    """Decide where every rule bites at once."""
+    for deny in layout.denies:
+        if deny.matches(facts):
+            return deny.decision
+    granting: list[Allow] = []
+    applies = False
+    for allow in layout.allows:
+        for leaf in allow.when:
+            if leaf(facts) is not True:
+                break
+        else:
+            for leaf in allow.require:
+                if leaf(facts) is not True:
+                    applies = True
+                    break
+            else:
+                granting.append(allow)
+    if len(granting) == 1 and not layout.shadow_denies:
+        return granting[0].decision
+    return _settle(layout, facts, granting, applies)
 
 
 def _decide_observing(layout: Layout, facts: Facts) -> Decision:

@@ -13,6 +13,7 @@ from policies.catalogue import POSTURE
 from policies.decision import Decision, Effect
 from policies.evaluate import Facts, Leaf
 from policies.model import Condition, Mode, Rule
+from policies.obligations import merge_obligations
 from policies.reasons import Reason
 
 DECIDED: Final = ("app", "app.sensitivity", "net.zone")
@@ -45,13 +46,15 @@ class Deny:
 class Allow:
     """One allow rule: `when` says whether it applies, `require` whether it is satisfied."""
 
-    __slots__ = ("expires", "id", "obligations", "require", "warn", "when")
+    __slots__ = ("decision", "expires", "id", "obligations", "require", "warn", "when")
 
     def __init__(self, rule: Rule, when: Leaves, require: Leaves) -> None:
         self.id = rule.id
         self.when = when
         self.require = require
         self.obligations = rule.obligations
+        # where no other rule allows too
+        self.decision = Decision(Effect.ALLOW, Reason.ALLOWED, rule.id, merge_obligations([rule.obligations]))
         self.expires = rule.expires
         self.warn = rule.mode is Mode.WARN
 

@@ -90,10 +90,10 @@ class ResponseHead:
         for action, lower, name, value, line in fields:
             if action == _REWRITE:
                 rewritten.append((lower, name, value))
-            elif action != _DROP and action != _PASS:
+            elif action not in (_DROP, _PASS):
                 known = find.get(lower)
                 find[lower] = value if known is None else known + b", " + value
-            if action == _PASS or action == _READ_AND_PASS:
+            if action in (_PASS, _READ_AND_PASS):
                 passing.append((lower, line))
         options = _options(find.get(b"connection", b""))
         lines = [line for lower, line in passing if lower not in options]

@@ -27,11 +27,11 @@ class Case:
     """
 
     app: App | None = None
-    session: Session | None = None
-    user: User | None = None
-    device: Device | None = None
-    standing: Standing | None = None
+    standing: Standing | None = None  # who asks and from what, once that is in order
     serial: str = ""
+    _session: Session | None = None
+    _user: User | None = None
+    _device: Device | None = None
     ended_session: str = ""  # of the token that was shown
     ended_user: tuple[str, ...] = ()  # id and login
     absence: str = ""  # why a token that was shown signs nobody in, for our own pages to say
@@ -43,13 +43,24 @@ class Case:
         self.request_id = request_id
         self.key = key
 
-    def stand(self, standing: Standing) -> None:
-        """Note who asks, and from what."""
-        self.standing = standing
-        self.session = standing.session
-        self.user = standing.user
-        self.device = standing.device
-        self.serial = standing.serial
+    def name(self, session: Session | None, user: User | None, device: Device | None = None) -> None:
+        """Note who asks, and from what, where there is no standing."""
+        self._session, self._user, self._device = session, user, device
+
+    @property
+    def session(self) -> Session | None:
+        """The session, as far as known."""
+        return self._session if self.standing is None else self.standing.session
+
+    @property
+    def user(self) -> User | None:
+        """The person, as far as known."""
+        return self._user if self.standing is None else self.standing.user
+
+    @property
+    def device(self) -> Device | None:
+        """The device, as far as known."""
+        return self._device if self.standing is None else self.standing.device
 
     def name_ended(self, view: View, absent: Absent) -> None:
         """Note whose session the token that was shown belonged to: for the record only, nobody is signed in by it."""

@@ -107,8 +107,8 @@ def _standing(view: View, case: Case, app: App, limits: Limits, terms: Terms) ->
     cookies = case.request.find.get(b"cookie")
     known = terms.memo.shown.get(cookies)
     if known is not None and known.stands(view, case.request, app, case.moment.wall):
-        case.stand(known)
-        return _unlocked(view, case, known)
+        case.standing = known
+        return _unlocked(view, case, known) if view.locks else known
     token = app_token(cookies)
     if token is None or cookies is None:
         return case.sign_in(app, Reason.SIGN_IN_REQUIRED)
@@ -122,11 +122,11 @@ def _standing(view: View, case: Case, app: App, limits: Limits, terms: Terms) ->
     app_session, session = found
     user = view.users.get(session.user_id)
     if user is None or user.disabled:
-        case.session, case.user = session, user
+        case.name(session, user)
         return case.refuse(403, Reason.USER_DISABLED)
     device, serial, revoked = device_of(view, case.request.peer.certificate, case.moment.wall)
     standing = terms.memo.standing(token_digest, app_session, session, user, device, app, serial)
-    case.stand(standing)
+    case.standing = standing
     if user.contract_end is not None and user.contract_end <= case.moment.wall:
         return case.refuse(403, Reason.CONTRACT_ENDED)
     if revoked:
@@ -137,16 +137,13 @@ def _standing(view: View, case: Case, app: App, limits: Limits, terms: Terms) ->
         return case.refuse(403, Reason.DEVICE_OWNER_MISMATCH)
     standing.vouch(token_digest, case.request.peer.certificate)
     terms.memo.show(cookies, standing)
-    return _unlocked(view, case, standing)
+    return _unlocked(view, case, standing) if view.locks else standing
 
 
 def _unlocked(view: View, case: Case, standing: Standing) -> Standing | Refuse:
     """Return the standing, or the refusal of a lock on its session, user, groups or device."""
-    if view.locks:
-        lock = standing_lock(view, standing.lock_places, case.moment.wall)
-        if lock is not None:
-            return case.refuse(403, Reason(f"{lock.target}_locked"), lock.message)
-    return standing
+    lock = standing_lock(view, standing.lock_places, case.moment.wall)
+    return standing if lock is None else case.refuse(403, Reason(f"{lock.target}_locked"), lock.message)
 
 
 def _decide(policy: CompiledPolicy, case: Case, standing: Standing, terms: Terms) -> Forward | Refuse | StepUp:

@@ -37,12 +37,13 @@ def judge_own_page(view: View, case: Case, limits: Limits, memo: Memo) -> Verdic
             return Unknown(case.request_id, found)
         found = None
     device, case.serial, _ = device_of(view, peer.certificate, case.moment.wall)
-    case.device = device
+    user = None
     if found is not None:
         user = view.users.get(found.user_id)
         case.absence = _absence(view, found, user, device, case.moment.wall)
-        if not case.absence:
-            case.session, case.user = found, user
+    if case.absence:
+        found = user = None
+    case.name(found, user, device)
     zone = _NO_POLICY_ZONE if view.policy is None else memo.zone(view.policy, peer.address)
     return case.local(PORTAL_AREA if case.app is None else APP_AREA, zone)
 

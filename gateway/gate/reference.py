@@ -15,17 +15,19 @@ _TRIPLES = [high + middle + low for high in ALPHABET for middle in ALPHABET for 
 _VALUES = {character: value for value, character in enumerate(ALPHABET)}
 _TYPED = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None, "\u3000": None})
 _TIME_MASK = (1 << 45) - 1
+_latest: list[tuple[float, str]] = [(-1.0, "")]  # a time and its nine characters; swapped whole
 
 
 def new_reference(wall: float) -> str:
     """Return a new request id for the time `wall` (seconds since the epoch)."""
-    time = int(wall * 1000) & _TIME_MASK
-    chance = getrandbits(35)
     triples = _TRIPLES
-    return (
-        f"{triples[time >> 30]}{triples[time >> 15 & 32767]}{triples[time & 32767]}"
-        f"{triples[chance >> 20]}{triples[chance >> 5 & 32767]}{ALPHABET[chance & 31]}"
-    )
+    known, start = _latest[0]
+    if known != wall:
+        time = int(wall * 1000) & _TIME_MASK
+        start = f"{triples[time >> 30]}{triples[time >> 15 & 32767]}{triples[time & 32767]}"
+        _latest[0] = (wall, start)
+    chance = getrandbits(35)
+    return f"{start}{triples[chance >> 20]}{triples[chance >> 5 & 32767]}{ALPHABET[chance & 31]}"
 
 
 def shown(reference: str) -> str:

@@ -27,8 +27,8 @@ class Standing:
     """One app session with its people and things, and what is the same for each of its requests."""
 
     __slots__ = (
-        "_certificate", "_digest", "_until", "agent", "app", "app_session", "claims", "device", "facts", "footing",
-        "headers", "instant", "lock_places", "moments", "named", "recorded", "serial", "session", "user",
+        "_certificate", "_digest", "_generation", "_until", "agent", "app", "app_session", "claims", "device", "facts",
+        "footing", "headers", "instant", "lock_places", "moments", "named", "recorded", "serial", "session", "user",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +49,7 @@ class Standing:
         self.footing: Footing | None = None
         self.instant: Instant | None = None
         self._digest = b""
+        self._generation = -1  # of the view in which the records were last found in order
         self._certificate: ClientCertificate | None = None
         self._until = 0.0
         self.claims = claims_of(app_session, session, user, device, app) if JWT in app.presets else None
@@ -84,6 +85,14 @@ class Standing:
         certificate = request.peer.certificate
         app_session, session = self.app_session, self.session
         if (
+            self._generation == view.generation  # nothing has changed since
+            and self.app is app
+            and wall < self._until
+            and self._certificate is certificate
+            and app_session.host == request.host
+        ):
+            return True
+        if (
             wall >= self._until
             or view.app_sessions.get(self._digest) is not app_session
             or view.sessions.get(session.id) is not session
@@ -93,9 +102,12 @@ class Standing:
             or (self._certificate is not certificate and self._certificate != certificate)
         ):
             return False
-        return certificate is None or (
-            certificate.serial not in view.revoked_serials and view.devices_by_uuid.get(certificate.uuid) is self.device
-        )
+        if certificate is not None and (
+            certificate.serial in view.revoked_serials or view.devices_by_uuid.get(certificate.uuid) is not self.device
+        ):
+            return False
+        self._generation = view.generation
+        return True
 
 
 def lock_places(session: Session, user: User, device: Device | None) -> tuple[tuple[str, str], ...]:

@@ -49,6 +49,7 @@ class View:
         "devices_by_uuid",
         "ended",
         "ended_tokens",
+        "generation",
         "hosts",
         "locks",
         "pages",
@@ -82,6 +83,7 @@ class View:
         self.sessions_by_device: dict[str, tuple[str, ...]] = {}
         self.tokens_by_session: dict[str, tuple[bytes, ...]] = {}  # app session tokens
         self.revision: int = 0
+        self.generation: int = 0  # how often anything but the heartbeat changed
         self.beat_mono: float = 0.0  # monotonic seconds of the last heartbeat, 0 = none yet
         self.beat_wall: float = 0.0  # the steward's time at that heartbeat
         self.clock_jumped: bool = False  # True: refuse until an operator accepts the time
@@ -127,12 +129,14 @@ class View:
 
         `policy` rows are compiled beforehand by the caller and set with `set_policy`.
         """
+        self.generation += 1
         for table, key, row in changes:
             self._appliers[table](key, row, into)
         return into
 
     def set_policy(self, policy: CompiledPolicy, into: Change) -> None:
         """Swap the compiled policy: one assignment."""
+        self.generation += 1
         self.policy = policy
         into.policy = True
 
@@ -141,7 +145,8 @@ class View:
         for session_id in self.sessions.keys() - fresh.sessions.keys():
             end = fresh.ended.get(session_id)
             into.ended[session_id] = end.reason if end else "session_ended"
-        keep = {"beat_mono", "beat_wall", "clock_jumped", "checkpoint", "_appliers"}
+        self.generation += 1
+        keep = {"generation", "beat_mono", "beat_wall", "clock_jumped", "checkpoint", "_appliers"}
         for name in self.__slots__:
             if name not in keep:
                 setattr(self, name, getattr(fresh, name))

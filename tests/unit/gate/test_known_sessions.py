@@ -35,7 +35,10 @@ def contract_over(world: World) -> None:
 
 def serial_revoked(world: World) -> None:
     assert PEER.certificate is not None
-    world.view.revoked_serials = frozenset({PEER.certificate.serial})
+    other = replace(
+        DEVICE, id="d2", uuid="5f1c7c1e-0000-4000-8000-000000000002", revoked_serials=(PEER.certificate.serial,)
+    )
+    world.put("device", other.id, other)
 
 
 def device_gone(world: World) -> None:
