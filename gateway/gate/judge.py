@@ -15,9 +15,11 @@ from gateway.gate.credentials import app_token, digest_of
 from gateway.gate.cross_site import is_forged, is_preflight, preflight_headers
 from gateway.gate.decision_record import AGENT_BYTES, add_extras
 from gateway.gate.instant import instant_of
+from gateway.gate.limits import OPEN
 from gateway.gate.locks import standing_lock
 from gateway.gate.masking import digest, masked_path
 from gateway.gate.own_pages import judge_own_page
+from gateway.gate.passage import Passage
 from gateway.gate.presence import Absent, app_session_of, device_of
 from gateway.gate.route import Place, route
 from gateway.gate.standing import Memo, Standing
@@ -59,12 +61,20 @@ def judge(view: View, request: RequestHead, moment: Moment, limits: Limits, requ
     Order: limits of the address, freshness of the view, host, own pages, app, session, device, locks, limits of the
     person, cross-site, policy. `limits` is the outcome of the token buckets, not the buckets.
     """
+    stale = moment.mono - view.beat_mono > terms.stale_refuse or not view.beat_mono or view.clock_jumped
+    if limits is OPEN and not stale:
+        standing = terms.memo.shown.get(request.find.get(b"cookie"))
+        passage = None if standing is None else standing.passage
+        if standing is not None and passage is not None and passage.covers(view, request, moment):
+            decision = passage.decide(request)
+            if decision.effect is _ALLOW and not decision.obligations:
+                return _forward(request, moment, request_id, standing, passage.instant, decision, terms.digest_key)
     case = Case(request, moment, request_id, terms.digest_key)
     if limits.address_wait:
         return case.limited(limits.address_wait)
     if request.peer.listener == HELP:
         return case.refuse(403, Reason.CERTIFICATE_HELP)
-    if moment.mono - view.beat_mono > terms.stale_refuse or not view.beat_mono or view.clock_jumped:
+    if stale:
         return case.refuse(503, Reason.STATE_STALE)
     place, app = route(view, terms.portal_host, request)
     if place is _APP and app is not None:
@@ -99,7 +109,7 @@ def _judge_app(view: View, case: Case, app: App, limits: Limits, terms: Terms) -
     policy = view.policy
     if policy is None:
         return case.refuse(503, Reason.STATE_STALE)
-    return _decide(policy, case, standing, terms)
+    return _decide(view, policy, case, standing, terms)
 
 
 def _standing(view: View, case: Case, app: App, limits: Limits, terms: Terms) -> Standing | Verdict:
@@ -146,9 +156,12 @@ def _unlocked(view: View, case: Case, standing: Standing) -> Standing | Refuse:
     return standing if lock is None else case.refuse(403, Reason(f"{lock.target}_locked"), lock.message)
 
 
-def _decide(policy: CompiledPolicy, case: Case, standing: Standing, terms: Terms) -> Forward | Refuse | StepUp:
+def _decide(
+    view: View, policy: CompiledPolicy, case: Case, standing: Standing, terms: Terms
+) -> Forward | Refuse | StepUp:
     """Ask the policy, from facts that the record keeps exactly as the policy saw them."""
     request, wall = case.request, int(case.moment.wall)
+    latest = standing.instant
     instant = instant_of(standing, wall, policy, request.peer, terms.memo)
     asked = {"http.method": request.method, "http.path": request.path_text}
     decision = policy.evaluate(instant.fresh | asked, fresh=True)
@@ -159,7 +172,12 @@ def _decide(policy: CompiledPolicy, case: Case, standing: Standing, terms: Terms
         if need is not None:
             explanation = Explanation(decision, (decision.rule,), decision.rule, (), "", need, policy.hash)
             return case.deny(decision, explanation, instant.zone, instant.recorded)
-    return _forward(case, standing, instant, decision, terms.digest_key)
+    if instant is latest:  # the second request within one second: more will follow
+        passage = standing.passage
+        if passage is None or not passage.admits(view, instant, request.peer):
+            passage = standing.passage = Passage(view, standing, instant, policy)
+            passage.admits(view, instant, request.peer)
+    return _forward(request, case.moment, case.request_id, standing, instant, decision, terms.digest_key)
 
 
 def session_too_old(obligations: tuple[Obligation, ...], standing: Standing, wall: int) -> StepUpNeed | None:
@@ -172,12 +190,15 @@ def session_too_old(obligations: tuple[Obligation, ...], standing: Standing, wal
     return None
 
 
-def _forward(case: Case, standing: Standing, instant: Instant, decision: Decision, key: bytes) -> Forward:
-    request, app = case.request, standing.app
+def _forward(
+    request: RequestHead, moment: Moment, request_id: str, standing: Standing, instant: Instant, decision: Decision,
+    key: bytes,
+) -> Forward:  # fmt: skip
+    app = standing.app
     path = request.path_text
     record = {
-        "@timestamp": timestamp(case.moment.wall),
-        "http.request.id": case.request_id,
+        "@timestamp": timestamp(moment.wall),
+        "http.request.id": request_id,
         "http.request.method": request.method,
         "url.path": masked_path(path, app.masked_paths, key) if app.masked_paths else path,
         "sekisho.reason": _TEXTS[decision.reason],
@@ -190,6 +211,6 @@ def _forward(case: Case, standing: Standing, instant: Instant, decision: Decisio
     if decision.shadow or decision.observed or decision.obligations:
         add_extras(record, decision)
     return Forward(
-        case.request_id, record, app, standing.user, standing.session, standing.app_session.id, standing.device,
-        standing.claims, standing.headers, instant, case.moment,
+        request_id, record, app, standing.user, standing.session, standing.app_session.id, standing.device,
+        standing.claims, standing.headers, instant, moment,
     )  # fmt: skip

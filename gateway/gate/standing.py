@@ -13,6 +13,7 @@ from gateway.state.records import LockTarget
 
 if TYPE_CHECKING:
     from gateway.gate.instant import Footing, Instant
+    from gateway.gate.passage import Passage
     from gateway.gate.request import ClientCertificate, RequestHead
     from gateway.state.records import App, AppSession, Device, Session, User
     from gateway.state.view import View
@@ -27,8 +28,9 @@ class Standing:
     """One app session with its people and things, and what is the same for each of its requests."""
 
     __slots__ = (
-        "_certificate", "_digest", "_generation", "_until", "agent", "app", "app_session", "claims", "device", "facts",
-        "footing", "headers", "instant", "lock_places", "moments", "named", "recorded", "serial", "session", "user",
+        "_certificate", "_digest", "_generation", "agent", "app", "app_session", "claims", "device", "facts",
+        "footing", "headers", "instant", "lock_places", "moments", "named", "passage", "recorded", "serial",
+        "session", "until", "user",
     )  # fmt: skip
 
     def __init__(
@@ -48,10 +50,11 @@ class Standing:
         self.lock_places = lock_places(session, user, device)
         self.footing: Footing | None = None
         self.instant: Instant | None = None
+        self.passage: Passage | None = None
         self._digest = b""
         self._generation = -1  # of the view in which the records were last found in order
         self._certificate: ClientCertificate | None = None
-        self._until = 0.0
+        self.until = 0.0  # wall time at which the first of these records runs out
         self.claims = claims_of(app_session, session, user, device, app) if JWT in app.presets else None
         self.headers = remote_user_headers(user) if REMOTE_USER in app.presets else ()
 
@@ -78,7 +81,7 @@ class Standing:
             ends.append(self.user.contract_end)
         if certificate is not None:
             ends.append(certificate.not_after)
-        self._digest, self._certificate, self._until = digest, certificate, min(ends)
+        self._digest, self._certificate, self.until = digest, certificate, min(ends)
 
     def stands(self, view: View, request: RequestHead, app: App, wall: float) -> bool:
         """Whether the records are still the very ones that were found in order, for this host and certificate."""
@@ -87,13 +90,13 @@ class Standing:
         if (
             self._generation == view.generation  # nothing has changed since
             and self.app is app
-            and wall < self._until
+            and wall < self.until
             and self._certificate is certificate
             and app_session.host == request.host
         ):
             return True
         if (
-            wall >= self._until
+            wall >= self.until
             or view.app_sessions.get(self._digest) is not app_session
             or view.sessions.get(session.id) is not session
             or view.users.get(session.user_id) is not self.user

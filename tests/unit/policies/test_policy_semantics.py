@@ -14,6 +14,7 @@ from policies.catalogue import CATALOGUE, DEFAULTS, POSTURE
 from policies.compile import CompiledPolicy, compile_policy
 from policies.decision import Decision, Effect, Obligation
 from policies.model import Condition, Mode, PolicyIR, PostureLimits, Rule
+from policies.narrow import ASKED
 from policies.reasons import Reason
 from tests.support import policy_oracle, policy_worlds
 from tests.support.policy_worlds import NOW
@@ -50,6 +51,34 @@ def test_equals_the_oracle_on_random_policies_and_facts(seed: int) -> None:
             assert compiled.explain(facts).decision == decision
             seen.add(decision.reason.value)
     assert seen == {"allowed", "allowed_observed", "denied_by_rule", "unmet_conditions", "no_applicable_rule"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_narrowed_policy_decides_as_the_whole_one(seed: int) -> None:
+    rng = random.Random(seed)  # noqa: S311  # a reproducible world, not a secret
+    seen: set[str] = set()
+    for _ in range(150):
+        compiled = compile_policy(policy_worlds.policy(rng))
+        for _ in range(4):
+            facts = compiled.fresh_facts(policy_worlds.facts(rng))
+            decide = compiled.narrow({name: value for name, value in facts.items() if name not in ASKED})
+            for _ in range(4):
+                other = policy_worlds.facts(rng)
+                asked = {name: other[name] for name in ASKED if name in other}
+                decision = decide(asked)
+                whole = {name: value for name, value in facts.items() if name not in ASKED} | asked
+                assert decision == compiled.evaluate(whole, fresh=True), whole
+                seen.add(decision.reason.value)
+    assert seen == {"allowed", "allowed_observed", "denied_by_rule", "unmet_conditions", "no_applicable_rule"}
+
+
+def test_a_fault_in_a_narrowed_policy_refuses(caplog: pytest.LogCaptureFixture) -> None:
+    compiled = only(allow(when=(is_app("juki"), Condition("http.path", "under", ("/a",)))))
+    decide = compiled.narrow({"app": "juki"})
+    assert decide({"http.path": "/a/b"}).effect is Effect.ALLOW
+    assert decide(Unreadable()) == Decision(Effect.DENY, Reason.INTERNAL_ERROR, "")
+    assert compiled.narrow(Unreadable())({}).effect is Effect.DENY
+    assert "the request is refused" in caplog.text
 
 
 @settings(max_examples=150, deadline=None)

@@ -1,0 +1,63 @@
+"""What was just judged, for the next request of the same page: one page asks for twenty things within a second.
+
+A passage stands for everything that `judge` found in order for one app session: in one state of the view, from one
+place, within one second. What is left to ask of a further request is what it brings itself. A passage never refuses:
+where it does not plainly allow, the whole judgement is made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.gate.cross_site import SAFE_METHODS
+from gateway.gate.route import OWN_PATH
+
+if TYPE_CHECKING:
+    from gateway.gate.instant import Instant
+    from gateway.gate.request import Moment, Peer, RequestHead
+    from gateway.gate.standing import Standing
+    from gateway.state.view import View
+    from policies.compile import CompiledPolicy
+    from policies.decision import Decision
+
+# A preflight is no request of the person's; one that may change something is looked at for where it comes from.
+_READING: Final = SAFE_METHODS - {"OPTIONS"}
+
+
+class Passage:
+    """Made where `judge` allowed a request; its `instant` is that of the judgement."""
+
+    __slots__ = ("_decide", "_generation", "_host", "_methods", "_peers", "_until", "instant")
+
+    def __init__(self, view: View, standing: Standing, instant: Instant, policy: CompiledPolicy) -> None:
+        self.instant = instant
+        self._decide = policy.narrow(instant.fresh)
+        self._generation = view.generation
+        self._until = min(standing.until, instant.wall + 1)
+        self._host = standing.app_session.host
+        self._methods = _READING.intersection(standing.app.methods)
+        self._peers: dict[int, Peer] = {}  # by identity; kept here, so that none of these is another's later
+
+    def admits(self, view: View, instant: Instant, peer: Peer) -> bool:
+        """Note a connection from which a request was allowed at `instant`; False = this passage is of another."""
+        if self.instant is not instant or self._generation != view.generation:
+            return False
+        self._peers[id(peer)] = peer
+        return True
+
+    def covers(self, view: View, request: RequestHead, moment: Moment) -> bool:
+        """Whether all but method and path is as it was, and the request is one that only reads."""
+        path = request.path
+        return (
+            self._generation == view.generation
+            and self.instant.wall <= moment.wall < self._until
+            and id(request.peer) in self._peers
+            and request.host == self._host
+            and request.method in self._methods
+            and not request.upgrade
+            and (path[:9] != OWN_PATH or path[9:10] not in (b"", b"/"))
+        )
+
+    def decide(self, request: RequestHead) -> Decision:
+        """Ask the policy about the request's own facts."""
+        return self._decide({"http.method": request.method, "http.path": request.path_text})
