@@ -33,13 +33,14 @@ _PORTS_TRIED = 200
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where the city is to stand. `mdm_interval` is in seconds."""
+    """Where the city is to stand. `mdm_interval` is in seconds; `elasticsearch` is a cluster's URL, "" = none."""
 
     folder: Path
     host: str  # IP of the public listener
     port: int
     domain: str
     mdm_interval: int = 5
+    elasticsearch: str = ""
 
 
 def is_built(folder: Path) -> bool:
@@ -93,6 +94,7 @@ def _install(site: Site, mdm_port: int, now: float) -> Installed:
             "mdm.client_id": CLIENT_ID,
             "mdm.client_secret_file": str(ACCESS.with_suffix(".secret")),
             "mdm.interval": site.mdm_interval,
+            **_elasticsearch(site.elasticsearch),
         },
     )
     try:
@@ -100,6 +102,14 @@ def _install(site: Site, mdm_port: int, now: float) -> Installed:
     except InstallationRefused as error:
         hint = t("途中で止まった demo なら、そのフォルダーを消してください。", "if a demo stopped half-way, delete it.")
         raise Failure(ExitCode.CONFLICT, str(error), [hint]) from error
+
+
+def _elasticsearch(url: str) -> dict[str, str]:
+    """Settings of the searchable copy; `sekisho es bootstrap` makes the two keys."""
+    if not url:
+        return {}
+    keys = {f"elasticsearch.{kind}_key_file": f"keys/es-{kind}" for kind in ("write", "read")}
+    return {"elasticsearch.url": url, **keys}
 
 
 def _devices(root: Path, now: float) -> tuple[CityDevice, ...]:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,13 +37,15 @@ class Running:
         self.folder = folder
         self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
 
-    def start(self, name: str, command: Sequence[str], *, piped: bool = False) -> subprocess.Popen[bytes]:
-        """Start one process with its output in `logs/NAME.log`. Raises OSError."""
+    def start(
+        self, name: str, command: Sequence[str], *, piped: bool = False, more: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start one process with its output in `logs/NAME.log` and `more` in its environment. Raises OSError."""
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(  # noqa: S603  # commands of this program's own
                 [sys.executable, "-c", _DEATH, str(os.getpid()), *command],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if piped else log, stderr=log, start_new_session=True,
-                cwd=applications.EXAMPLES.parent,
+                cwd=applications.EXAMPLES.parent, env={**os.environ, **(more or {})},
             )  # fmt: skip
         self._processes.append((name, process))
         return process

@@ -7,70 +7,40 @@ import json
 import os
 import signal
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
-
-from cli.city.browser import Browser
 from cli.city.processes import await_ready, gateway_command
 from cli.city.sign_in import browser, sign_in
+from cli.tour.load import Load, working
 from cli.tour.registration import APP, recorded_file, url
 from cli.tour.stage import Shown, Stage, require
 from cli.tour.trail import journalled, verifies
 
 KINDS = ("worker-0", "steward", "control", "auditor")
 _CLIENTS = 6
-_PAUSE = 0.04  # seconds between two requests of a client: below the limit of one session
 _BACK_WITHIN = 40.0
 _SETTLE = 0.7  # seconds of load around each kill
 
 
-@dataclass(slots=True)
-class Load:
-    """What the clients saw. `answered` holds the ids that the app gave back."""
-
-    answered: set[str] = field(default_factory=set)
-    failed: int = 0
-    over: bool = False
-
-
 async def agree(stage: Stage) -> Shown:
     """Kill every kind of process while kato works on, then compare the two lists."""
-    load = Load()
     async with browser(stage.city) as visitor:
         page = await sign_in(visitor, stage.city, stage.city.person("kato"), url(stage))
         require(page.status == 200, f"the recording app answered {page.status}")
-        clients = [asyncio.create_task(_work(visitor, url(stage), load)) for _ in range(_CLIENTS)]
         longest = 0.0
-        for kind in KINDS:
-            longest = max(longest, await _kill(stage, kind))
-        longest = max(longest, await _kill_supervisor(stage))
-        served = len(load.answered)
-        await asyncio.sleep(_SETTLE)
-        require(len(load.answered) > served, "nothing was served after the last kill")
-        load.over = True
-        await asyncio.gather(*clients)
+        async with working(visitor, url(stage), _CLIENTS) as load:
+            for kind in KINDS:
+                longest = max(longest, await _kill(stage, kind))
+            longest = max(longest, await _kill_supervisor(stage))
+            served = len(load.answered)
+            await asyncio.sleep(_SETTLE)
+            require(len(load.answered) > served, "nothing was served after the last kill")
     lost = _compare(stage, load)
     await verifies(stage)
     return Shown(
         f"{len(KINDS) + 1} 種のプロセスを SIGKILL しても、アプリに届いた要求と記録が双方向に一致(未達 {lost})",
         f"{len(load.answered)} 要求、復帰は最長 {longest:.1f} s",
     )
-
-
-async def _work(visitor: Browser, address: str, load: Load) -> None:
-    while not load.over:
-        try:
-            async with visitor.http.get(address, timeout=aiohttp.ClientTimeout(total=10)) as answer:
-                name = await answer.text()
-                if answer.status == 200:
-                    load.answered.add(name)
-                else:
-                    load.failed += 1
-        except (aiohttp.ClientError, ConnectionError, TimeoutError):
-            load.failed += 1
-        await asyncio.sleep(_PAUSE)
 
 
 async def _kill(stage: Stage, kind: str) -> float:

@@ -12,7 +12,7 @@ from cli.tour.stage import Shown, Stage, require
 OPEN = 200
 CLOSED_BY_US = 17
 _WITHIN = 20.0  # seconds until every client has seen its end
-LIMIT = 1.0  # seconds, a bound for any machine; the benchmark holds P3's own on one that does nothing else
+LIMIT = 0.3  # seconds: P3 while the machine is busy, as it is here with clients, apps and Elasticsearch on it
 
 
 async def ends_everything(stage: Stage) -> Shown:

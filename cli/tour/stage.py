@@ -22,6 +22,7 @@ from cli.city.sign_in import STEP
 
 if TYPE_CHECKING:
     from cli.tour.chromium import Chromium
+    from cli.tour.elasticsearch import Node
 
 _COMMAND_WITHIN = 90.0  # seconds
 _DISTURBING = ("SEKISHO_CONFIG", "SEKISHO_ADMIN_SOCKET")
@@ -51,6 +52,8 @@ class Stage:
     processes: Running
     folder: Path  # for the tour's own files
     chromium: Chromium | None = None
+    node: Node | None = None  # Elasticsearch
+    no_node: str = ""  # why there is none
     references: list[str] = field(default_factory=list)  # 受付番号 of what was refused
     receipt: dict[str, Any] = field(default_factory=dict)  # of the revocation
     _operators: set[str] = field(default_factory=set)

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from audit.checkpoint import read_verifier
-from tests.support.elasticsearch_node import PASSWORD, Node, elasticsearch_node
+from cli.tour.elasticsearch import Node
+from tests.support.elasticsearch_node import elasticsearch_node
 from tests.support.operator import ask, operator, tell
 from tests.support.running_city import RunningCity, running_city
 from tests.system.test_elasticsearch_shipping import call
@@ -85,18 +86,18 @@ async def shipped(client: Any) -> None:
             await asyncio.sleep(0.3)
 
 
-async def prepare(city: RunningCity, client: Any) -> None:
+async def prepare(city: RunningCity, client: Any, password: str) -> None:
     plan = await tell(client, "/v1/elasticsearch/bootstrap", reason="導入", dry_run=True)
     assert [step["path"] for step in plan["plan"]][-2:] == ["/_security/api_key"] * 2
     assert not (city.root / "keys" / "es-write").exists()
-    administrator = {"user": "admin", "password": PASSWORD}
+    administrator = {"user": "admin", "password": password}
     await tell(client, "/v1/elasticsearch/bootstrap", reason="導入", **administrator)
     for name in ("es-write", "es-read"):
         assert stat.S_IMODE((city.root / "keys" / name).stat().st_mode) == 0o600
     checked = await tell(client, "/v1/elasticsearch/check", **administrator)
     assert [item for item in checked["items"] if not item["good"]] == []
     assert checked["templates_checked"]
-    assert PASSWORD not in str(city.records("control"))
+    assert password not in str(city.records("control"))
 
 
 async def kill(city: RunningCity, name: str) -> None:
@@ -120,16 +121,18 @@ def test_server_and_auditor_killed_under_traffic_lose_and_double_nothing(
             await city.furnish()
             ciso = await operator(city, "ciso")
             await traffic(city, 50)
-            await prepare(city, ciso)
+            await prepare(city, ciso, node.password)
             await traffic(city, 100)
             await shipped(ciso)
             await asyncio.gather(traffic(city, 200), asyncio.to_thread(node.kill))
             await kill(city, "auditor")
-            await asyncio.to_thread(node.start)
+            node.start()
+            await asyncio.to_thread(node.await_ready)
             await traffic(city, 200)
             await asyncio.to_thread(node.stop)
             await traffic(city, 100)
-            await asyncio.to_thread(node.start)
+            node.start()
+            await asyncio.to_thread(node.await_ready)
             status = await caught_up(city)
             assert status["dead_letters_total"] == 0
             found = await asyncio.to_thread(stored, node)

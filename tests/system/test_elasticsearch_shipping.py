@@ -24,7 +24,10 @@ from audit.elastic.bootstrap import Keys, make_keys, put_templates
 from audit.elastic.client import ElasticAccess, ElasticIndex
 from audit.elastic.index import IndexFault, IndexUnavailable
 from audit.elastic.shipper import Shipper, ShipperPaths
-from tests.support.elasticsearch_node import PASSWORD, Node, elasticsearch_node
+from cli.tour.elasticsearch import Node
+from cli.tour.stage import NotShown
+from cli.tour.stored import Server, Stored
+from tests.support.elasticsearch_node import elasticsearch_node
 from tests.unit.audit.test_shipper import NOW, write_journal
 
 __all__ = ["elasticsearch_node"]
@@ -32,11 +35,11 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def admin(node: Node) -> elasticsearch.AsyncElasticsearch:
-    return elasticsearch.AsyncElasticsearch(node.url, basic_auth=("admin", PASSWORD), request_timeout=60)
+    return elasticsearch.AsyncElasticsearch(node.url, basic_auth=("admin", node.password), request_timeout=60)
 
 
 def call(node: Node, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-    credentials = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
+    credentials = base64.b64encode(f"admin:{node.password}".encode()).decode()
     headers = {"Authorization": f"Basic {credentials}", "Content-Type": "application/json"}
     connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=60)
     connection.request(method, path, json.dumps(body) if body else None, headers)
@@ -238,9 +241,32 @@ def test_server_killed_and_back_while_shipping(prepared: Node, tmp_path: Path, m
             sending = asyncio.create_task(ship_all(shipper))
             await until(lambda: shipper.counts.created >= 1000)
             await asyncio.to_thread(prepared.kill)
-            await asyncio.to_thread(prepared.start)
+            prepared.start()
+            await asyncio.to_thread(prepared.await_ready)
             await asyncio.wait_for(sending, 120)
             assert shipper.counts.faults > 0
 
     asyncio.run(main())
     assert stored_ids(prepared, "killed") == expected(6000)
+
+
+def test_the_tours_own_count_sees_a_document_that_two_backing_indices_hold(prepared: Node) -> None:
+    body = {"@timestamp": "2026-01-01T00:00:00Z", **{f"sekisho.journal.{name}": 1 for name in ("epoch", "seq")}}
+    body["sekisho.journal.writer"] = "worker-0"
+
+    async def main() -> Stored:
+        async with admin(prepared) as client, Server(prepared) as server:
+            for name in ("one", "two"):
+                await client.create(index="logs-sekisho.access-default", id=name, document=body | {"event.id": name})
+            assert (await server.stored()).places == {"one": ["worker-0:1:1"], "two": ["worker-0:1:1"]}
+            await server.roll_over("access")
+            await client.create(index="logs-sekisho.access-default", id="two", document=body)
+            found = await server.stored()
+            await server.roll_over("access")
+            await client.create(index="logs-sekisho.access-default", id="two", document=body | {"event.id": "two"})
+            with pytest.raises(NotShown, match=r"one event\.id: \['two'\]"):
+                await server.stored()
+            return found
+
+    found = asyncio.run(main())
+    assert (found.places["two"], len(found.indices)) == (["worker-0:1:1"] * 2, 2)
