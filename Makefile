@@ -1,7 +1,7 @@
 # Each target sets up what it needs: .venv from the locked requirements (a second run only compares a stamp).
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
-.PHONY: demo tour test bench check venv system
+.PHONY: demo tour test bench check mutate venv system
 
 # The sample city in ./demo, until Ctrl-C; the next run resumes it.
 demo: venv
@@ -18,6 +18,10 @@ test: venv system
 # What the gateway costs beside nginx, and how fast a revocation ends connections; fails where a bound does not hold.
 bench: venv system
 	$(PYTHON) -m benchmarks.run $(BENCH)
+
+# What the unit tests notice of small changes to the gate, the policy engine and the journal; fails below 80 %.
+mutate: venv
+	$(PYTHON) -m tests.mutation.run $(MUTATE)
 
 # Style, types and import contracts.
 check: venv
