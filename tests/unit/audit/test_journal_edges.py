@@ -1,0 +1,473 @@
+"""The journal at its edges: its states, what waiters hear, what a gap record says, how it closes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import orjson
+import pytest
+
+from audit.event import Action, event
+from audit.journal import Journal, JournalUnhealthy
+from audit.journal_thread import Batch, WriterThread
+from audit.reader import JournalReader
+from audit.segment import body_of, segments
+
+Told = list[BaseException | None]
+
+
+def make(root: Path, **options: Any) -> Journal:
+    return Journal(
+        root, "worker-0", **{"segment_bytes": 1 << 20, "segment_age": 3600.0, "clock": lambda: 7.0, **options}
+    )
+
+
+def bodies(root: Path) -> list[dict[str, Any]]:
+    reader, found = JournalReader(root, "worker-0"), []
+    while records := reader.read():
+        found += [orjson.loads(body_of(record.line)) for record in records]
+    return found
+
+
+def note(number: int) -> dict[str, Any]:
+    return event(Action.REQUEST_DECIDED, 1.0, {"sekisho.count": number})
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 (a thread's state: nothing to await)
+            await asyncio.sleep(0.002)
+
+
+def run(main: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(20):
+            await main()
+
+    asyncio.run(bounded())
+
+
+class Disk:
+    """The real disk, but its syncs can be held or made to fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fail = 0
+        self.open = threading.Event()
+        self.open.set()
+        self.syncs = 0
+        self._real = os.fdatasync
+        monkeypatch.setattr(os, "fdatasync", self._fdatasync)
+
+    def _fdatasync(self, descriptor: int) -> None:
+        self.open.wait(10)
+        self.syncs += 1
+        if self.fail:
+            raise OSError(self.fail, os.strerror(self.fail))
+        self._real(descriptor)
+
+
+def test_its_states_are_told(tmp_path: Path) -> None:
+    async def main() -> None:
+        journal = make(tmp_path)
+        assert (journal.healthy, journal.fault, journal.epoch, journal.writer) == (False, "not opened", 0, "worker-0")
+        with pytest.raises(JournalUnhealthy, match="not opened"):
+            journal.append(note(1), False, None)
+        journal.close(1)
+        assert journal.fault == "not opened"
+        journal.open(asyncio.get_running_loop())
+        assert (journal.healthy, journal.fault, journal.epoch) == (True, "", 1)
+        assert await journal.record(note(1)) == 2
+        journal.close(5)
+        assert (journal.healthy, journal.fault) == (False, "closed")
+        journal.close(5)
+        with pytest.raises(JournalUnhealthy, match="closed"):
+            journal.append_encoded(b'{"a":1}', False, None)
+        again = make(tmp_path)
+        again.open(asyncio.get_running_loop())
+        assert again.epoch == 2
+        again.close(5)
+
+    run(main)
+    opened = [body for body in bodies(tmp_path) if body["event.action"] == "journal.opened"]
+    assert [body["@timestamp"] for body in opened] == ["1970-01-01T00:00:07.000Z"] * 2
+    assert "sekisho.journal.previous.epoch" not in opened[0]
+    assert (opened[1]["sekisho.journal.previous.epoch"], opened[1]["sekisho.journal.previous.seq"]) == (1, 2)
+    assert "sekisho.journal.torn.file" not in opened[1]
+
+
+LONGEST = (1 << 20) - 512
+
+
+@pytest.mark.parametrize(("length", "kept"), [(2, False), (8, True), (LONGEST, True), (LONGEST + 1, False)])
+def test_how_long_a_record_may_be(tmp_path: Path, length: int, kept: bool) -> None:
+    payload = b"{}" if length == 2 else b'{"a":"' + b"x" * (length - 8) + b'"}'
+    assert len(payload) == length
+
+    async def main() -> None:
+        journal = make(tmp_path)
+        journal.open(asyncio.get_running_loop())
+        told: Told = []
+        if kept:
+            assert journal.append_encoded(payload, True, told.append) == 2
+            await until(lambda: told == [None])
+        else:
+            with pytest.raises(ValueError, match=f"a record of {length} bytes: expected 3 to {LONGEST}"):
+                journal.append_encoded(payload, True, told.append)
+        assert await journal.record(note(1)) == (3 if kept else 2)
+        journal.close(5)
+
+    run(main)
+    assert len(bodies(tmp_path)) == (3 if kept else 2)
+
+
+def test_many_records_have_salts_of_their_own(tmp_path: Path) -> None:
+    async def main() -> None:
+        journal = make(tmp_path)
+        journal.open(asyncio.get_running_loop())
+        numbers = [journal.append(note(at), False, None) for at in range(600)]
+        assert numbers == list(range(2, 602))
+        await journal.record(note(600))
+        journal.close(5)
+
+    run(main)
+    lines = segments(tmp_path / "worker-0")[0].path.read_bytes().splitlines()
+    assert len({line[9:41] for line in lines}) == len(lines) == 602
+    assert [orjson.loads(body_of(line + b"\n")).get("sekisho.count") for line in lines] == [None, *range(601)]
+
+
+def test_texts_that_utf_8_cannot_carry_are_kept_escaped_wherever_they_stand(tmp_path: Path) -> None:
+    bad = "a\ud800"
+    odd = {"l": [bad, 1, None], "t": ({"x": bad},), bad: {bad: True}}
+
+    async def main() -> None:
+        journal = make(tmp_path)
+        journal.open(asyncio.get_running_loop())
+        await journal.record({**note(1), "sekisho.facts": odd})
+        journal.close(5)
+
+    run(main)
+    good = "a\\ud800"
+    assert bodies(tmp_path)[-1]["sekisho.facts"] == {"l": [good, 1, None], "t": [{"x": good}], good: {good: True}}
+
+
+def test_who_stopped_waiting_is_not_told_and_the_record_stands(tmp_path: Path) -> None:
+    async def main() -> None:
+        journal = make(tmp_path)
+        journal.open(asyncio.get_running_loop())
+        faults: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: faults.append(context))
+        waiting = asyncio.ensure_future(journal.record(note(1)))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await journal.record(note(2))
+        assert (waiting.cancelled(), faults) == (True, [])
+        journal.append(note(3), True, lambda _error: 1 / 0)  # type: ignore[arg-type,return-value]
+        await journal.record(note(4))
+        assert [fault["message"] for fault in faults] == ["a journal waiter failed"]
+        assert isinstance(faults[0]["exception"], ZeroDivisionError)
+        journal.close(5)
+
+    run(main)
+    assert [body.get("sekisho.count") for body in bodies(tmp_path)] == [None, 1, 2, 3, 4]
+
+
+def test_written_is_told_before_synced_and_synced_only_after_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+
+    async def main() -> None:
+        journal = make(tmp_path, stall_limit=10.0)
+        journal.open(asyncio.get_running_loop())
+        disk.open.clear()
+        told: list[str] = []
+        journal.append(note(1), True, lambda error: told.append(f"synced {error}"))
+        journal.append(note(2), False, lambda error: told.append(f"written {error}"))
+        await until(lambda: bool(told))
+        assert told == ["written None"]
+        syncs = disk.syncs
+        disk.open.set()
+        await until(lambda: len(told) == 2)
+        assert told == ["written None", "synced None"]
+        assert disk.syncs > syncs
+        journal.close(5)
+
+    run(main)
+
+
+def test_what_is_only_written_is_synced_soon_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch)
+
+    async def main() -> None:
+        journal = make(tmp_path)
+        journal.open(asyncio.get_running_loop())
+        syncs = disk.syncs
+        await journal.record(note(1), synced=False)
+        await until(lambda: disk.syncs == syncs + 1)
+        await asyncio.sleep(0.05)
+        assert disk.syncs == syncs + 1  # nothing is left to sync: the disk is left alone
+        journal.close(5)
+
+    run(main)
+
+
+def test_closing_keeps_what_was_appended_in_the_same_breath(tmp_path: Path) -> None:
+    async def main() -> None:
+        journal = make(tmp_path)
+        journal.open(asyncio.get_running_loop())
+        told: Told = []
+        journal.append(note(1), True, told.append)
+        journal.append(note(2), False, told.append)
+        journal.append(note(3), False, None)
+        journal.close(5)
+        assert told == [None, None]
+        await asyncio.sleep(0.02)
+        assert told == [None, None]
+
+    run(main)
+    assert [body.get("sekisho.count") for body in bodies(tmp_path)] == [None, 1, 2, 3]
+    assert [each.sealed for each in segments(tmp_path / "worker-0")] == [True]
+
+
+def test_closing_a_stuck_journal_tells_who_waits_and_lets_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch)
+
+    async def main() -> None:
+        journal = make(tmp_path, stall_limit=60.0)
+        journal.open(asyncio.get_running_loop())
+        disk.open.clear()
+        told: Told = []
+        journal.append(note(1), True, told.append)
+        await asyncio.sleep(0.05)
+        began = time.monotonic()
+        journal.close(0.1)
+        assert 0.09 < time.monotonic() - began < 2.0
+        assert [str(error) for error in told] == ["closed before the record was kept"]
+        assert isinstance(told[0], JournalUnhealthy)
+        disk.open.set()
+        await asyncio.sleep(0.1)
+        assert len(told) == 1  # its late success is told to nobody
+
+    run(main)
+
+
+def test_a_folder_that_cannot_be_settled_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(JournalUnhealthy, match=r"worker-0: .*File exists"):
+            make(tmp_path / "file").open(asyncio.get_running_loop())
+
+        def never(thread: WriterThread, limit: float) -> None:
+            assert limit == 60.0
+            raise Empty
+
+        monkeypatch.setattr(WriterThread, "start", never)
+        journal = make(tmp_path)
+        with pytest.raises(JournalUnhealthy, match="worker-0: the folder was not settled within 60 s"):
+            journal.open(asyncio.get_running_loop())
+        assert journal.fault == "not opened"
+
+    run(main)
+
+
+def test_a_gap_record_says_what_may_be_there_and_what_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch)
+
+    async def main() -> None:
+        journal = make(tmp_path)
+        journal.open(asyncio.get_running_loop())
+        await journal.record(note(1))
+        disk.fail = errno.EIO
+        told: Told = []
+        for at in range(2, 5):
+            journal.append(note(at), True, told.append)
+        journal.append(note(5), True, None)
+        await until(lambda: not journal.healthy)
+        assert journal.fault == "writing failed: [Errno 5] Input/output error"
+        assert [str(error) for error in told] == [journal.fault] * 3
+        for _ in range(2):
+            with pytest.raises(JournalUnhealthy, match="Input/output error"):
+                journal.append_encoded(b'{"a":1}', False, None)
+        assert journal.epoch == 1
+        disk.fail = 0
+        await until(lambda: journal.healthy)
+        assert (journal.epoch, journal.fault) == (2, "")
+        await journal.record(note(6))
+        journal.close(5)
+
+    run(main)
+    found = bodies(tmp_path)
+    gap = next(body for body in found if body["event.action"] == "audit.gap")
+    told = {name.removeprefix("sekisho.gap."): value for name, value in gap.items() if "sekisho.gap." in name}
+    assert 0 < told.pop("seconds") < 5
+    assert told == {
+        "reason": "writing failed: [Errno 5] Input/output error", "refused": 2, "failed": 4,
+        "unacknowledged.epoch": 1, "unacknowledged.first": 3, "unacknowledged.last": 6,
+    }  # fmt: skip
+    assert (gap["epoch"], gap["seq"], gap["@timestamp"]) == (2, 1, "1970-01-01T00:00:07.000Z")
+    assert [body.get("sekisho.count") for body in found] == [None, 1, 2, 3, 4, 5, None, 6]
+
+
+def test_refusals_after_the_gap_was_counted_get_a_record_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+
+    async def main() -> None:
+        journal = make(tmp_path)
+        journal.open(asyncio.get_running_loop())
+        disk.fail = errno.ENOSPC
+        with pytest.raises(JournalUnhealthy):
+            await journal.record(note(1))
+        with pytest.raises(JournalUnhealthy):
+            journal.append(note(2), False, None)
+        disk.open.clear()
+        disk.fail = 0
+        await asyncio.sleep(0.4)  # the gap is being written, and held: from now on it cannot count any more
+        for _ in range(3):
+            with contextlib.suppress(JournalUnhealthy):
+                journal.append(note(3), False, None)
+        disk.open.set()
+        await until(lambda: journal.healthy)
+        await journal.record(note(4))
+        journal.close(5)
+
+    run(main)
+    gaps = [body for body in bodies(tmp_path) if body["event.action"] == "audit.gap"]
+    assert [gap["sekisho.gap.refused"] for gap in gaps] == [1, 3]
+    assert "No space left" in gaps[1]["sekisho.gap.reason"]
+    assert gaps[1]["@timestamp"] == "1970-01-01T00:00:07.000Z"
+
+
+def test_a_disk_that_refuses_the_recovery_too_is_told_with_both_reasons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+
+    async def main() -> None:
+        journal = make(tmp_path)
+        journal.open(asyncio.get_running_loop())
+        disk.fail = errno.EIO
+        with pytest.raises(JournalUnhealthy):
+            await journal.record(note(1))
+        disk.fail = errno.ENOSPC
+        await asyncio.sleep(0.3)  # two attempts at least
+        assert not journal.healthy
+        disk.fail = 0
+        await until(lambda: journal.healthy)
+        journal.close(5)
+
+    run(main)
+    gap = next(body for body in bodies(tmp_path) if body["event.action"] == "audit.gap")
+    assert gap["sekisho.gap.reason"] == (
+        "writing failed: [Errno 5] Input/output error; then: [Errno 28] No space left on device"
+    )
+
+
+def test_records_told_as_written_and_then_lost_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch)
+
+    async def main() -> None:
+        journal = make(tmp_path, stall_limit=30.0)
+        journal.open(asyncio.get_running_loop())
+        await journal.record(note(1))
+        disk.open.clear()
+        await journal.record(note(2), synced=False)
+        await journal.record(note(3), synced=False)
+        active = segments(tmp_path / "worker-0")[0].path
+        kept = b"".join(active.read_bytes().splitlines(keepends=True)[:2])
+        os.truncate(active, len(kept))  # as a power failure would
+        disk.fail = errno.EIO
+        disk.open.set()
+        await until(lambda: not journal.healthy)
+        disk.fail = 0
+        await until(lambda: journal.healthy)
+        journal.close(5)
+
+    run(main)
+    found = bodies(tmp_path)
+    gap = found[-1]
+    assert [body.get("sekisho.count") for body in found] == [None, 1, None]
+    assert (gap["sekisho.gap.lost"], gap["sekisho.gap.failed"], gap["sekisho.gap.refused"]) == (2, 0, 0)
+    assert "sekisho.gap.unacknowledged.epoch" not in gap
+
+
+def test_a_stall_is_noticed_in_its_time_and_no_sooner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Disk(monkeypatch)
+
+    async def main() -> None:
+        journal = make(tmp_path, stall_limit=0.4)
+        journal.open(asyncio.get_running_loop())
+        await journal.record(note(1))
+        disk.open.clear()
+        told: Told = []
+        began = time.monotonic()
+        journal.append(note(2), True, told.append)
+        await asyncio.sleep(0.25)
+        assert (journal.healthy, told) == (True, [])
+        disk.open.set()
+        await until(lambda: told == [None])
+        disk.open.clear()
+        began = time.monotonic()
+        journal.append(note(3), True, told.append)
+        await until(lambda: not journal.healthy)
+        assert 0.4 < time.monotonic() - began < 1.5
+        assert journal.fault.startswith("the disk kept a record waiting for 0.")
+        assert journal.fault.endswith(" s")
+        disk.open.set()
+        await until(lambda: journal.healthy)
+        journal.close(5)
+
+    run(main)
+    gap = next(body for body in bodies(tmp_path) if body["event.action"] == "audit.gap")
+    assert (gap["sekisho.gap.failed"], gap["sekisho.gap.unacknowledged.first"]) == (1, 4)
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 20), (1 << 20, 1)])
+def test_a_full_segment_is_sealed_and_the_next_one_begun(tmp_path: Path, size: int, count: int) -> None:
+    async def main() -> None:
+        journal = make(tmp_path, segment_bytes=size)
+        journal.open(asyncio.get_running_loop())
+        for at in range(20):
+            await journal.record(note(at))
+        journal.close(5)
+
+    run(main)
+    found = segments(tmp_path / "worker-0")
+    assert len(found) == count  # the epoch's own record shares a file with the first of others
+    assert all(each.sealed for each in found)
+    assert [body.get("sekisho.count") for body in bodies(tmp_path)] == [None, *range(20)]
+
+
+def test_work_of_others_runs_in_the_writers_thread_after_what_is_queued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[WriterThread] = []
+    started = WriterThread.start
+    monkeypatch.setattr(
+        WriterThread, "start", lambda thread, limit: (threads.append(thread), started(thread, limit))[1]
+    )
+
+    async def main() -> None:
+        journal = make(tmp_path)
+        journal.open(asyncio.get_running_loop())
+        names: list[str] = []
+        threads[0].do(lambda: names.append(threading.current_thread().name))
+        await until(lambda: bool(names))
+        assert names == ["journal worker-0"]
+        batch = Batch(b"never", None, 0, 0.0, [], [], False, False, dropped=True)  # type: ignore[arg-type]
+        threads[0].submit(batch)
+        await journal.record(note(1))
+        journal.close(5)
+
+    run(main)
+    assert [body.get("sekisho.count") for body in bodies(tmp_path)] == [None, 1]
