@@ -38,7 +38,7 @@ _START_LIMIT: Final = 60.0  # seconds that settling a folder may take at start
 _EMPTY: Final = len(b"{}")
 _LONGEST: Final = LINE_LIMIT - 512  # bytes of an event, leaving room for the members that every line has
 _PATIENCE: Final = 0.004  # seconds that a record nobody waits for may stay with the loop, to be written with others
-_SALT_POOL: Final = 16 * 256  # bytes of randomness fetched at once: a system call each would cost more than the hash
+_SALTS: Final = 256  # fetched at once: a system call each would cost more than the hash
 
 
 class JournalUnhealthy(Exception):
@@ -75,7 +75,7 @@ class Journal:
         self._thread: WriterThread | None = None
         # the chain's end, as the loop sees it
         self._head, self._epoch, self._seq, self._prev = b"", 0, 0, GENESIS.hex().encode()
-        self._salts, self._salt_at = b"", _SALT_POOL
+        self._salts: list[bytes] = []
         # what was appended since the last submit
         self._lines: list[bytes] = []
         self._on_written: list[Done] = []
@@ -142,24 +142,18 @@ class Journal:
             raise self._refused()
         if not _EMPTY < len(payload) <= _LONGEST:
             raise ValueError(f"a record of {len(payload)} bytes: expected {_EMPTY + 1} to {_LONGEST}")
-        at = self._salt_at
-        if at == _SALT_POOL:
-            self._salts, at = os.urandom(_SALT_POOL), 0
-        self._salt_at = at + 16
+        if not self._salts:
+            pool = os.urandom(_SALTS * 16)
+            self._salts = [pool[at : at + 16] for at in range(0, len(pool), 16)]
         seq = self._seq = self._seq + 1
-        line, self._prev = encode(self._head, seq, self._prev, self._salts[at : at + 16], payload)
+        line, self._prev = encode(self._head, seq, self._prev, self._salts.pop(), payload)
         self._lines.append(line)
         if done is not None:
             (self._on_synced if synced else self._on_written).append(done)
         elif synced:
             self._on_synced.append(_nobody)
-        elif not self._scheduled:
-            self._submit_soon()
-            return seq
         if not self._scheduled:
-            self._scheduled = True
-            assert self._loop is not None  # noqa: S101 (a journal without a loop is not healthy)
-            self._loop.call_soon(self._submit)
+            self._submit_soon(waited=synced or done is not None)
         return seq
 
     def _refused(self) -> JournalUnhealthy:
@@ -200,11 +194,14 @@ class Journal:
             batch.on_written, batch.on_synced = [], []
         self._outstanding.clear()
 
-    def _submit_soon(self) -> None:
-        """See to it that what nobody waits for is submitted, but do not wake the thread for each such record."""
-        if not self._late:
+    def _submit_soon(self, *, waited: bool) -> None:
+        """See to it that all is submitted; a record that nobody waits for does not wake the thread by itself."""
+        assert self._loop is not None  # noqa: S101 (a journal without a loop is not healthy)
+        if waited:
+            self._scheduled = True
+            self._loop.call_soon(self._submit)
+        elif not self._late:
             self._late = True
-            assert self._loop is not None  # noqa: S101 (a journal without a loop is not healthy)
             self._loop.call_later(_PATIENCE, self._submit_late)
 
     def _submit_late(self) -> None:

@@ -80,9 +80,8 @@ def head(writer: str, epoch: int) -> bytes:
 
 def encode(start: bytes, seq: int, prev: bytes, salt: bytes, event: bytes) -> tuple[bytes, bytes]:
     """Return a line and its entry in hex; `start` is `head(…)`, `prev` hex, `event` a non-empty JSON object."""
-    body = b"".join((start, b"%d" % seq, b',"prev":"', prev, b'",', event[1:]))
-    entry = hexlify(sha256(salt + body).digest())
-    return b"".join((_SALT_OPEN, hexlify(salt), _BODY_OPEN, body, b"}\n")), entry
+    body = b'%b%d,"prev":"%b",%b' % (start, seq, prev, event[1:])
+    return b'{"salt":"%b","body":%b}\n' % (hexlify(salt), body), hexlify(sha256(salt + body).digest())
 
 
 def body_of(line: bytes) -> bytes:

@@ -70,9 +70,8 @@ class ClientConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self.authenticated = HeldUpstream()
         self._requests = self._rejudged = 0
-        self._advancing = False
+        self._advancing = self._ended = False
         self.eof = False
-        self._ended = False
 
     @property
     def state(self) -> State:
@@ -101,8 +100,7 @@ class ClientConnection(asyncio.Protocol):
         if exchange is not None and exchange.wants_bytes:
             exchange.from_client(data)
             return
-        state = self._state
-        if state is states.DRAINING or state is states.CLOSED:
+        if (state := self._state) is states.DRAINING or state is states.CLOSED:
             return
         self.buffer = self.buffer + data if self.buffer else data
         if state is states.IDLE or state is states.HEAD:
@@ -156,8 +154,7 @@ class ClientConnection(asyncio.Protocol):
             head = self._reader.take(data, self.peer)
             if head is None:
                 if self._state is states.IDLE:
-                    services = self._services
-                    self.deadline = services.sweeper.now + services.timeouts.header
+                    self.deadline = self._services.sweeper.now + self._services.timeouts.header
                 self._move(states.PARTIAL)
                 self.buffer = data
                 return False
@@ -175,8 +172,11 @@ class ClientConnection(asyncio.Protocol):
         if self.peer.listener == "redirect":
             self._redirect(head)
             return
-        verdict = guarded.judged(self._services, head)
-        if isinstance(verdict, Unknown):
+        try:
+            verdict = self._services.gatekeeper.judge(head)
+        except Exception as error:  # noqa: BLE001  # whatever it was, nothing passes
+            verdict = guarded.unjudged(self._services, head, error)
+        if type(verdict) is Unknown:
             if first:
                 self._move(states.UNKNOWN)
                 self._task = self._loop.create_task(self._resolve(head, verdict.token_hash))

@@ -30,7 +30,7 @@ def request_head(
     """Return the head's bytes; `ours` are the lines of the fields made by the gate for this request."""
     host = upstream_host = request.find[b"host"]
     lines = request.lines
-    if isinstance(verdict, Forward):
+    if type(verdict) is Forward:
         app = verdict.app
         if app.host_header == "upstream":
             upstream_host = upstream.authority.encode("ascii")

@@ -9,21 +9,18 @@ import asyncio
 
 from gateway.edge.services import Answer, Answered, EdgeServices, Passed, RequestFault
 from gateway.gate.request import RequestHead
-from gateway.gate.verdict import Forward, Verdict
+from gateway.gate.verdict import Verdict
 from policies.reasons import Reason
 
 WORDLESS = Answer(503, ((b"Cache-Control", b"no-store"),), b"", close=True)
 """What is left to say where even writing a refusal fails."""
 
 
-def judged(services: EdgeServices, request: RequestHead) -> Verdict:
-    """Return the verdict; an exception is the refusal of a request that could not be judged."""
-    try:
-        return services.gatekeeper.judge(request)
-    except Exception as error:  # noqa: BLE001  # whatever it was, nothing passes
-        _tell("judging failed; the request is refused", error)
-        fault = RequestFault(503, Reason.INTERNAL_ERROR, "the gate failed")
-        return services.gatekeeper.reject(request.peer, fault)
+def unjudged(services: EdgeServices, request: RequestHead, error: Exception) -> Verdict:
+    """Return the refusal of a request that could not be judged."""
+    _tell("judging failed; the request is refused", error)
+    fault = RequestFault(503, Reason.INTERNAL_ERROR, "the gate failed")
+    return services.gatekeeper.reject(request.peer, fault)
 
 
 def answered(services: EdgeServices, verdict: Answered, request: RequestHead | None) -> Answer:
@@ -53,13 +50,9 @@ def failed(services: EdgeServices, verdict: Passed, request: RequestHead, status
         return WORDLESS
 
 
-def identity(services: EdgeServices, verdict: Forward) -> bytes | None:
-    """Return the lines that tell the app who asks, None where they cannot be made: then nothing may be sent."""
-    try:
-        return services.gatekeeper.identity(verdict)
-    except Exception as error:  # noqa: BLE001  # an app must not get a request without its asker
-        _tell("telling the app who asks failed", error)
-        return None
+def unidentified(error: Exception) -> None:
+    """Tell that the lines which say who asks could not be made: then nothing may be sent."""
+    _tell("telling the app who asks failed", error)
 
 
 def _tell(message: str, error: Exception) -> None:

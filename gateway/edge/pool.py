@@ -120,9 +120,10 @@ class Pool:
         elif self._waiting:
             self._waiting.popleft().upstream_ready(connection, True)
         else:
-            connection.deadline = self._sweeper.now + IDLE
+            deadline = connection.deadline = self._sweeper.now + IDLE
             self._idle.append(connection)
-            self.deadline = min(self.deadline, connection.deadline)
+            if deadline < self.deadline:  # noqa: PLR1730  # min() costs a call
+                self.deadline = deadline
 
     def adopt(self, connection: UpstreamConnection) -> None:
         """Take a connection that is open and idle."""
@@ -193,21 +194,23 @@ class Pools:
         self._timeouts = timeouts
         self._sweeper = sweeper
         self._size = size
-        self._pools: dict[str, tuple[str, str, Pool]] = {}
+        self._pools: dict[str, tuple[App, Pool]] = {}
 
     def of(self, app: App) -> Pool:
         """Return the pool of `app`; raises ValueError where its upstream cannot be read."""
         known = self._pools.get(app.id)
-        if known is not None and known[0] == app.upstream and known[1] == app.upstream_ca:
-            return known[2]
-        pool = Pool(Upstream.parse(app.upstream, app.upstream_ca), self._timeouts, self._sweeper, self._size)
-        self._pools[app.id] = (app.upstream, app.upstream_ca, pool)
         if known is not None:
-            known[2].close()
+            before, pool = known
+            if before is app or (before.upstream == app.upstream and before.upstream_ca == app.upstream_ca):
+                return pool
+        pool = Pool(Upstream.parse(app.upstream, app.upstream_ca), self._timeouts, self._sweeper, self._size)
+        self._pools[app.id] = (app, pool)
+        if known is not None:
+            known[1].close()
         return pool
 
     def close(self) -> None:
         """Close every pool."""
-        for _, _, pool in self._pools.values():
+        for _, pool in self._pools.values():
             pool.close()
         self._pools.clear()

@@ -31,13 +31,22 @@ _RETRIED: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Exchange:
-    """One forwarded request."""
+    """One forwarded request. The defaults are the class's: most requests need few of these fields."""
 
-    __slots__ = (
-        "_body", "_chunked_out", "_client", "_ended", "_first_byte", "_pool", "_reused",
-        "_services", "_started", "_status", "_total", "_tried", "_tunnel", "_upstream", "_waiting", "_window", "keep",
-        "request", "request_bytes", "response_bytes", "verdict",
-    )  # fmt: skip
+    request_bytes = 0
+    response_bytes = 0
+    _pool: Pool
+    _body: BodyReader | None = None
+    _upstream: UpstreamConnection | None = None
+    _reused = False
+    _tried = False
+    _status = 0
+    _chunked_out = False
+    _first_byte: float | None = None
+    _waiting = waiting_for.NOTHING
+    _window = 0
+    _tunnel: Tunnel | None = None
+    _ended = False
 
     def __init__(self, client: ClientConnection, services: EdgeServices, request: RequestHead, verdict: Passed) -> None:
         self._client = client
@@ -45,25 +54,12 @@ class Exchange:
         self.request = request
         self.verdict = verdict
         self.keep = request.keep_alive
-        self.request_bytes = 0
-        self.response_bytes = 0
-        self._body: BodyReader | None = None
         if request.chunked:
             self._body = Chunked(strict=True)
         elif request.content_length:
             self._body = Counted(request.content_length)
-        self._upstream: UpstreamConnection | None = None
-        self._reused = False
-        self._tried = False
-        self._status = 0
-        self._chunked_out = False
         self._started = services.clock()
-        self._first_byte: float | None = None
         self._total = services.sweeper.now + services.timeouts.total_request
-        self._waiting = waiting_for.NOTHING
-        self._window = 0
-        self._tunnel: Tunnel | None = None
-        self._ended = False
 
     # The way out: a connection, the head, the body.
 
@@ -72,11 +68,10 @@ class Exchange:
         services, verdict, fresh = self._services, self.verdict, False
         services.live.add(self)
         try:
-            if isinstance(verdict, Forward):
-                self._pool: Pool = services.pools.of(verdict.app)
+            if type(verdict) is Forward:
+                self._pool = services.pools.of(verdict.app)
                 authenticated = self._client.authenticated
-                held = None if authenticated.held is None else authenticated.take(verdict)
-                if held is not None:
+                if authenticated.held is not None and (held := authenticated.take(verdict)) is not None:
                     self.upstream_ready(held, True)
                     return
                 fresh = b"authorization" in self.request.find and offers_identity(self.request)
@@ -100,12 +95,13 @@ class Exchange:
         client = self._client
         client.exchange_connected()
         services, verdict = self._services, self.verdict
-        ours = guarded.identity(services, verdict) if isinstance(verdict, Forward) else field_lines(verdict.headers)
-        if ours is None:
+        try:
+            ours = services.gatekeeper.identity(verdict) if type(verdict) is Forward else field_lines(verdict.headers)
+        except Exception as error:  # noqa: BLE001  # an app must not get a request without its asker
+            guarded.unidentified(error)
             self._fail(503, Reason.INTERNAL_ERROR)
             return
-        head = request_head(self.request, verdict, self._pool.upstream, client.forwarded, ours)
-        connection.write(head)
+        connection.write(request_head(self.request, verdict, self._pool.upstream, client.forwarded, ours))
         if self._body is None:
             self._expect(waiting_for.FIRST_BYTE, services.timeouts.upstream_first_byte)
             return
@@ -279,7 +275,7 @@ class Exchange:
     def _expect(self, waiting: Waiting, seconds: float) -> None:
         self._waiting = waiting
         deadline = self._services.sweeper.now + seconds
-        self._client.deadline = min(self._total, deadline)
+        self._client.deadline = deadline if deadline < self._total else self._total  # noqa: FURB136  # min() costs a call
 
     def client_full(self, full: bool) -> None:
         """The client reads more slowly than the app writes, or has caught up."""

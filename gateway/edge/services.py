@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from gateway.edge.blocks import KnownBlocks
 from gateway.gate.request import Peer, RequestFault, RequestHead
@@ -37,8 +37,7 @@ class RecordNotKept(Exception):
     """The decision could not be recorded: nothing may be forwarded (503, counted)."""
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How one forwarded request ended; what the completion record is made from. Times in seconds, sizes in bytes."""
 
     status: int  # sent to the client, 0 = the answer never started

@@ -118,9 +118,13 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         head = None
         try:
             if self._body is None:
-                head, data = self._read_head(data)
-                if head is None:
-                    return
+                head = None if self._buffer else self._reader.take(data)
+                if head is not None and head.status >= 200:
+                    data = data[self._reader.size :]
+                else:
+                    head, data = self._read_head(data)
+                    if head is None:
+                        return
                 if head.length == len(data) and head.status in _WITH_BODY and exchange.request.method != "HEAD":
                     if not head.keep_alive:
                         self.reusable = False
