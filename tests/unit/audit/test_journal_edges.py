@@ -1,14 +1,10 @@
-"""The journal at its edges: its states, what waiters hear, what a gap record says, how it closes."""
+"""The journal at its edges: its states, what waiters hear, how it closes, when it seals."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
-import os
 import threading
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -16,63 +12,10 @@ from typing import Any
 import orjson
 import pytest
 
-from audit.event import Action, event
-from audit.journal import Journal, JournalUnhealthy
+from audit.journal import JournalUnhealthy
 from audit.journal_thread import Batch, WriterThread
-from audit.reader import JournalReader
 from audit.segment import body_of, segments
-
-Told = list[BaseException | None]
-
-
-def make(root: Path, **options: Any) -> Journal:
-    return Journal(
-        root, "worker-0", **{"segment_bytes": 1 << 20, "segment_age": 3600.0, "clock": lambda: 7.0, **options}
-    )
-
-
-def bodies(root: Path) -> list[dict[str, Any]]:
-    reader, found = JournalReader(root, "worker-0"), []
-    while records := reader.read():
-        found += [orjson.loads(body_of(record.line)) for record in records]
-    return found
-
-
-def note(number: int) -> dict[str, Any]:
-    return event(Action.REQUEST_DECIDED, 1.0, {"sekisho.count": number})
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 (a thread's state: nothing to await)
-            await asyncio.sleep(0.002)
-
-
-def run(main: Callable[[], Awaitable[None]]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(20):
-            await main()
-
-    asyncio.run(bounded())
-
-
-class Disk:
-    """The real disk, but its syncs can be held or made to fail."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.fail = 0
-        self.open = threading.Event()
-        self.open.set()
-        self.syncs = 0
-        self._real = os.fdatasync
-        monkeypatch.setattr(os, "fdatasync", self._fdatasync)
-
-    def _fdatasync(self, descriptor: int) -> None:
-        self.open.wait(10)
-        self.syncs += 1
-        if self.fail:
-            raise OSError(self.fail, os.strerror(self.fail))
-        self._real(descriptor)
+from tests.support.small_journal import Disk, Told, bodies, make, note, run, until
 
 
 def test_its_states_are_told(tmp_path: Path) -> None:
@@ -277,159 +220,6 @@ def test_a_folder_that_cannot_be_settled_is_told(tmp_path: Path, monkeypatch: py
         assert journal.fault == "not opened"
 
     run(main)
-
-
-def test_a_gap_record_says_what_may_be_there_and_what_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk = Disk(monkeypatch)
-
-    async def main() -> None:
-        journal = make(tmp_path)
-        journal.open(asyncio.get_running_loop())
-        await journal.record(note(1))
-        disk.fail = errno.EIO
-        told: Told = []
-        for at in range(2, 5):
-            journal.append(note(at), True, told.append)
-        journal.append(note(5), True, None)
-        await until(lambda: not journal.healthy)
-        assert journal.fault == "writing failed: [Errno 5] Input/output error"
-        assert [str(error) for error in told] == [journal.fault] * 3
-        for _ in range(2):
-            with pytest.raises(JournalUnhealthy, match="Input/output error"):
-                journal.append_encoded(b'{"a":1}', False, None)
-        assert journal.epoch == 1
-        disk.fail = 0
-        await until(lambda: journal.healthy)
-        assert (journal.epoch, journal.fault) == (2, "")
-        await journal.record(note(6))
-        journal.close(5)
-
-    run(main)
-    found = bodies(tmp_path)
-    gap = next(body for body in found if body["event.action"] == "audit.gap")
-    told = {name.removeprefix("sekisho.gap."): value for name, value in gap.items() if "sekisho.gap." in name}
-    assert 0 < told.pop("seconds") < 5
-    assert told == {
-        "reason": "writing failed: [Errno 5] Input/output error", "refused": 2, "failed": 4,
-        "unacknowledged.epoch": 1, "unacknowledged.first": 3, "unacknowledged.last": 6,
-    }  # fmt: skip
-    assert (gap["epoch"], gap["seq"], gap["@timestamp"]) == (2, 1, "1970-01-01T00:00:07.000Z")
-    assert [body.get("sekisho.count") for body in found] == [None, 1, 2, 3, 4, 5, None, 6]
-
-
-def test_refusals_after_the_gap_was_counted_get_a_record_of_their_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    disk = Disk(monkeypatch)
-
-    async def main() -> None:
-        journal = make(tmp_path)
-        journal.open(asyncio.get_running_loop())
-        disk.fail = errno.ENOSPC
-        with pytest.raises(JournalUnhealthy):
-            await journal.record(note(1))
-        with pytest.raises(JournalUnhealthy):
-            journal.append(note(2), False, None)
-        disk.open.clear()
-        disk.fail = 0
-        await asyncio.sleep(0.4)  # the gap is being written, and held: from now on it cannot count any more
-        for _ in range(3):
-            with contextlib.suppress(JournalUnhealthy):
-                journal.append(note(3), False, None)
-        disk.open.set()
-        await until(lambda: journal.healthy)
-        await journal.record(note(4))
-        journal.close(5)
-
-    run(main)
-    gaps = [body for body in bodies(tmp_path) if body["event.action"] == "audit.gap"]
-    assert [gap["sekisho.gap.refused"] for gap in gaps] == [1, 3]
-    assert "No space left" in gaps[1]["sekisho.gap.reason"]
-    assert gaps[1]["@timestamp"] == "1970-01-01T00:00:07.000Z"
-
-
-def test_a_disk_that_refuses_the_recovery_too_is_told_with_both_reasons(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    disk = Disk(monkeypatch)
-
-    async def main() -> None:
-        journal = make(tmp_path)
-        journal.open(asyncio.get_running_loop())
-        disk.fail = errno.EIO
-        with pytest.raises(JournalUnhealthy):
-            await journal.record(note(1))
-        disk.fail = errno.ENOSPC
-        await asyncio.sleep(0.3)  # two attempts at least
-        assert not journal.healthy
-        disk.fail = 0
-        await until(lambda: journal.healthy)
-        journal.close(5)
-
-    run(main)
-    gap = next(body for body in bodies(tmp_path) if body["event.action"] == "audit.gap")
-    assert gap["sekisho.gap.reason"] == (
-        "writing failed: [Errno 5] Input/output error; then: [Errno 28] No space left on device"
-    )
-
-
-def test_records_told_as_written_and_then_lost_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk = Disk(monkeypatch)
-
-    async def main() -> None:
-        journal = make(tmp_path, stall_limit=30.0)
-        journal.open(asyncio.get_running_loop())
-        await journal.record(note(1))
-        disk.open.clear()
-        await journal.record(note(2), synced=False)
-        await journal.record(note(3), synced=False)
-        active = segments(tmp_path / "worker-0")[0].path
-        kept = b"".join(active.read_bytes().splitlines(keepends=True)[:2])
-        os.truncate(active, len(kept))  # as a power failure would
-        disk.fail = errno.EIO
-        disk.open.set()
-        await until(lambda: not journal.healthy)
-        disk.fail = 0
-        await until(lambda: journal.healthy)
-        journal.close(5)
-
-    run(main)
-    found = bodies(tmp_path)
-    gap = found[-1]
-    assert [body.get("sekisho.count") for body in found] == [None, 1, None]
-    assert (gap["sekisho.gap.lost"], gap["sekisho.gap.failed"], gap["sekisho.gap.refused"]) == (2, 0, 0)
-    assert "sekisho.gap.unacknowledged.epoch" not in gap
-
-
-def test_a_stall_is_noticed_in_its_time_and_no_sooner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk = Disk(monkeypatch)
-
-    async def main() -> None:
-        journal = make(tmp_path, stall_limit=0.4)
-        journal.open(asyncio.get_running_loop())
-        await journal.record(note(1))
-        disk.open.clear()
-        told: Told = []
-        began = time.monotonic()
-        journal.append(note(2), True, told.append)
-        await asyncio.sleep(0.25)
-        assert (journal.healthy, told) == (True, [])
-        disk.open.set()
-        await until(lambda: told == [None])
-        disk.open.clear()
-        began = time.monotonic()
-        journal.append(note(3), True, told.append)
-        await until(lambda: not journal.healthy)
-        assert 0.4 < time.monotonic() - began < 1.5
-        assert journal.fault.startswith("the disk kept a record waiting for 0.")
-        assert journal.fault.endswith(" s")
-        disk.open.set()
-        await until(lambda: journal.healthy)
-        journal.close(5)
-
-    run(main)
-    gap = next(body for body in bodies(tmp_path) if body["event.action"] == "audit.gap")
-    assert (gap["sekisho.gap.failed"], gap["sekisho.gap.unacknowledged.first"]) == (1, 4)
 
 
 @pytest.mark.parametrize(("size", "count"), [(1, 20), (1 << 20, 1)])
