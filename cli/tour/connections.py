@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ KINDS = ("websocket", "events", "download")
 _AT_ONCE = 16  # opened at the same time
 _DOWNLOAD = "download?bytes=1073741824&rate=65536"
 _OPEN_WITHIN = 60.0  # seconds
+_LINGER = 1.0  # seconds before an ended client tidies up: its work would else delay what the others see
 
 
 @dataclass(slots=True)
@@ -58,34 +60,39 @@ def _watch(visitor: Browser, city: City, kind: str, room: asyncio.Semaphore) -> 
     url = city.app("zeimu" if kind == "download" else "groupware").url + path
 
     async def live() -> None:
-        try:
-            await read(visitor, url, began, room)
-        except (aiohttp.ClientError, ConnectionError):
-            watched.cut = True
-        watched.ended_at = time.time()
+        async with contextlib.AsyncExitStack() as held:
+            try:
+                await read(visitor, url, began, room, held)
+            except (aiohttp.ClientError, ConnectionError):
+                watched.cut = True
+            watched.ended_at = time.time()
+            await asyncio.sleep(_LINGER)
 
     watched = Watched(kind, asyncio.create_task(live()), began)
     return watched
 
 
-async def _websocket(visitor: Browser, url: str, began: asyncio.Event, room: asyncio.Semaphore) -> None:
+async def _websocket(
+    visitor: Browser, url: str, began: asyncio.Event, room: asyncio.Semaphore, held: contextlib.AsyncExitStack
+) -> None:
     origin = url.rpartition("/")[0]
     async with room:
-        socket = await visitor.http.ws_connect(url, headers={"Origin": origin})
-    async with socket:
-        await socket.send_str("!")  # everyone hears it, the sender too
-        while True:
-            message = await socket.receive()
-            if message.type is not aiohttp.WSMsgType.TEXT:
-                raise aiohttp.ClientConnectionError(str(message.type))
-            began.set()
+        opening = visitor.http.ws_connect(url, headers={"Origin": origin}, autoclose=False)
+        socket = await held.enter_async_context(opening)
+    await socket.send_str("!")  # everyone hears it, the sender too
+    while True:
+        message = await socket.receive()
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            raise aiohttp.ClientConnectionError(str(message.type))
+        began.set()
 
 
-async def _stream(visitor: Browser, url: str, began: asyncio.Event, room: asyncio.Semaphore) -> None:
+async def _stream(
+    visitor: Browser, url: str, began: asyncio.Event, room: asyncio.Semaphore, held: contextlib.AsyncExitStack
+) -> None:
     async with room:
-        answer = await visitor.http.get(url)
-    async with answer:
-        if answer.status != 200:
-            raise aiohttp.ClientResponseError(answer.request_info, (), status=answer.status)
-        while await answer.content.readany():
-            began.set()
+        answer = await held.enter_async_context(visitor.http.get(url))
+    if answer.status != 200:
+        raise aiohttp.ClientResponseError(answer.request_info, (), status=answer.status)
+    while await answer.content.readany():
+        began.set()
