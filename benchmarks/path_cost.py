@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from audit.anonymous import BoundedJournal, Coalescer
 from audit.journal import Journal
-from benchmarks.load import ANSWER_HEAD, BODY, TARGET, request_bytes
+from benchmarks.load import ANSWER_HEAD, BODY, HEADERS, TARGET, request_bytes
 from gateway.edge.connection import ClientConnection
 from gateway.edge.live import LiveExchanges
 from gateway.edge.pool import Pool, Pools, Upstream
@@ -155,7 +155,9 @@ async def full(requests: int, folder: Path, *, varied: bool = False) -> tuple[fl
     now = time.time()
     app = replace(APP, upstream="http://127.0.0.1:1", activity="any")
     world.put("app", app.id, app)
-    world.put("session", SESSION.id, replace(SESSION, device_id=None, mfa_at=now, created_at=now, expires_at=now + 6e4))
+    agent = HEADERS["User-Agent"]
+    started = replace(SESSION, device_id=None, mfa_at=now, created_at=now, expires_at=now + 6e4, user_agent=agent)
+    world.put("session", SESSION.id, started)
     world.put("device", DEVICE.id, DEVICE)
     world.put("app_session", APP_SESSION.token_hash, APP_SESSION)
     bounds: dict[str, Any] = {"segment_bytes": 2**26, "segment_age": 3600.0, "stall_limit": 30.0}

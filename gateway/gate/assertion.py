@@ -76,21 +76,21 @@ class Signer:
 
     def lines(self, verdict: Forward, moment: Moment) -> bytes:
         """Return the header lines that tell the app who asks: plain ones of the preset, request id, assertion."""
-        lines = b"X-Sekisho-Request-Id: %b\r\n" % verdict.request_id.encode("ascii")
-        if verdict.headers:
-            lines = b"".join([b"%b: %b\r\n" % field for field in verdict.headers]) + lines
-        claims = verdict.claims
+        line, claims = b"", verdict.claims
         if claims is not None:
             signed = self._signed.get(verdict.app_session_id)
             name = verdict.app.assertion_header
             if (
                 signed is None
                 or signed.until <= moment.mono
-                or signed.header != name
+                or (signed.header is not name and signed.header != name)
                 or (signed.claims is not claims and signed.claims != claims)
             ):
                 signed = self._sign(verdict.app_session_id, claims, name, moment)
-            return lines + signed.line
+            line = signed.line
+        lines = b"X-Sekisho-Request-Id: %b\r\n%b" % (verdict.request_id.encode("ascii"), line)
+        if verdict.headers:
+            return b"".join([b"%b: %b\r\n" % field for field in verdict.headers]) + lines
         return lines
 
     def _sign(self, app_session_id: str, claims: dict[str, Any], name: str, moment: Moment) -> _Signed:
