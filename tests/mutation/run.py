@@ -147,6 +147,10 @@ def _candidates(package: str) -> tuple[list[Candidate], int]:
         for mutant in mutants(path.read_text(encoding="utf-8"))
     ]
     kept = [candidate for candidate in every if candidate.known_as not in equivalent]
+    present = {candidate.known_as for candidate in every}
+    for file, function, change in sorted(equivalent - present):
+        if any(file == candidate.file for candidate in every):
+            sys.stdout.write(f"equivalent.toml names what is no mutant any more: {file} {function}: {change}\n")
     return kept, len(every) - len(kept)
 
 

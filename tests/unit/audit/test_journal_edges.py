@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -261,3 +262,33 @@ def test_work_of_others_runs_in_the_writers_thread_after_what_is_queued(
 
     run(main)
     assert [body.get("sekisho.count") for body in bodies(tmp_path)] == [None, 1]
+
+
+def test_what_nobody_waits_for_is_written_again_and_again_with_one_timer_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        timers: list[float] = []
+        real = loop.call_later
+
+        def call_later(delay: float, callback: Callable[..., object], *arguments: object) -> asyncio.TimerHandle:
+            timers.append(delay)
+            return real(delay, callback, *arguments)
+
+        monkeypatch.setattr(loop, "call_later", call_later)
+        journal = make(tmp_path)
+        journal.open(loop)
+        for turn in range(3):
+            timers.clear()
+            for at in range(5):
+                journal.append(note(turn * 5 + at), False, None)
+            assert timers.count(0.004) == 1
+            await until(lambda turn=turn: len(bodies(tmp_path)) == 1 + 5 * (turn + 1))  # type: ignore[misc]
+        journal.append(note(15), False, None)
+        assert timers.count(0.004) == 2
+        await journal.record(note(16), synced=False)
+        journal.close(5)
+
+    run(main)
+    assert [body.get("sekisho.count") for body in bodies(tmp_path)] == [None, *range(17)]

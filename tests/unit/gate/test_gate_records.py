@@ -14,7 +14,7 @@ from gateway.gate.completion_fields import named_in_completion
 from gateway.gate.decision_record import add_decision, add_explanation, fault_record
 from gateway.gate.limits import Limits
 from gateway.gate.request import Peer, RequestFault, RequestHead
-from gateway.gate.verdict import Forward, Local, Preflight, StepUp, Unknown
+from gateway.gate.verdict import Forward, Local, Preflight, SignIn, StepUp, Unknown
 from gateway.state.changes import Change
 from policies.compile import compile_policy
 from policies.decision import Decision, Effect, Explanation, Obligation, Unmet
@@ -179,6 +179,15 @@ TABLE: list[tuple[str, Callable[[], World], RequestHead, dict[str, Any]]] = [
 @pytest.mark.parametrize(("world", "request_head", "expected"), [row[1:] for row in TABLE], ids=[r[0] for r in TABLE])
 def test_the_whole_record(world: Callable[[], World], request_head: RequestHead, expected: dict[str, Any]) -> None:
     assert recorded(request_head, world()) == expected
+
+
+def test_who_is_asked_to_sign_in_reads_a_message_only_where_somebody_wrote_one() -> None:
+    bare = World().judge(head(cookie=None))
+    ended = world_with("session", replace(ENDED, end_message="端末を調べます")).judge(head(path="/x", query="y"))
+    assert isinstance(bare, SignIn)
+    assert isinstance(ended, SignIn)
+    assert (bare.message, bare.reason, bare.return_to) == ("", "sign_in_required", "/")
+    assert (ended.message, ended.reason, ended.return_to) == ("端末を調べます", "session_idle", "/x?y")
 
 
 def test_a_limited_request_says_for_how_long() -> None:

@@ -145,6 +145,10 @@ def test_the_clock_of_japan(wall: float, expected: tuple[int, str]) -> None:
     assert clock_facts(wall) == expected
 
 
+def test_every_day_of_a_week_has_its_name() -> None:
+    assert [clock_facts(day * 86_400.0)[1] for day in range(7)] == ["thu", "fri", "sat", "sun", "mon", "tue", "wed"]
+
+
 def test_ages_are_whole_seconds_and_never_negative() -> None:
     passing = passing_facts((("auth.age", 1000.9), ("mfa.age", 2000.0)), 1500)
     assert passing == {"time.of_day": 565, "time.weekday": "thu", "time.now": 1500, "auth.age": 500, "mfa.age": 0}
@@ -222,6 +226,7 @@ def test_a_full_table_forgets_the_full_buckets_then_the_older_half() -> None:
     buckets = Buckets(Rate(per_second=1, burst=1), 4)
     for name in "abcd":
         buckets.take(name, 0.0)
+    assert len(buckets) == 4
     buckets.take("e", 1.0)  # all four are full again
     assert len(buckets) == 1
     for name in "fgh":

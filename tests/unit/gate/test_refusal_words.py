@@ -235,7 +235,11 @@ def test_a_step_up_says_which_factor_and_how_fresh(verdict: StepUp, query: Any, 
     program = answer(verdict, head(**XHR))
     told = (b"WWW-Authenticate", CHALLENGE + challenge)
     assert (program.status, program.headers) == (401, (PROBLEM, *COMMON, NUMBER, told))
-    assert [each["code"] for each in json.loads(program.body)["remediation"]] == ["step_up_mfa"]
+    problem = json.loads(program.body)
+    assert (problem["reason"], [each["code"] for each in problem["remediation"]]) == (
+        "step_up_required",
+        ["step_up_mfa"],
+    )
     assert links(answer(verdict, None)) == [("アプリの一覧へ", f"{PORTAL}/", False)]
     form = answer(replace(verdict, user=replace(USER, language="en")), head("POST", **PAGE))
     text, address, new_tab = links(form)[0]
