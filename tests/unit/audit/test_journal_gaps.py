@@ -167,3 +167,26 @@ def test_a_stall_is_noticed_in_its_time_and_no_sooner(tmp_path: Path, monkeypatc
     run(main)
     gap = next(body for body in bodies(tmp_path) if body["event.action"] == "audit.gap")
     assert (gap["sekisho.gap.failed"], gap["sekisho.gap.unacknowledged.first"]) == (1, 4)
+
+
+def test_what_failed_once_does_not_count_as_a_stall_after_the_recovery(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+
+    async def main() -> None:
+        journal = make(tmp_path, stall_limit=0.3)
+        journal.open(asyncio.get_running_loop())
+        disk.fail = errno.EIO
+        with pytest.raises(JournalUnhealthy):
+            await journal.record(note(1))
+        disk.fail = 0
+        await until(lambda: journal.healthy)
+        for at in range(2, 8):
+            await journal.record(note(at))
+            await asyncio.sleep(0.08)
+        assert (journal.healthy, journal.epoch) == (True, 2)
+        journal.close(5)
+
+    run(main)
+    assert [body["event.action"] for body in bodies(tmp_path)].count("audit.gap") == 1
