@@ -1,6 +1,6 @@
 """Change the gate, the policy engine and the journal in small ways and count what the unit tests notice.
 
-    python -m tests.mutation.run [--sample N | --all] [--seed S …] [--least PERCENT] [package …]
+    python -m tests.mutation.run [package …] [--sample N | --all] [--seed S …] [--least PERCENT]
 
 Works on a copy of the tree in a temporary folder. Of each package a sample of its mutants, drawn with the seed, is
 tried: first against the tests that run the changed function, then the others that run the module, then the package's
