@@ -136,17 +136,21 @@ class Journal:
             payload = orjson.dumps(_mended(event))
         return self.append_encoded(payload, synced, done)
 
-    def append_encoded(self, payload: bytes, synced: bool, done: Done | None) -> int:
-        """Add a record that is JSON already: `payload` is one object as `orjson` writes it. Else like `append`."""
+    def append_encoded(self, payload: bytes, synced: bool, done: Done | None, members: bytes = b"") -> int:
+        """Add a record that is JSON already: `payload` is one object as `orjson` writes it. Else like `append`.
+
+        `members` are further ones of that object, each with a comma behind it: what many records have in common.
+        """
         if self._fault:
             raise self._refused()
-        if not _EMPTY < len(payload) <= _LONGEST:
-            raise ValueError(f"a record of {len(payload)} bytes: expected {_EMPTY + 1} to {_LONGEST}")
+        if not _EMPTY < len(payload) <= _LONGEST - len(members):
+            size = len(members) + len(payload)
+            raise ValueError(f"a record of {size} bytes: expected {_EMPTY + 1} to {_LONGEST}")
         if not self._salts:
             pool = os.urandom(_SALTS * 16)
             self._salts = [pool[at : at + 16] for at in range(0, len(pool), 16)]
         seq = self._seq = self._seq + 1
-        line, self._prev = encode(self._head, seq, self._prev, self._salts.pop(), payload)
+        line, self._prev = encode(self._head, seq, self._prev, self._salts.pop(), payload, members)
         self._lines.append(line)
         if done is not None:
             (self._on_synced if synced else self._on_written).append(done)

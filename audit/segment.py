@@ -78,9 +78,12 @@ def head(writer: str, epoch: int) -> bytes:
     return b'{"v":%d,"writer":"%b","epoch":%d,"seq":' % (VERSION, writer.encode(), epoch)
 
 
-def encode(start: bytes, seq: int, prev: bytes, salt: bytes, event: bytes) -> tuple[bytes, bytes]:
-    """Return a line and its entry in hex; `start` is `head(…)`, `prev` hex, `event` a non-empty JSON object."""
-    body = b'%b%d,"prev":"%b",%b' % (start, seq, prev, event[1:])
+def encode(start: bytes, seq: int, prev: bytes, salt: bytes, event: bytes, members: bytes = b"") -> tuple[bytes, bytes]:
+    """Return a line and its entry in hex; `start` is `head(…)`, `prev` hex, `event` a non-empty JSON object.
+
+    `members` stand before those of `event`, each with a comma behind it.
+    """
+    body = b'%b%d,"prev":"%b",%b%b' % (start, seq, prev, members, event[1:])
     return b'{"salt":"%b","body":%b}\n' % (hexlify(salt), body), hexlify(sha256(salt + body).digest())
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import orjson
-
 from audit.event import timestamp
 from gateway.edge.services import Outcome, Passed
 from gateway.gate.completion_fields import COMPLETED, named_in_completion
@@ -16,14 +14,10 @@ from policies.reasons import Reason
 _APP_FAULTS: Final = frozenset({Reason.APP_UNREACHABLE, Reason.APP_TIMED_OUT, Reason.APP_ANSWER_INVALID})
 
 
-def encoded_completion(verdict: Forward, request: RequestHead, outcome: Outcome, wall: float) -> bytes:
-    """Return the completion of a request to an app at `wall`, as JSON: what its decision has encoded goes first.
-
-    Raises TypeError where it is no JSON.
-    """
+def ended(verdict: Forward, request: RequestHead, outcome: Outcome, wall: float) -> dict[str, Any]:
+    """Return what the completion of a request to an app at `wall` has of its own: the rest its decision has encoded."""
     path = verdict.own.get("url.path") or request.path_text
-    ended = _ended(verdict.request_id, request.method, path, outcome, outcome.reason, outcome.status, wall)
-    return verdict.shared.completed + orjson.dumps(ended)[1:]
+    return _ended(verdict.request_id, request.method, path, outcome, outcome.reason, outcome.status, wall)
 
 
 def completion_record(verdict: Passed, request: RequestHead, outcome: Outcome, wall: float) -> dict[str, Any]:
@@ -34,8 +28,8 @@ def completion_record(verdict: Passed, request: RequestHead, outcome: Outcome, w
         reason = Reason.CONTROL_UNAVAILABLE.value
         status = 503 if status in (502, 504) else status
     path = decided.get("url.path") or request.path_text
-    ended = _ended(verdict.request_id, request.method, path, outcome, reason, status, wall)
-    return {**COMPLETED, **named_in_completion(decided), **ended}
+    own = _ended(verdict.request_id, request.method, path, outcome, reason, status, wall)
+    return {**COMPLETED, **named_in_completion(decided), **own}
 
 
 def _ended(

@@ -13,9 +13,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from orjson import dumps
+
 from audit.event import Action, event, text
 from audit.journal import JournalUnhealthy
-from gateway.completion import completion_record, encoded_completion
+from gateway.completion import completion_record, ended
 from gateway.counters import Counters
 from gateway.edge.services import Answer, Answered, Outcome, Passed, RecordNotKept
 from gateway.gate.decision_record import fault_record
@@ -181,7 +183,8 @@ class WorkerGatekeeper:
             raise RecordNotKept("no decision yet")
         try:
             if type(verdict) is Forward:
-                self._trail.journal.append_encoded(verdict.encoded(), verdict.app.durability == SYNCED, done)
+                synced = verdict.app.durability == SYNCED
+                self._trail.journal.append_encoded(dumps(verdict.own), synced, done, verdict.shared.decided)
                 return
             record = verdict.record
             if "user.id" in record:
@@ -205,8 +208,8 @@ class WorkerGatekeeper:
         try:
             wall = self.moment().wall
             if type(verdict) is Forward:
-                encoded = encoded_completion(verdict, request, outcome, wall)
-                self._trail.journal.append_encoded(encoded, False, None)
+                own = dumps(ended(verdict, request, outcome, wall))
+                self._trail.journal.append_encoded(own, False, None, verdict.shared.completed)
                 return
             record = completion_record(verdict, request, outcome, wall)
             if "user.id" in record:

@@ -33,9 +33,9 @@ class Footing:
         self.recorded = standing.recorded
         self.facts: dict[str, object] = {**standing.facts, "net.zone": self.zone}
         self.fields = self._fields(standing, policy.hash)
-        opened = orjson.dumps(self.fields)[:-1]
+        opened = orjson.dumps(self.fields)[1:-1]
         self.decided = b'%b,"%b":%b,' % (opened, FACTS_FIELD.encode(), orjson.dumps(standing.recorded)[:-1])
-        self.completed = orjson.dumps({**COMPLETED, **named_in_completion(self.fields)})[:-1] + b","
+        self.completed = orjson.dumps({**COMPLETED, **named_in_completion(self.fields)})[1:-1] + b","
 
     def _fields(self, standing: Standing, policy_hash: str) -> dict[str, Any]:
         fields = allowed_fields(standing.named, standing.app_session.host)
@@ -54,7 +54,7 @@ class Footing:
 class Instant:
     """Facts and record fields of one footing at one second. All of it is shared: never change it.
 
-    `decided` and `completed` are the start of a JSON object: an object's bytes less its first follow.
+    `decided` and `completed` are members of a JSON object, each with a comma behind it: those of one record follow.
     """
 
     __slots__ = ("_footing", "_passing", "completed", "decided", "facts", "fresh", "wall")

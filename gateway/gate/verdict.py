@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Shared(Protocol):
-    """What the records of many allowed requests have in common, as fields and as the start of a JSON object."""
+    """What the records of many allowed requests have in common, as fields and as members of a JSON object."""
 
     @property
     def fields(self) -> Mapping[str, Any]:
@@ -29,16 +29,16 @@ class Shared(Protocol):
 
     @property
     def decided(self) -> bytes:
-        """The same as bytes; those of an object follow, less its first."""
+        """The same as bytes, each with a comma behind it."""
 
     @property
     def completed(self) -> bytes:
-        """The start of the completion's record, likewise."""
+        """The members of the completion's record, likewise."""
 
 
 class _Nothing:
     fields: Mapping[str, Any] = MappingProxyType({})
-    decided = completed = b"{"
+    decided = completed = b""
 
 
 NOTHING_SHARED: Final = _Nothing()
@@ -67,7 +67,7 @@ class Forward:
 
     def encoded(self) -> bytes:
         """Return the whole record as JSON; raises TypeError where it is none."""
-        return self.shared.decided + orjson.dumps(self.own)[1:]
+        return b"{%b%b" % (self.shared.decided, orjson.dumps(self.own)[1:])
 
 
 @dataclass(slots=True)

@@ -266,7 +266,7 @@ def test_a_completion_repeats_who_and_what_and_nothing_else() -> None:
     assert named_in_completion(record) == named
     verdict = World().judge(head())
     assert isinstance(verdict, Forward)
-    assert orjson.loads(verdict.shared.completed + b'"x":1}') == {
+    assert orjson.loads(b"{" + verdict.shared.completed + b'"x":1}') == {
         "event.action": "request.completed", "event.dataset": "sekisho.access", "event.kind": "event",
         "event.category": ["web", "network"], "event.type": ["access", "end"], "ecs.version": "9.4.0", **named, "x": 1,
     }  # fmt: skip

@@ -87,4 +87,4 @@ def test_the_bytes_of_the_record_are_the_record() -> None:
         verdict = world.judge(request)
         assert isinstance(verdict, Forward)
         assert orjson.loads(verdict.encoded()) == orjson.loads(orjson.dumps(verdict.record))
-        assert orjson.loads(verdict.shared.completed + b'"end":0}')["user.id"] == USER.id
+        assert orjson.loads(b"{" + verdict.shared.completed + b'"end":0}')["user.id"] == USER.id
