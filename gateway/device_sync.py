@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from audit.journal import Journal
-    from gateway.settings_services import Mdm
+    from gateway.settings_parts.services import Mdm
     from gateway.state.steward_client import StewardClient
     from gateway.state.store import Reader
 

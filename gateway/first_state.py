@@ -18,7 +18,7 @@ from audit.journal import Journal
 from gateway.identity.digests import KeyedDigests
 from gateway.identity.provisioning import new_setup_code
 from gateway.keyfiles import SEALING
-from gateway.settings_bounds import JournalSettings
+from gateway.settings_parts.bounds import JournalSettings
 from gateway.state import migration, store
 from gateway.state.records import PolicyState, PolicyVersion, User
 from gateway.state.sealing import Sealing

@@ -14,11 +14,11 @@ from typing import Literal, Self, TypeVar
 from pydantic import BaseModel, PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from gateway.settings_bounds import JournalSettings, Limits, Sessions, SignIn, Timeouts
-from gateway.settings_faults import Fault, SettingsFaults, environment_faults, syntax_fault, value_faults
-from gateway.settings_field import HostName, SecretPath, Section, required, setting
-from gateway.settings_listeners import Listeners
-from gateway.settings_services import Alerts, Elasticsearch, Mdm
+from gateway.settings_parts.bounds import JournalSettings, Limits, Sessions, SignIn, Timeouts
+from gateway.settings_parts.faults import Fault, SettingsFaults, environment_faults, syntax_fault, value_faults
+from gateway.settings_parts.field import HostName, SecretPath, Section, required, setting
+from gateway.settings_parts.listeners import Listeners
+from gateway.settings_parts.services import Alerts, Elasticsearch, Mdm
 
 __all__ = ["Fault", "Settings", "SettingsFaults"]
 

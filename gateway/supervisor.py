@@ -25,7 +25,7 @@ from audit.event import Action, event
 from audit.journal import Journal, JournalUnhealthy
 from gateway import child
 from gateway.settings import Settings
-from gateway.settings_services import Elasticsearch
+from gateway.settings_parts.services import Elasticsearch
 from gateway.sockets import Slots, open_slots
 from gateway.state.fencing import CHANNEL, RUNNING
 from gateway.supervised import Death, Spec, Supervised

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from gateway.settings_bounds import SignIn
+from gateway.settings_parts.bounds import SignIn
 
 if TYPE_CHECKING:
     from gateway.state.records import User

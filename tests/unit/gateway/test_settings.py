@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from gateway.settings import Fault, Settings, SettingsFaults
-from gateway.settings_bounds import Limits, Sessions, SignIn, Timeouts
-from gateway.settings_faults import key_lines
+from gateway.settings_parts.bounds import Limits, Sessions, SignIn, Timeouts
+from gateway.settings_parts.faults import key_lines
 from gateway.settings_reference import commented_toml, tables
 
 GOOD = """\

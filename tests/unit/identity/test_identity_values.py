@@ -15,7 +15,7 @@ from gateway.identity.lockout import canonical_login
 from gateway.identity.passwords import HashingBusy, PasswordFault, PasswordHasher, find_fault
 from gateway.identity.provisioning import new_setup_code
 from gateway.identity.turns import Turns
-from gateway.settings_bounds import SignIn
+from gateway.settings_parts.bounds import SignIn
 
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 NOW = 1_800_000_000.0

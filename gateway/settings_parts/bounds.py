@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from gateway.settings_field import Section, required, setting
+from gateway.settings_parts.field import Section, required, setting
 
 
 class Rate(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from gateway.settings_field import Address, LocalAddress, Section, required, setting, split_address
+from gateway.settings_parts.field import Address, LocalAddress, Section, required, setting, split_address
 
 _ADDRESS = "待ち受けるアドレス(IP:ポート、または unix:/パス)"
 

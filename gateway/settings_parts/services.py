@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from gateway.settings_field import SecretPath, Section, ServiceUrl, required, setting
+from gateway.settings_parts.field import SecretPath, Section, ServiceUrl, required, setting
 
 _OPTIONAL_CA = "接続先を確かめる認証局(PEM)。書かなければ OS のもの"
 
