@@ -35,9 +35,12 @@ def test_a_gap_record_says_what_may_be_there_and_what_is_lost(tmp_path: Path, mo
             with pytest.raises(JournalUnhealthy, match="Input/output error"):
                 journal.append_encoded(b'{"a":1}', False, None)
         assert journal.epoch == 1
+        suspect = segments(tmp_path / "worker-0")[0].path.stat().st_ino
         disk.fail = 0
         await until(lambda: journal.healthy)
         assert (journal.epoch, journal.fault) == (2, "")
+        # what a failed sync may have lost is never synced again: the records stand in a file of their own
+        assert segments(tmp_path / "worker-0")[0].path.stat().st_ino != suspect
         await journal.record(note(6))
         journal.close(5)
 
