@@ -15,8 +15,8 @@ from pathlib import Path
 
 from audit.durable import sync_directory
 from gateway import certificates, keyfiles
-from gateway.durable import PRIVATE_FOLDER, PUBLIC_FILE, sync_tree, write_new
 from gateway.first_state import FirstAccount, fill
+from gateway.new_files import PRIVATE_FOLDER, PUBLIC_FILE, sync_tree, write_new
 from gateway.settings import Settings
 from gateway.settings_reference import Value, commented_toml
 

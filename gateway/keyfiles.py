@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from audit.checkpoint import generate
 from audit.durable import sync_directory
-from gateway.durable import PUBLIC_FILE, write_new
+from gateway.new_files import PUBLIC_FILE, write_new
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
