@@ -23,13 +23,13 @@ from audit.journal import Journal
 from gateway import child
 from gateway.admin.server import build_admin_app
 from gateway.alerting import Alerting
-from gateway.device_sync import DeviceSync
 from gateway.identity.context import ControlContext
 from gateway.identity.digests import KeyedDigests
 from gateway.identity.passwords import PasswordHasher
 from gateway.keyfiles import SEALING
 from gateway.portal.published import published_pages
 from gateway.portal.server import build_portal_app
+from gateway.posture.device_sync import DeviceSync
 from gateway.settings import Settings
 from gateway.state.sealing import Sealing
 from gateway.state.steward_client import StewardClient, StewardUnavailable
