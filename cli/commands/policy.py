@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.call import Call, Output, tell
+from cli.client import segment
 from cli.command import changes, lists, shows
 from cli.commands.apps import tell_proposed
 from cli.confirm import carry_out
@@ -30,6 +31,11 @@ COLUMNS = (
     Column("created_by", "申請者", "by"),
     Column("approved_by", "承認者", "approved by"),
     Column("created_at", "登録", "created", short),
+)
+ABOUT = (
+    *COLUMNS,
+    Column("approved_at", "有効化", "activated", lambda value: short(value) if value else "-"),
+    Column("source", "本文", "source"),
 )
 PLAN = (
     Column("action", "操作", "action"),
@@ -161,6 +167,32 @@ def ls(call: Call) -> None:
     answer = call.client().get("/v1/policies", limit=call.limit)
     empty = t("版はありません。sekisho policy apply -f FILE --reason 理由", "no versions; see policy apply.")
     call.rows(answer["items"], COLUMNS, empty, answer["total"])
+
+
+@shows(group, "show", "版の本文 (既定は有効な版)", "a version's text (default: active)")
+def show(
+    call: Call,
+    version: Annotated[str, typer.Argument(metavar="[hash]", help=t("版 (6文字以上)", "hash, 6 or more"))] = "active",
+) -> None:
+    """Print a version: its text alone on standard output, whose it is on standard error."""
+    answer = call.client().get(f"/v1/policies/{segment(version)}")
+    answer.pop("request_id", None)
+    if call.output is not Output.TABLE or call.fields:
+        call.one(answer, ABOUT)
+        return
+    tell(_about(answer))
+    call.lines(str(answer["source"]).splitlines())
+
+
+def _about(row: Mapping[str, Any]) -> str:
+    """Whose version it is, in one line."""
+    name, made = str(row["hash"])[:12], short(row["created_at"])
+    by, approver = row["created_by"], row["approved_by"] or "-"
+    granted = f" {short(row['approved_at'])}" if row.get("approved_at") else ""
+    return t(
+        f"版 {name}「{row['title']}」({state_word(row['state'])})。申請 {by} {made}、承認 {approver}{granted}",
+        f'version {name} "{row["title"]}" ({row["state"]}), proposed by {by} {made}, approved by {approver}{granted}',
+    )
 
 
 def explained(call: Call, answer: dict[str, Any]) -> None:

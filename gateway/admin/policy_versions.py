@@ -53,9 +53,11 @@ async def ls(call: Call[Listing]) -> Reply:
 
 
 async def show(call: Call[OnePolicy]) -> Reply:
-    """One version with its source."""
+    """One version with its source, and when it was last granted (null for the first one, which `init` made)."""
     version = find_version(call, call.arguments.version)
-    return Reply({**_row(version), "source": version.source}, rows=1)
+    granted = [a.decided_at for a in call.context.reader.approvals() if a.granted and a.kind == KIND
+               and a.subject == version.hash and a.decided_at is not None]  # fmt: skip
+    return Reply({**_row(version), "approved_at": max(granted, default=None), "source": version.source}, rows=1)
 
 
 async def check(call: Call[PolicyText]) -> Reply:
