@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from audit import reader as reader_module
 from audit.reader import IntegrityError, JournalReader
 from audit.segment import GENESIS, Link, encode, head, name_of
 
@@ -229,6 +230,34 @@ def test_a_bounded_writers_deleted_records_are_passed_over(tmp_path: Path) -> No
     with pytest.raises(IntegrityError, match=r"000002-000000000001.active:1: record 1: format") as caught:
         files.reader().read()
     assert caught.value.expected == "one record of version 1"
+
+
+def test_a_bounded_writers_deletions_are_passed_over_also_by_who_began_in_the_middle(tmp_path: Path) -> None:
+    files = Files(tmp_path, BOUNDED)
+    reader = files.reader(files.links[0])
+    assert len(reader.read()) == 1
+    files.path(1, 1).unlink()
+    files.path(1, 3).unlink()
+    assert read(reader) == PLACES[4:]
+
+
+def test_the_next_segment_waits_until_the_one_before_is_sealed(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    files.path(1, 3).rename(files.path(1, 3, "active"))
+    reader = files.reader()
+    assert [place[:2] for place in read(reader)] == [(1, 1), (1, 2), (1, 3), (1, 4)]
+    files.path(1, 3, "active").rename(files.path(1, 3))
+    assert read(reader) == PLACES[4:]
+
+
+def test_a_segment_sealed_between_looking_and_reading_is_found_under_its_new_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = Files(tmp_path)
+    found = reader_module.segments(files.folder)
+    monkeypatch.setattr(reader_module, "segments", lambda _folder: found)
+    files.path(2, 1, "active").rename(files.path(2, 1))
+    assert [place[:2] for place in read(files.reader(files.links[4]))] == [(2, 2)]
 
 
 def test_a_bounded_writers_hole_between_two_segments_is_passed_over_only_at_the_start(tmp_path: Path) -> None:

@@ -132,6 +132,7 @@ def test_a_chain_goes_on_from_a_known_place() -> None:
 
 def test_whole_lines_and_the_chained_ones_among_them() -> None:
     assert list(whole_lines(b"a\n\nb\nc")) == [b"a\n", b"\n", b"b\n"]
+    assert list(whole_lines(b"\nx\n")) == [b"\n", b"x\n"]
     assert list(whole_lines(b"")) == list(whole_lines(b"a")) == []
     made, links = lines(3, first=4, prev=sha256(b"x").digest())
     data = b"".join(made)
