@@ -86,11 +86,6 @@ class Tables:
 
 
 def to_wire(change: FeedChange) -> RowChange:
-    """The change as it travels. What no worker needs (browser names, other people's words) stays here."""
+    """The change as it travels."""
     table, key, record = change
-    if record is None:
-        return table, key, None
-    row = record.to_row()
-    if table == "session":
-        row["user_agent"] = ""
-    return table, key, row
+    return table, key, None if record is None else record.to_row()
