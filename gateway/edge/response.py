@@ -51,7 +51,7 @@ Field = tuple[int, bytes, bytes, bytes, bytes]
 
 
 class ResponseHead:
-    """One parsed answer head.
+    """One parsed answer head. Never changed: it may serve several answers.
 
     `passed` is the status line and the fields that pass as they are, as a browser gets them; `find` holds the fields we
     read ourselves, in lower case; `rewritten` those that need the request to be passed on.
@@ -149,7 +149,11 @@ class AnswerReader:
         if end > HEAD_LIMIT:
             raise AnswerFault("answer head too long")
         self.size = end + 4
-        first, *lines = data[:end].split(b"\r\n")
+        whole = data[:end]
+        known = _heads.get(whole)
+        if known is not None:
+            return known
+        first, *lines = whole.split(b"\r\n")
         start = _starts.get(first)
         if start is not None:
             try:
@@ -159,7 +163,12 @@ class AnswerReader:
                 return self._read(data[: end + 4], first, lines)
             find = dict(told)
             if len(find) == len(told):
-                return ResponseHead(start, status_line(start[0]) + passed, find)
+                head = ResponseHead(start, status_line(start[0]) + passed, find)
+                if len(_heads) >= _HEADS:
+                    _heads.clear()
+                if end <= _LONGEST_HEAD:
+                    _heads[whole] = head
+                return head
         return self._read(data[: end + 4], first, lines)
 
     def _read(self, data: bytes, first: bytes, lines: list[bytes]) -> ResponseHead:
@@ -191,6 +200,10 @@ class AnswerReader:
 # they differ with each answer and Set-Cookie is a secret, and a Connection that names others of its head.
 _LINES: Final = 4096
 _LONGEST: Final = 256
+# Heads all of whose lines are known, by their exact bytes: an app says the same to many requests of one second.
+_HEADS: Final = 256
+_LONGEST_HEAD: Final = 2048
+_heads: dict[bytes, ResponseHead] = {}
 _PLAIN_OPTIONS: Final = frozenset({b"keep-alive", b"close", b"upgrade"})
 _starts: dict[bytes, tuple[int, str]] = {}
 _passed: dict[bytes, bytes] = {}  # by line: what a browser gets of it
