@@ -20,7 +20,6 @@ from aiohttp import web
 
 from audit.event import Action, event
 from audit.journal import Journal
-from gateway import child
 from gateway.admin.server import build_admin_app
 from gateway.alerting import Alerting
 from gateway.identity.context import ControlContext
@@ -34,6 +33,7 @@ from gateway.settings import Settings
 from gateway.state.sealing import Sealing
 from gateway.state.steward_client import StewardClient, StewardUnavailable
 from gateway.state.store import Reader
+from gateway.supervision import child
 
 CONTROL_SOCKET = "control.sock"
 ADMIN_SOCKET = "admin.sock"

@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from audit.event import Action, event
 from audit.journal import Journal
-from gateway import child
 from gateway.settings import Settings
 from gateway.state import schema
 from gateway.state.administrator import Administrator, Tools
@@ -37,6 +36,7 @@ from gateway.state.store import Reader, Store
 from gateway.state.sweep import BY, LAPSE, Uses, sweep
 from gateway.state.transaction import Transaction
 from gateway.state.writer import Writer
+from gateway.supervision import child
 
 LOG = logging.getLogger("sekisho.steward")
 BEAT = 1.0  # seconds between two heartbeats

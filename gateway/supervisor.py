@@ -23,12 +23,12 @@ import orjson
 
 from audit.event import Action, event
 from audit.journal import Journal, JournalUnhealthy
-from gateway import child
 from gateway.settings import Settings
 from gateway.settings_parts.services import Elasticsearch
-from gateway.sockets import Slots, open_slots
 from gateway.state.fencing import CHANNEL, RUNNING
-from gateway.supervised import Death, Spec, Supervised
+from gateway.supervision import child
+from gateway.supervision.process import Death, Spec, Supervised
+from gateway.supervision.slots import Slots, open_slots
 
 LOG = logging.getLogger("sekisho.supervisor")
 DRAIN = 30.0  # seconds for workers to end what is under way

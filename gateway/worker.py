@@ -21,7 +21,6 @@ import uvloop
 from audit.anonymous import BoundedJournal, Coalescer
 from audit.event import Action, event
 from audit.journal import Journal, JournalUnhealthy
-from gateway import child
 from gateway.edge.listener import Listeners, Listening, inherited
 from gateway.edge.live import LiveExchange, LiveExchanges
 from gateway.edge.pool import Pool, Pools, Upstream
@@ -41,6 +40,7 @@ from gateway.settings import Settings
 from gateway.state.changes import Change
 from gateway.state.feed import FeedClient
 from gateway.state.view import View
+from gateway.supervision import child
 from policies.reasons import Reason
 
 LOG = logging.getLogger("sekisho.worker")

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gateway.settings import Settings
-from gateway.supervised import Spec
+from gateway.supervision.process import Spec
 from gateway.supervisor import Supervisor
 
 MODULE = "tests.support.other_clock"

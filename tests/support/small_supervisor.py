@@ -12,9 +12,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from gateway import child
 from gateway.settings import Settings
-from gateway.supervised import Spec
+from gateway.supervision import child
+from gateway.supervision.process import Spec
 from gateway.supervisor import Supervisor
 
 MODULE = "tests.support.small_supervisor"

@@ -1,4 +1,4 @@
-"""One supervised process: started through `gateway.child`, watched by its pidfd, started again after a growing wait."""
+"""One supervised process: started through `child`, watched by its pidfd, started again after a growing wait."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from gateway import child
+from gateway.supervision import child
 
 FIRST_DELAY = 0.1  # seconds before the first restart, doubled each time
 LONGEST_DELAY = 5.0
@@ -71,7 +71,7 @@ class Supervised:
         environment = {
             **os.environ, **variables, child.PARENT: str(os.getpid()), child.READY: str(write_end),
         }  # fmt: skip
-        command = [sys.executable, "-m", "gateway.child", self.spec.module, *self.spec.args]
+        command = [sys.executable, "-m", "gateway.supervision.child", self.spec.module, *self.spec.args]
         try:
             self._process = subprocess.Popen(  # noqa: S603 (our own modules, no shell)
                 command, env=environment, pass_fds=(*fds, write_end), stdin=subprocess.DEVNULL, start_new_session=True
