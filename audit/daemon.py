@@ -27,6 +27,7 @@ from audit.checkpoint import CheckpointInvalid, read_signer
 from audit.event import Action, event
 from audit.journal import Journal, JournalUnhealthy
 from audit.log import LogDamaged
+from audit.weight import lighten
 
 WRITER: Final = "auditor"
 _IDLE: Final = 0.1  # seconds between looks, unless a look found so many records that more are waiting
@@ -34,7 +35,6 @@ _MANY: Final = 1000
 _SEGMENT_BYTES: Final = 16 * 1024 * 1024
 _SEGMENT_AGE: Final = 86_400.0
 _CLOSE: Final = 5.0  # seconds
-_NICENESS: Final = 10  # traffic, sign-in and revocation come first
 
 
 class Daemon:
@@ -198,7 +198,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the auditor; returns the exit code."""
     options = _parser().parse_args(arguments)
-    os.nice(_NICENESS)
+    lighten()
     try:
         asyncio.run(_serve(options))
     except (LogForked, LogDamaged, CheckpointInvalid, JournalUnhealthy, ValueError, OSError) as error:

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import duckdb
 import orjson
@@ -21,8 +21,7 @@ from audit.index import reading
 from audit.index.files import MANIFEST
 from audit.reader import IntegrityError
 from audit.search import CursorInvalid, Query, search
-
-_NICENESS: Final = 10  # traffic, sign-in and revocation come first
+from audit.weight import lighten
 
 
 def query_of(job: dict[str, Any]) -> Query:
@@ -47,7 +46,7 @@ def answers(journals: Path, index: Path, query: Query) -> Iterator[dict[str, Any
 
 def main() -> int:
     """Carry out the job; returns the exit code. What went wrong is the last line of standard error."""
-    os.nice(_NICENESS)
+    lighten()
     job: dict[str, Any] = orjson.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_input, daemon=True).start()
     try:

@@ -14,13 +14,12 @@ import orjson
 
 from audit.search import CursorInvalid, Query, follow
 from audit.verify import IntegrityError
-
-_NICENESS = 10  # traffic, sign-in and revocation come first
+from audit.weight import lighten
 
 
 def main() -> int:
     """Carry out the job; returns the exit status. What went wrong is the last line of standard error."""
-    os.nice(_NICENESS)
+    lighten()
     job: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_input, daemon=True).start()
     query = Query(

@@ -1,0 +1,29 @@
+"""What nobody waits for has a low weight, also where the kernel groups processes by session."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = (
+    "import os, pathlib; from audit.weight import lighten; lighten(); "
+    "path = pathlib.Path('/proc/self/autogroup'); "
+    "print(os.nice(0), path.read_text().split()[-1] if path.exists() else '')"
+)
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_a_session_of_its_own_is_lowered_as_a_whole_and_nobody_elses(leads: bool) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True, start_new_session=leads,
+        cwd=Path(__file__).parents[3],
+    ).stdout.split()  # fmt: skip
+    assert int(told[0]) == min(19, os.nice(0) + 10)
+    if len(told) == 2 and leads:
+        assert told[1] == "10"
+    elif len(told) == 2:
+        assert told[1] == Path("/proc/self/autogroup").read_text().split()[-1]
