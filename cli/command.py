@@ -39,6 +39,7 @@ def _basic() -> list[inspect.Parameter]:
         _option(
             "output", Output | None, None, "--output", "-o", text=t("出力の形式 (既定 table)", "output (default table)")
         ),
+        _option("lang", str, "", "--lang", text="ja | en"),
         _option("fields", str, "", "--fields", text=t("表示する項目 (, 区切り)", "fields to show, comma separated")),
     ]
 

@@ -30,9 +30,11 @@ from cli.commands import (
 )
 from cli.exit_codes import ExitCode
 from cli.language import t
+from cli.spoken import Program, SpokenCommand, SpokenGroup
 
 app = typer.Typer(
     name="sekisho",
+    cls=Program,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -54,26 +56,26 @@ def shared(
 
 installation.register(app)
 account.register(app)
-app.add_typer(users.group, name="users")
-app.add_typer(sessions.group, name="sessions")
-app.add_typer(locks.group, name="locks")
-app.add_typer(apps.group, name="apps")
-app.add_typer(policy.group, name="policy")
-app.add_typer(approvals.group, name="approvals")
-app.add_typer(events.group, name="events")
-app.add_typer(anomalies.group, name="anomalies")
-app.add_typer(elastic.group, name="es")
-app.add_typer(devices.group, name="devices")
-app.add_typer(alerts.group, name="alerts")
-app.add_typer(clock.group, name="clock")
-app.add_typer(mdm_sim.group, name="mdm-sim")
-app.add_typer(proofs.audit_group, name="audit")
-app.add_typer(proofs.receipts_group, name="receipts")
-app.add_typer(demo.group, name="demo")
+app.add_typer(users.group, name="users", cls=SpokenGroup)
+app.add_typer(sessions.group, name="sessions", cls=SpokenGroup)
+app.add_typer(locks.group, name="locks", cls=SpokenGroup)
+app.add_typer(apps.group, name="apps", cls=SpokenGroup)
+app.add_typer(policy.group, name="policy", cls=SpokenGroup)
+app.add_typer(approvals.group, name="approvals", cls=SpokenGroup)
+app.add_typer(events.group, name="events", cls=SpokenGroup)
+app.add_typer(anomalies.group, name="anomalies", cls=SpokenGroup)
+app.add_typer(elastic.group, name="es", cls=SpokenGroup)
+app.add_typer(devices.group, name="devices", cls=SpokenGroup)
+app.add_typer(alerts.group, name="alerts", cls=SpokenGroup)
+app.add_typer(clock.group, name="clock", cls=SpokenGroup)
+app.add_typer(mdm_sim.group, name="mdm-sim", cls=SpokenGroup)
+app.add_typer(proofs.audit_group, name="audit", cls=SpokenGroup)
+app.add_typer(proofs.receipts_group, name="receipts", cls=SpokenGroup)
+app.add_typer(demo.group, name="demo", cls=SpokenGroup)
 tour.register(app)
 
 
-@app.command("version", help=t("版", "version"))
+@app.command("version", cls=SpokenCommand, help=t("版", "version"))
 def version() -> None:
     """Print the version."""
     from importlib.metadata import PackageNotFoundError
@@ -86,7 +88,11 @@ def version() -> None:
         raise typer.Exit(ExitCode.FAILED) from None
 
 
-@app.command("completion", help=t("補完の設定を出力 (bash、zsh、fish)", "completion script for bash, zsh, fish"))
+@app.command(
+    "completion",
+    cls=SpokenCommand,
+    help=t("補完の設定を出力 (bash、zsh、fish)", "completion script for bash, zsh, fish"),
+)
 def completion(shell: Annotated[str, typer.Argument(help="bash | zsh | fish")] = "bash") -> None:
     """Print a completion script."""
     from typer.completion import get_completion_script  # type: ignore[attr-defined]  # the only public place of it

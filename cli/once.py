@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from typer.core import TyperCommand
-
 from cli.language import t
+from cli.spoken import SpokenCommand
 
 
-class OnceCommand(TyperCommand):
+class OnceCommand(SpokenCommand):
     """A command that refuses a repeated single-valued option as a usage error (exit status 2)."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse once to see what was given, then as usual."""
+    def check(self, ctx: Any, args: list[str]) -> None:
+        """Parse once to see what was given; raises a usage error."""
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         for index, parameter in enumerate(order):
             single = parameter.param_type_name == "option" and not (
@@ -27,4 +26,3 @@ class OnceCommand(TyperCommand):
             if single and any(earlier is parameter for earlier in order[:index]):
                 name = max(parameter.opts, key=len)
                 ctx.fail(t(f"{name} が二度指定されています。一つだけ指定してください。", f"{name} is given twice."))
-        return super().parse_args(ctx, args)

@@ -18,10 +18,11 @@ from cli.failure import Failure
 from cli.language import t
 from cli.moments import short
 from cli.render.table import Column
+from cli.spoken import SpokenGroup
 
 group = typer.Typer(no_args_is_help=True, help=t("Elasticsearch への複製", "the copy in Elasticsearch"))
 letters_group = typer.Typer(no_args_is_help=True, help=t("受け付けられなかった記録", "documents it would not take"))
-group.add_typer(letters_group, name="dead-letters")
+group.add_typer(letters_group, name="dead-letters", cls=SpokenGroup)
 
 _STATUS = (
     Column("lag_seconds", "遅れ(秒)", "lag (s)"),

@@ -13,6 +13,7 @@ from cli.command import shows
 from cli.exit_codes import ExitCode
 from cli.failure import Failure
 from cli.language import t
+from cli.spoken import SpokenGroup
 
 if TYPE_CHECKING:
     from gateway.installation import Installed
@@ -25,8 +26,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the top level."""
     shows(app, "init", "新しく導入する (鍵、証明書、設定、最初の管理者)", "create an installation")(init)
     shows(app, "serve", "起動する (前面で動作)", "run in the foreground")(serve)
-    app.add_typer(config_group, name="config")
-    app.add_typer(state_group, name="state")
+    app.add_typer(config_group, name="config", cls=SpokenGroup)
+    app.add_typer(state_group, name="state", cls=SpokenGroup)
 
 
 def init(
