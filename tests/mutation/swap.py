@@ -16,7 +16,7 @@ from types import CodeType, FunctionType
 import pytest
 
 from tests.mutation.mutants import Mutant
-from tests.mutation.trial import OPTIONS, in_child
+from tests.mutation.trial import HANGS, OPTIONS, in_child
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def noticed_by_swapping(attempts: Sequence[Attempt], paths: Sequence[str], secon
     """Return the places of those attempts that a test notices, within a time for all of them."""
     found = Path(".mutation-swapped")
     loop = Swapping(attempts, found)
-    in_child(lambda: int(pytest.main([*OPTIONS, *paths], plugins=[loop])), seconds)
+    in_child(lambda: int(pytest.main([*OPTIONS, HANGS, *paths], plugins=[loop])), seconds)
     places: set[int] = pickle.loads(found.read_bytes()) if found.exists() else set()  # noqa: S301  (our own child's)
     found.unlink(missing_ok=True)
     return places

@@ -22,6 +22,7 @@ import hypothesis
 import pytest
 
 OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--basetemp=.mutation")
+HANGS = "--timeout=20"  # seconds for one test of a trial: a changed loop may never end
 MEMORY = 3 << 30  # bytes a child may take: a changed loop may grow without end
 OWN = frozenset({"gateway", "policies", "audit", "mdm_sim", "cli", "tests", "conftest"})
 
@@ -115,7 +116,8 @@ def all_pass(tests: Sequence[str], seconds: float) -> bool:
     """Whether the tests pass within the time; a child that dies or hangs has failed."""
     files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
     return (
-        in_child(lambda: int(pytest.main([*OPTIONS, *files], plugins=[Chosen(tests)])), seconds) == pytest.ExitCode.OK
+        in_child(lambda: int(pytest.main([*OPTIONS, HANGS, *files], plugins=[Chosen(tests)])), seconds)
+        == pytest.ExitCode.OK
     )
 
 
