@@ -100,7 +100,7 @@ def _nodes(parent: ast.AST, within: Place) -> Iterator[tuple[ast.AST, Place]]:
         if field in LEFT_ALONE:
             continue
         for index, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
-            if not isinstance(node, ast.AST) or _is_left_alone(node, parent, index):
+            if not isinstance(node, ast.AST) or _is_left_alone(node, parent):
                 continue
             place = Place(parent, field, index, within.function, within.name, within.returns_bool)
             yield node, place
@@ -112,13 +112,13 @@ def _nodes(parent: ast.AST, within: Place) -> Iterator[tuple[ast.AST, Place]]:
             yield from _nodes(node, inner)
 
 
-def _is_left_alone(node: ast.AST, parent: ast.AST, index: int | None) -> bool:
+def _is_left_alone(node: ast.AST, parent: ast.AST) -> bool:
     """Whether nothing at or below the node changes."""
     match node:
         case ast.Import() | ast.ImportFrom():
             return True
-        case ast.Expr(value=ast.Constant(value=str())):
-            return index == 0 and isinstance(parent, (*FUNCTIONS, ast.ClassDef, ast.Module))
+        case ast.Expr(value=ast.Constant(value=str())):  # a docstring, also one below a constant
+            return True
         case ast.Assign(targets=[ast.Name(id="__all__")]) | ast.If(test=ast.Name(id="TYPE_CHECKING")):
             return True
         case ast.Call():  # the words of a raised error

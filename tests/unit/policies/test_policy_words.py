@@ -163,6 +163,21 @@ def test_faults_that_show_only_once_all_else_is_right() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [("read_max: 3600s", ""), ("read_max: 3601s", 'read_max: got "3601s", expected at most 1h'),
+     ("seen_max: 604800s", ""), ("seen_max: 604801s", 'seen_max: got "604801s", expected at most 7d'),
+     ("grace: { internet: 86400s }", ""),
+     ("grace: { internet: 86401s }", 'grace.internet: got "86401s", expected at most 24h')],
+)  # fmt: skip
+def test_how_old_posture_may_be_allowed_to_grow(limit: str, expected: str) -> None:
+    source = VALID + f"posture: {{ {limit} }}\n"
+    if expected:
+        assert [told.partition(": posture.")[2] for told in faults(source)] == [expected]
+    else:
+        assert load_policy(source.encode(), "p").posture != PostureLimits()
+
+
 WHOLE = """version: 1
 metadata: { id: t, revision: 7, title: T, owner: O, description: D }
 zones: { z: [192.0.2.7, "::ffff:10.0.0.0/104"], a: [10.1.0.0/16] }
