@@ -1,8 +1,18 @@
 """Remembers: append-only, provable, searchable.
 
-`event` and `ecs` say what a record is. `journal` keeps records (`segment` is the format of its files, `durable` the
-one place that writes files durably), `anonymous` bounds what strangers can make it keep. `merkle`, `checkpoint` and
-`log` are the transparency log over all journals, `daemon` the auditor that grows it, `verify` proves both, `receipt`
-is what a revocation hands out, `search` answers questions. Subpackages add the index, Elasticsearch, detection and
-reports; other packages import first-level modules only.
+Begin with `event` and `ecs`, what a record says, and `journal`, what keeps it.
+
+- Keeping: `journal` is what a process writes to, `journal_thread` makes its file calls, `segment_writer` its files,
+  `segment` is their format, `durable` the one place that writes files durably. `anonymous` bounds what strangers can
+  make us write. `reader` reads a journal back, for everyone below.
+- Proving: `merkle`, `checkpoint` and `log` are the transparency log over all journals, `auditor` grows it, `verify`
+  proves both; `receipt` is what a revocation hands out.
+- Finding: `search` answers questions over the journals (`scan`: lines, newest first); `documents` are what searchable
+  copies hold: `index` (embedded), `elastic` (Elasticsearch, with `dead_letters` for what it refused). `detect` finds
+  anomalies, `cases` joins them.
+- Running: `daemon` is the auditor's process, with all of these as its tasks; `weight` lets it and searches go last.
+
+Other packages import first-level modules only.
 """
+
+__all__: list[str] = []

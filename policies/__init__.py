@@ -6,11 +6,13 @@ A policy file travels `yaml_positions` (data with places) → `schema` (pydantic
 
 - Vocabulary: `catalogue` (facts, types, what absence means), `reasons` (why), `decision` (results), `obligations`,
   `units` (how durations, times and dates are written), `words` (conditions in Japanese).
-- Deciding: `evaluate` (three-valued leaves), `layout` (rules for one kind of request), `compile`, `explain` (why, and
-  what would help), `zones` (address → network).
+- Deciding: `evaluate` (three-valued leaves), `layout` (rules for one kind of request), `compile`, `narrow` (many
+  questions within one second), `explain` (why, and what would help), `zones` (address → network).
 - Keeping it right: `testing` (tests inside the file), `check` (lint), `versions` (hash, difference in words).
 
 Workers import `model` and `compile` and their closure only; pydantic and YAML stay in `load`, `schema` and
 `yaml_positions`.
 Bundled policies are in `bundled/`: `first.yaml` (for a new installation), `starter.yaml` (the sample city).
 """
+
+__all__: list[str] = []

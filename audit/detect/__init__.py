@@ -1,1 +1,7 @@
-"""Findings and cases."""
+"""Findings and cases.
+
+`detection` is the auditor's task; `engine` runs the detectors over the journals and records each finding once.
+Detectors are `refusals` and `sessions`; what they give is a `signal`. `audit.cases` joins signals for a person.
+"""
+
+__all__: list[str] = []

@@ -1,1 +1,15 @@
-"""The admin API: roles, approvals, searches, revocations."""
+"""The admin API: roles, approvals, searches, revocations. Served to the command line by `gateway.control`.
+
+Begin with `endpoints`, the whole surface in one table, and `guard`, the one way into every command: who, may they,
+written down, then done. `server` joins the two; `endpoint` is what a command is, `problem` how one fails, `trail` its
+records, `operator_use` its token's idleness.
+
+- Operators: `sign_in`, `approvals` of what others proposed (`approval_request`: the two-person rule).
+- People and access: `users`, `users_import` (rows by `csv_import`, paper by `letters`), `sessions` (whom they hit:
+  `targets`), `locks`, `devices`; `people` finds who is meant.
+- What is protected and how: `apps`, `policy_versions`, `policy_questions`.
+- Looking: `events`, `anomalies`, `status`, `alerts`, `elastic`. Long searches run in a child process: `searching` here,
+  `search_child` there. `clock` takes an operator's word after a leap.
+"""
+
+__all__: list[str] = []

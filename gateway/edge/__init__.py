@@ -1,1 +1,14 @@
-"""Bytes in, bytes out: the only code on the request path that touches sockets."""
+"""Bytes in, bytes out: the only code on the request path that touches sockets.
+
+Begin with `states`, the table of the one state machine, and `connection`, which walks it. What the edge knows of the
+rest of a worker is one contract, `services`; the gate is asked through `guarded`, so that its faults are refusals.
+
+- In: `listener` accepts (`tls`, `proxy_protocol`), `reader` makes the bytes a request, `blocks` knows header blocks
+  that were read before, `framing` finds where a body ends.
+- On: `relay` carries one request to its end; `forward` writes its head, `pool` finds a connection, `held` keeps those
+  with an identity of their own, `upstream` is one of them and `response` its answer. `tunnel` follows WebSocket frames.
+- Ends: `answers` are ours, `live` finds what a revocation has to cut, `sockets` makes the cut one. `timeouts` is one
+  sweep over all deadlines, `waiting_for` says what a deadline was about.
+"""
+
+__all__: list[str] = []

@@ -1,1 +1,8 @@
-"""Which device, in which state."""
+"""Which device, in which state.
+
+Begin with `source`, the contract of every MDM connector; `graph` keeps it for Microsoft Graph, with `graph_device`
+from its words to our facts. `sync` plans what a reading changes and repeats it; `device_sync` is that loop as control
+runs it: changes are recorded in the journal, then stored by the steward.
+"""
+
+__all__: list[str] = []

@@ -71,6 +71,28 @@ def test_each_module_says_what_it_is() -> None:
     assert silent == []
 
 
+MAPS = sorted(path for path in SOURCES if path.name == "__init__.py" and path.relative_to(ROOT).parts[0] in PACKAGES)
+
+
+def is_module(place: Path) -> bool:
+    return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
+
+
+@pytest.mark.parametrize("path", MAPS, ids=lambda path: ".".join(path.relative_to(ROOT).parts[:-1]))
+def test_each_package_is_a_map(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    named = set(re.findall(r"`([a-z0-9_]+(?:\.[a-z0-9_]+)*)`", ast.get_docstring(tree) or ""))
+    inside = {each.stem for each in SOURCES if each.parent == path.parent} - {"__init__"}
+    inside |= {each.parent.name for each in MAPS if each.parent.parent == path.parent}
+    assert inside - named == set(), "modules that the map does not name"
+    strays = {name for name in named if "." not in name and not is_module(path.parent / name)}
+    strays |= {
+        name for name in named if name.split(".")[0] in PACKAGES and not is_module(ROOT.joinpath(*name.split(".")))
+    }
+    assert strays - set(PACKAGES) == set(), "names on the map that nothing bears"
+    assert any(isinstance(node, ast.AnnAssign | ast.Assign) and "__all__" in ast.unparse(node) for node in tree.body)
+
+
 def test_names_say_something() -> None:
     assert [str(path) for path in SOURCES if EMPTY_NAMES.fullmatch(path.name)] == []
 

@@ -1,1 +1,7 @@
-"""One module for each page or group of pages of the portal; `gateway.portal.server` names their addresses."""
+"""One module for each page or group of pages; `gateway.portal.server` names their addresses.
+
+Coming in: `set_up` (first time), `sign_in`, `step_up`. Signed in: `home` (launcher, sign-out), `my_factors`,
+`my_password`, `my_sessions`. On app hosts: `app_area`, and `keys` for the apps themselves.
+"""
+
+__all__: list[str] = []
