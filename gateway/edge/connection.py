@@ -190,7 +190,7 @@ class ClientConnection(asyncio.Protocol):
         if self._services.gatekeeper.knows_host(head.host):
             self._answer(to_https(head, self._services.public_port), head, states.CLOSING)
         else:
-            self._refuse(RequestFault(421, Reason.UNKNOWN_HOST, "plain request for a host that is not ours"))
+            self._refuse(RequestFault(421, Reason.UNKNOWN_HOST, "plain request for a host not ours"), head.lines)
 
     async def _resolve(self, head: RequestHead, token_hash: str) -> None:
         await self._services.gatekeeper.resolve(token_hash)
@@ -198,11 +198,11 @@ class ClientConnection(asyncio.Protocol):
         if self._state is states.RESOLVING:
             self._judge(head, first=False)
 
-    def _refuse(self, fault: RequestFault) -> None:
-        """Refuse a message that is not a request; the connection ends with the answer."""
-        self.buffer = b""
+    def _refuse(self, fault: RequestFault, lines: bytes = b"") -> None:
+        """Refuse what is not a request (`lines`: its fields where known); the connection ends with the answer."""
+        seen, self.buffer = lines or self.buffer, b""
         self._move(states.FAULT)
-        self._record(None, self._services.gatekeeper.reject(self.peer, fault))
+        self._record(None, guarded.rejected(self._services, self.peer, fault, seen))
 
     def _record(self, head: RequestHead | None, verdict: Verdict) -> None:
         self._head = head

@@ -6,10 +6,12 @@ The gatekeeper promises not to raise. A defect that breaks that promise must not
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from gateway.edge.services import Answer, Answered, EdgeServices, Passed, RequestFault
-from gateway.gate.request import RequestHead
-from gateway.gate.verdict import Verdict
+from gateway.gate.client_kind import signs_in
+from gateway.gate.request import Peer, RequestHead
+from gateway.gate.verdict import Refuse, Verdict
 from policies.reasons import Reason
 
 WORDLESS = Answer(503, ((b"Cache-Control", b"no-store"),), b"", close=True)
@@ -21,6 +23,11 @@ def unjudged(services: EdgeServices, request: RequestHead, error: Exception) -> 
     _tell("judging failed; the request is refused", error)
     fault = RequestFault(503, Reason.INTERNAL_ERROR, "the gate failed")
     return services.gatekeeper.reject(request.peer, fault)
+
+
+def rejected(services: EdgeServices, peer: Peer, fault: RequestFault, seen: bytes) -> Refuse:
+    """Return the refusal of what never became a request; `seen` says whether its sender reads pages, nothing else."""
+    return replace(services.gatekeeper.reject(peer, fault), signs=signs_in(seen))
 
 
 def answered(services: EdgeServices, verdict: Answered, request: RequestHead | None) -> Answer:

@@ -5,32 +5,57 @@ Fetch Metadata (W3C) tells where it is present, because scripts cannot forge it;
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from gateway.gate.request import RequestHead
 
+Signs = Mapping[bytes, bytes]
+"""Values of header fields by lower-case name."""
+
 _LANGUAGES = ("ja", "en")
+_TELLING: Final = frozenset({b"sec-fetch-mode", b"x-requested-with", b"accept"})
+_READ: Final = _TELLING | {b"accept-language"}
+_READ_BYTES: Final = 32768
 
 
 def wants_page(request: RequestHead | None) -> bool:
     """Whether the answer is shown to a person: then pages and redirects, else data and status codes."""
     if request is None or request.upgrade:
         return False
-    find = request.find
-    mode = find.get(b"sec-fetch-mode")
+    return shown_to_person(request.find)
+
+
+def shown_to_person(signs: Signs) -> bool:
+    """Whether these fields are a browser's that asks for a page."""
+    mode = signs.get(b"sec-fetch-mode")
     if mode is not None:
         return mode == b"navigate"
-    if b"x-requested-with" in find:
+    if b"x-requested-with" in signs:
         return False
-    return b"text/html" in find.get(b"accept", b"")
+    return b"text/html" in signs.get(b"accept", b"")
 
 
-def language_of(request: RequestHead | None, chosen: str, default: str) -> str:
+def signs_in(seen: bytes) -> Signs | None:
+    """Return what the bytes of a refused message say of its client; None where that may have stood in what is missing.
+
+    Only the form and the language of the refusal may depend on it: these bytes were never accepted as a request.
+    """
+    head, end, _ = seen[:_READ_BYTES].partition(b"\r\n\r\n")
+    signs: dict[bytes, bytes] = {}
+    for line in head.split(b"\n"):
+        name, colon, value = line.partition(b":")
+        if colon and (name := name.lower()) in _READ:
+            signs.setdefault(name, value.strip())
+    return signs if end or not _TELLING.isdisjoint(signs) else None
+
+
+def language_of(signs: Signs | None, chosen: str, default: str) -> str:
     """Return the person's own choice, else the first of Accept-Language (RFC 9110 §12.5.4) that we speak."""
     if chosen in _LANGUAGES:
         return chosen
-    accepted = b"" if request is None else request.find.get(b"accept-language", b"")
+    accepted = b"" if signs is None else signs.get(b"accept-language", b"")
     ranked: list[tuple[float, int, str]] = []
     for place, item in enumerate(accepted.decode("latin-1").split(",")[:16]):
         tag, _, weight = item.strip().partition(";q=")

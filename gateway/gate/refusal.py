@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from gateway.gate.client_kind import language_of, wants_page
+from gateway.gate.client_kind import Signs, language_of, shown_to_person, wants_page
 from gateway.gate.credentials import APP_COOKIE, STATE_COOKIE, state_token
 from gateway.gate.cross_site import allow_origin, is_known_origin
 from gateway.gate.reference import shown
@@ -73,6 +73,7 @@ class Told:
     words: str = ""  # key of the words, "" = the reason's own
     links: Sequence[Link] = ()
     extra: Headers = ()
+    signs: Signs | None = None  # of a client whose message never became a request
 
 
 class Refusals:
@@ -120,7 +121,7 @@ class Refusals:
         told = Told(
             verdict.request_id, verdict.status, verdict.reason, verdict.app,
             verdict.user.language if verdict.user is not None else "", verdict.message,
-            _REMEDIES.get(verdict.reason) or remedies, advice, extra=tuple(extra),
+            _REMEDIES.get(verdict.reason) or remedies, advice, extra=tuple(extra), signs=verdict.signs,
         )  # fmt: skip
         return self.tell(told, request)
 
@@ -133,7 +134,7 @@ class Refusals:
         if request is None or not wants_page(request):
             return self.tell(told, request)
         clear: Headers = () if verdict.reason == "sign_in_required" else ((b"Set-Cookie", _DEAD_SESSION),)
-        texts = self._texts(request, "")
+        texts = self._texts(request.find, "")
         if request.method not in {"GET", "HEAD"}:
             link = Link(texts.label("sign_in"), "/", new_tab=True)
             words = "" if verdict.reason in _EXPLAINED_ENDS else "unsent"
@@ -152,7 +153,7 @@ class Refusals:
             if request.method in {"GET", "HEAD"}:
                 return self._to_portal("/step-up", verdict.return_to, request, (), query, verdict.request_id)
             address = f"{self._portal}/step-up?{urlencode({'app': request.host, 'to': '/', **query})}"
-            link = Link(self._texts(request, verdict.user.language).label("step_up"), address, new_tab=True)
+            link = Link(self._texts(request.find, verdict.user.language).label("step_up"), address, new_tab=True)
             links: tuple[Link, ...] = (link,)
         else:
             links = ()
@@ -184,22 +185,22 @@ class Refusals:
     def tell(self, told: Told, request: RequestHead | None) -> Answer:
         """Return the refusal as a page or as a problem, whichever the client can read."""
         common = (*_COMMON, (b"X-Sekisho-Request-Id", told.request_id.encode()), *told.extra)
-        if request is None or wants_page(request):
+        if wants_page(request) if request is not None else told.signs is None or shown_to_person(told.signs):
             published = self._view.pages.get("refusal.csp", "").encode("ascii")  # names the frame's own style
             if published:
                 common = tuple((name, published if name == _POLICY_NAME else value) for name, value in common)
             return Answer(told.status, (_PAGE, *common), self._page(told, request))
-        origin = request.find.get(b"origin")
+        origin = None if request is None else request.find.get(b"origin")
         if origin is not None and told.app is not None and is_known_origin(told.app, origin):
             common += allow_origin(origin)
         return Answer(told.status, (_PROBLEM, *common), self._problem(told, request))
 
-    def _texts(self, request: RequestHead | None, chosen: str) -> Texts:
-        language = language_of(request, chosen, self._default)
+    def _texts(self, signs: Signs | None, chosen: str) -> Texts:
+        language = language_of(signs, chosen, self._default)
         return Texts(language, self._view.pages.get(f"texts.{language}", ""))
 
     def _page(self, told: Told, request: RequestHead | None) -> bytes:
-        texts = self._texts(request, told.language)
+        texts = self._texts(told.signs if request is None else request.find, told.language)
         language = texts.language
         words = texts.words(told.words or told.reason)
         links = list(told.links)
@@ -215,8 +216,8 @@ class Refusals:
         )  # fmt: skip
         return render(self._view.pages.get(f"refusal.{language}", ""), content)
 
-    def _problem(self, told: Told, request: RequestHead) -> bytes:
-        texts = self._texts(request, told.language)
+    def _problem(self, told: Told, request: RequestHead | None) -> bytes:
+        texts = self._texts(told.signs if request is None else request.find, told.language)
         words = texts.words(told.reason)
         problem: dict[str, object] = {
             "type": f"urn:sekisho:reason:{told.reason}",
@@ -250,7 +251,7 @@ def _again(reason: str, request: RequestHead) -> str:
 def _with(told: Told, words: str, links: tuple[Link, ...], headers: Headers) -> Told:
     return Told(
         told.request_id, told.status, told.reason, told.app, told.language, told.message, told.remedies, told.advice,
-        words, links, (*told.extra, *headers),
+        words, links, (*told.extra, *headers), told.signs,
     )  # fmt: skip
 
 

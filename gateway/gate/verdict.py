@@ -83,6 +83,7 @@ class Refuse:
     app: App | None = None
     user: User | None = None
     close: bool = False
+    signs: Mapping[bytes, bytes] | None = None  # of what never became a request: says the answer's form, nothing else
 
 
 @dataclass(slots=True)

@@ -311,9 +311,9 @@ def test_an_origin_is_compared_with_the_host_that_was_asked() -> None:
     ],
 )  # fmt: skip
 def test_the_first_language_that_we_speak(accepted: str, language: str) -> None:
-    assert language_of(head(Accept_Language=accepted), "", "ja") == language
+    assert language_of(head(Accept_Language=accepted).find, "", "ja") == language
     assert language_of(None, "", "en") == "en"
-    assert language_of(head(Accept_Language=accepted), "ja", "en") == "ja"
+    assert language_of(head(Accept_Language=accepted).find, "ja", "en") == "ja"
 
 
 def test_pages_only_where_somebody_looks() -> None:

@@ -220,7 +220,7 @@ def test_pages_are_for_people(headers: dict[str, Any], page: bool) -> None:
     ],
 )  # fmt: skip
 def test_language(chosen: str, accepted: str, language: str) -> None:
-    assert language_of(head(Accept_Language=accepted), chosen, "ja") == language
+    assert language_of(head(Accept_Language=accepted).find, chosen, "ja") == language
 
 
 def test_the_built_in_frame_has_every_slot_people_need() -> None:
