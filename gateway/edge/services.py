@@ -98,7 +98,17 @@ class Gatekeeper(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class EdgeLimits:
+class _FromSettings:
+    """Values that a settings section has under the same names: the edge knows no settings."""
+
+    @classmethod
+    def of(cls, section: object) -> Self:
+        """Take the fields of the same name from a settings section."""
+        return cls(**{field.name: getattr(section, field.name) for field in dataclasses.fields(cls)})
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeLimits(_FromSettings):
     """Sizes and counts the edge enforces; field names and defaults as `settings.limits`."""
 
     header_bytes: int = 32768
@@ -111,14 +121,9 @@ class EdgeLimits:
     requests_per_connection: int = 10000
     frame_bytes: int = 16777216
 
-    @classmethod
-    def of(cls, section: object) -> Self:
-        """Take the fields of the same name from a settings section."""
-        return cls(**{field.name: getattr(section, field.name) for field in dataclasses.fields(cls)})
-
 
 @dataclass(frozen=True, slots=True)
-class EdgeTimeouts:
+class EdgeTimeouts(_FromSettings):
     """Times in seconds the edge enforces; field names and defaults as `settings.timeouts`."""
 
     header: float = 10.0
@@ -130,11 +135,6 @@ class EdgeTimeouts:
     upstream_between: float = 120.0
     tunnel_idle: float = 3600.0
     tls_handshake: float = 10.0
-
-    @classmethod
-    def of(cls, section: object) -> Self:
-        """Take the fields of the same name from a settings section."""
-        return cls(**{field.name: getattr(section, field.name) for field in dataclasses.fields(cls)})
 
 
 @dataclass(frozen=True, slots=True)
