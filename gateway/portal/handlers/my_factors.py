@@ -12,7 +12,7 @@ from gateway.identity.lockout import is_disabled
 from gateway.portal.arrival import context_of
 from gateway.portal.entrance import FLOWS
 from gateway.portal.flows import Flow
-from gateway.portal.handlers.sign_in import REFUSED
+from gateway.portal.handlers.new_factor import Around, passkey_page, totp_page
 from gateway.portal.pages import arrival, go, page
 from gateway.portal.signed_in import posted, required, required_fresh
 from gateway.state.records import Factor, FactorKind, Session, User
@@ -109,31 +109,9 @@ def _totp_form(
     request: web.Request, session: Session, user: User, flow: Flow, refused: SignInRefused | None
 ) -> web.Response:
     flow.totp_secret = flow.totp_secret or totp.new_secret()
-    uri = totp.enrolment_uri(flow.totp_secret, user.login, context_of(request).settings.portal.host)
-    return page(
-        request,
-        "setup_totp.html",
-        binding=session.id,
-        status=REFUSED if refused else 200,
-        refused=refused,
-        qr=totp.enrolment_qr(uri),
-        uri=uri,
-        secret=totp.grouped(flow.totp_secret),
-        action="/factors/totp",
-        steps=False,
-    )
+    return totp_page(request, Around(session.id, "/factors/totp", steps=False), user, flow.totp_secret, refused)
 
 
 def _passkey_form(request: web.Request, session: Session, user: User, *, failed: bool) -> web.Response:
-    ceremony = passkeys.begin_registration(context_of(request), user)
-    return page(
-        request,
-        "setup_passkey.html",
-        binding=session.id,
-        status=REFUSED if failed else 200,
-        failed=failed,
-        options=ceremony.options,
-        ceremony=_flow(request, session).open_ceremony(ceremony),
-        action="/factors/passkey",
-        steps=False,
-    )
+    around = Around(session.id, "/factors/passkey", steps=False)
+    return passkey_page(request, around, user, _flow(request, session), failed=failed)

@@ -16,6 +16,7 @@ from gateway.portal.arrival import context_of
 from gateway.portal.entrance import FLOWS, admit, flow_of, put_pending
 from gateway.portal.flows import Flow, SetUp
 from gateway.portal.forms import ForgedForm, read_form
+from gateway.portal.handlers.new_factor import Around, passkey_page, totp_page
 from gateway.portal.handlers.sign_in import REFUSED
 from gateway.portal.pages import arrival, go, page
 from gateway.state.records import Factor
@@ -173,33 +174,10 @@ def _password_form(request: web.Request, flow: Flow, fault: PasswordFault | None
 
 
 def _totp_form(request: web.Request, flow: Flow, set_up: SetUp, refused: SignInRefused | None) -> web.Response:
-    if set_up.totp_secret is None:
-        set_up.totp_secret = totp.new_secret()
-    uri = totp.enrolment_uri(set_up.totp_secret, set_up.user.login, context_of(request).settings.portal.host)
-    return page(
-        request,
-        "setup_totp.html",
-        binding=flow.key,
-        status=REFUSED if refused else 200,
-        refused=refused,
-        qr=totp.enrolment_qr(uri),
-        uri=uri,
-        secret=totp.grouped(set_up.totp_secret),
-        action="/setup/totp",
-        steps=True,
-    )
+    set_up.totp_secret = set_up.totp_secret or totp.new_secret()
+    around = Around(flow.key, _STEPS["totp"], steps=True)
+    return totp_page(request, around, set_up.user, set_up.totp_secret, refused)
 
 
 def _passkey_form(request: web.Request, flow: Flow, set_up: SetUp, *, failed: bool) -> web.Response:
-    ceremony = passkeys.begin_registration(context_of(request), set_up.user)
-    return page(
-        request,
-        "setup_passkey.html",
-        binding=flow.key,
-        status=REFUSED if failed else 200,
-        failed=failed,
-        options=ceremony.options,
-        ceremony=flow.open_ceremony(ceremony),
-        action="/setup/passkey",
-        steps=True,
-    )
+    return passkey_page(request, Around(flow.key, _STEPS["passkey"], steps=True), set_up.user, flow, failed=failed)
