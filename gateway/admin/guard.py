@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from audit.journal import JournalUnhealthy
 from gateway.admin.endpoint import Arguments, Call, Change, Endpoint, Operator, Role, Stream
+from gateway.admin.expectations import expected
 from gateway.admin.operator_use import OperatorUse
 from gateway.admin.problem import AdminReason, Problem
 from gateway.admin.trail import Trail
@@ -250,12 +251,10 @@ def _validated(endpoint: Endpoint[ArgumentsT], given: dict[str, Any]) -> Argumen
         return endpoint.arguments.model_validate(given)
     except ValidationError as error:
         faults = [
-            {"key": ".".join(str(part) for part in item["loc"]), "expected": item["msg"]}
+            {"key": ".".join(str(part) for part in item["loc"]), "expected": expected(item)}
             for item in error.errors(include_url=False, include_input=False)
         ]
-        said = "、".join(f"{fault['key']}: {fault['expected']}" for fault in faults)
-        detail = f"引数が正しくありません: {said}"
-        raise Problem(AdminReason.INVALID_ARGUMENTS, detail, extra={"faults": faults}) from None
+        raise Problem(AdminReason.INVALID_ARGUMENTS, "引数が正しくありません。", extra={"faults": faults}) from None
 
 
 def _answer(problem: Problem, request_id: str) -> web.Response:
