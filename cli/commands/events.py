@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +21,14 @@ from cli.render.table import Column
 
 group = typer.Typer(no_args_is_help=True, help=t("記録の検索", "the trail"))
 
+
+class Ended(StrEnum):
+    """How an act ended, as `event.outcome` says it."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+
 COLUMNS = (
     Column("@timestamp", "時刻", "time", clock, keep=True),
     Column("who", "だれ", "who"),
@@ -33,11 +43,12 @@ STORY = (
     Column("rule.id", "規則", "rule"), Column("from", "接続元", "from"), Column("device", "端末", "device"),
     Column("reference", "受付番号", "reference"),
 )  # fmt: skip
+_SUGGESTED = 5  # field names at most
 Since = Annotated[str, typer.Option("--since", help=t("24h、RFC 3339、令和8年11月22日", "24h, RFC 3339, 令和8年…"))]
 Filter = Annotated[list[str] | None, typer.Argument(help=t("項目=値 (複数可)、または語", "field=value, or a word"))]
 User = Annotated[str, typer.Option("--user", help=t("職員ID", "login"))]
 AppName = Annotated[str, typer.Option("--app", help=t("アプリID", "app id"))]
-Outcome = Annotated[str, typer.Option("--outcome", help="success | failure")]
+Outcome = Annotated[Ended | None, typer.Option("--outcome", help=t("成功か失敗か", "success or failure"))]
 
 
 @lists(group, "search", "記録を検索", "search the trail")
@@ -48,13 +59,13 @@ def search(
     until: Annotated[str, typer.Option("--until", help=t("この時刻まで", "until"))] = "",
     user: User = "",
     app: AppName = "",
-    outcome: Outcome = "",
+    outcome: Outcome = None,
     action: Annotated[str, typer.Option("--action", help=t("出来事 (例 session.ended)", "event.action"))] = "",
     oldest: Annotated[bool, typer.Option("--oldest", help=t("古い順", "oldest first"))] = False,
     exit_code: Annotated[bool, typer.Option("--exit-code", help=t("見つかれば 8", "8 if found"))] = False,
 ) -> None:
     """Search."""
-    body = _query(call, terms or [], since, {"user.name": user, "sekisho.app.id": app, "event.outcome": outcome,
+    body = _query(call, terms or [], since, {"user.name": user, "sekisho.app.id": app, "event.outcome": outcome or "",
                                              "event.action": action})  # fmt: skip
     body |= {"until": _moment(call, "--until", until), "limit": call.limit, "order": "oldest" if oldest else "newest"}
     records = call.client().stream("/v1/events/search", body)
@@ -75,10 +86,10 @@ def tail(
     terms: Filter = None,
     user: User = "",
     app: AppName = "",
-    outcome: Outcome = "",
+    outcome: Outcome = None,
 ) -> None:
     """Follow."""
-    filters = {"user.name": user, "sekisho.app.id": app, "event.outcome": outcome}
+    filters = {"user.name": user, "sekisho.app.id": app, "event.outcome": outcome or ""}
     body = _query(call, terms or [], "", filters)
     records = call.client().stream("/v1/events/tail", body, endless=True)
     if call.output is Output.TABLE:
@@ -106,12 +117,25 @@ def _query(call: Call, terms: list[str], since: str, options: dict[str, str]) ->
         if equals and name in filters:
             raise Failure(ExitCode.USAGE, t(f"{name} が二度指定されています。", f"{name} is given twice."))
         if equals and name:
-            filters[name] = value
+            filters[_known(name)] = value
         else:
             words.append(term)
     if len(words) > 1:
         raise Failure(ExitCode.USAGE, t("語は一つだけ指定できます。", "one word at most."))
     return {"since": _moment(call, "--since", since), "filters": filters, "text": words[0] if words else ""}
+
+
+def _known(name: str) -> str:
+    """Return the field's name; raises Failure where records have no such field: nothing would ever be found."""
+    from audit.ecs import FIELDS
+
+    if name in FIELDS:
+        return name
+    parts = [field for field in FIELDS if field.startswith(f"{name}.") or field.endswith(f".{name}")]
+    near = parts[:_SUGGESTED] or get_close_matches(name, FIELDS)
+    perhaps = t(f"近いもの: {'、'.join(near)}", f"did you mean: {', '.join(near)}") if near else ""
+    message = t(f"{name} という項目は記録にありません。", f"records have no field {name}.")
+    raise Failure(ExitCode.USAGE, message, [perhaps] if perhaps else [])
 
 
 def _moment(call: Call, option: str, text: str) -> float | None:

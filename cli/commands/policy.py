@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -175,6 +176,9 @@ def show(
     version: Annotated[str, typer.Argument(metavar="[hash]", help=t("版 (6文字以上)", "hash, 6 or more"))] = "active",
 ) -> None:
     """Print a version: its text alone on standard output, whose it is on standard error."""
+    if not re.fullmatch(r"active|[0-9a-f]{6,64}", version):
+        message = t(f"版はハッシュの先頭6文字以上 (0-9 と a-f) です: {version}", f"not 6 to 64 of 0-9a-f: {version}")
+        raise Failure(ExitCode.USAGE, message, [t("一覧: sekisho policy ls", "list: sekisho policy ls")])
     answer = call.client().get(f"/v1/policies/{segment(version)}")
     answer.pop("request_id", None)
     if call.output is not Output.TABLE or call.fields:

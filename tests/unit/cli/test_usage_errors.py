@@ -77,3 +77,19 @@ def test_a_noun_alone_shows_its_verbs_and_is_a_usage_error() -> None:
     result = CliRunner().invoke(app, ["policy"], prog_name="sekisho")
     assert result.exit_code == ExitCode.USAGE
     assert "使い方: sekisho policy" in result.output
+
+
+@pytest.mark.parametrize(
+    ("term", "near"), [("user=sato", "user.name"), ("usr.name=sato", "user.name"), ("zzz=1", "zzz")], ids=str
+)
+def test_a_field_that_no_record_has_is_said_not_searched(term: str, near: str) -> None:
+    result = CliRunner().invoke(app, ["events", "search", term])
+    assert (result.exit_code, result.stdout) == (ExitCode.USAGE, "")
+    assert "という項目は記録にありません" in result.stderr
+    assert near in result.stderr
+
+
+def test_a_version_is_named_by_its_hash() -> None:
+    result = CliRunner().invoke(app, ["policy", "show", "today"])
+    assert (result.exit_code, result.stdout) == (ExitCode.USAGE, "")
+    assert "today" in result.stderr
