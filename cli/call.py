@@ -69,6 +69,11 @@ class Call:
         """Show a list. An empty one says on standard error what to do next."""
         if not rows:
             tell(empty)
+        for name in self.fields if rows else ():
+            if not any(name in row for row in rows):
+                there = ", ".join(dict.fromkeys(key for row in rows for key in row))
+                tell(t(f"{name} という項目はどの行にもありません。ある項目: {there}",
+                       f"no row has the field {name}; there are: {there}"))  # fmt: skip
         chosen = [{name: row.get(name) for name in self.fields} for row in rows] if self.fields else list(rows)
         if self.output is Output.TABLE:
             if rows:
@@ -108,11 +113,14 @@ class Call:
             self._write(visible(line) + "\n")
 
     def _table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
-        from cli.render.table import table
+        from rich.console import Console
+
+        from cli.render.table import listing
 
         given = {column.key for column in columns}
         extra = [Column(name, name, name) for name in self.fields if name not in given]
-        self._print(table(rows, [*columns, *extra]), length=len(rows))
+        width = Console().width
+        self._print(listing(rows, [*columns, *extra], width), length=len(rows))
 
     def _print(self, renderable: Any, length: int = 0) -> None:
         from rich.console import Console

@@ -44,13 +44,13 @@ def carry_out(
 def _show(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
     from rich.console import Console
 
-    from cli.render.table import description, table
+    from cli.render.table import description, listing
 
     console = Console(stderr=True, highlight=False)
     if len(rows) == 1:
         console.print(description({column.key: rows[0].get(column.key) for column in columns}, columns))
     else:
-        console.print(table(rows, columns))
+        console.print(listing(rows, columns, console.width))
 
 
 def _have_typed(words: str, expected: str) -> None:

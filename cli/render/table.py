@@ -1,10 +1,13 @@
-"""Tables and descriptions for people, 80 columns and wider. Cells are text objects, never markup."""
+"""Tables and descriptions for people. Cells are text objects, never markup.
+
+A table is made for 80 columns and wider; where its columns would become unreadably narrow, its rows are descriptions.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cli.language import t
 from cli.render.cells import plain, visible
@@ -13,6 +16,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Format = Callable[[Any], str]
+
+_GAP: Final = 2  # cells between two columns
+_NARROWEST: Final = 8  # cells of a column that folds: four characters of Japanese
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,32 @@ def _cell(column: Column, value: Any) -> str:
     if isinstance(value, bool) and column.show is plain:
         return t("はい", "yes") if value else t("いいえ", "no")
     return visible(column.show(value))
+
+
+def fits(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column], width: int) -> bool:
+    """Whether a table of these rows stays readable in `width` cells: a column that folds keeps 8 of them."""
+    from rich.cells import cell_len
+
+    widest = [cell_len(t(column.ja, column.en)) for column in columns]
+    for row in rows:
+        lengths = [cell_len(_cell(column, row.get(column.key))) for column in columns]
+        widest = [max(pair) for pair in zip(widest, lengths, strict=True)]
+    least = [length if column.keep else min(length, _NARROWEST) for column, length in zip(columns, widest, strict=True)]
+    return sum(least) + _GAP * (len(columns) - 1) <= width
+
+
+def listing(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], width: int) -> Table:
+    """A table where one fits in `width` cells, else one description below another, a blank line between."""
+    if fits(rows, columns, width):
+        return table(rows, columns)
+    from rich.table import Table
+
+    made = Table.grid()
+    for number, row in enumerate(rows):
+        if number:
+            made.add_row("")
+        made.add_row(description({column.key: row.get(column.key) for column in columns}, columns))
+    return made
 
 
 def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column]) -> Table:

@@ -6,9 +6,11 @@ import io
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 from typer.testing import CliRunner
 
+from cli.call import Call, Output
 from cli.commands.account import _troubles, _workers
 from cli.commands.proofs import RECEIPT
 from cli.commands.sessions import COLUMNS
@@ -17,7 +19,7 @@ from cli.commands.users import DETAIL
 from cli.exit_codes import ExitCode
 from cli.main import app
 from cli.render.states import state_word
-from cli.render.table import description, table
+from cli.render.table import Column, description, listing, table
 
 SESSION = {
     "id": "s-" + "5" * 24, "user": "takahashi", "name": "髙橋 美咲", "mfa_method": "totp", "source_ip": "127.0.0.1",
@@ -25,9 +27,9 @@ SESSION = {
 }  # fmt: skip
 
 
-def printed(renderable: object) -> str:
+def printed(renderable: object, width: int = 80) -> str:
     out = io.StringIO()
-    Console(file=out, width=80, highlight=False).print(renderable)
+    Console(file=out, width=width, highlight=False).print(renderable)
     return out.getvalue()
 
 
@@ -106,3 +108,27 @@ def test_an_ended_session_says_why_in_words() -> None:
     assert "管理者が終了" in shown
     assert "30m" in shown
     assert "session_revoked" not in shown
+
+
+@pytest.mark.parametrize(("width", "folded"), [(80, False), (60, True)])
+def test_what_no_longer_fits_is_told_row_by_row(width: int, folded: bool) -> None:
+    lines = printed(listing([SESSION, SESSION], COLUMNS, width), width).splitlines()
+    assert all(cell_len(line) <= width for line in lines)
+    assert sum(str(SESSION["id"]) in line for line in lines) == 2
+    heads = sum(line.startswith(("ID", "職員ID")) for line in lines)
+    assert heads == (4 if folded else 1)
+
+
+def test_long_names_fold_and_nothing_is_lost_in_a_narrow_table() -> None:
+    name = "関市情報政策課臨時特別給付金担当会計年度任用職員"
+    columns = (Column("login", "職員ID", "login"), Column("name", "氏名", "name"), Column("state", "状態", "state"))
+    shown = printed(listing([{"login": "ito", "name": name, "state": "active"}], columns, 30), 30)
+    assert all(cell_len(line) <= 30 for line in shown.splitlines())
+    assert all(letter in shown for letter in name)
+
+
+def test_fields_that_no_row_has_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    Call(fields=("logn", "login"), output=Output.CSV).rows([{"login": "sato"}], COLUMNS, "")
+    said = capsys.readouterr()
+    assert "logn という項目はどの行にもありません。ある項目: login" in said.err
+    assert "sato" in said.out
