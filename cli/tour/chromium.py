@@ -19,7 +19,7 @@ from cli.tour.stage import CannotShow, Stage, require
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext, Page
 
-_ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 _PATIENCE = 20_000  # milliseconds
 _CHUNK = 65_536
 
@@ -58,7 +58,7 @@ async def chromium(city: City, device: CityDevice) -> AsyncIterator[Chromium]:
         raise CannotShow("playwright is missing: scripts/venv installs it") from error
     origins = [city.portal.rstrip("/"), *(app.url.rstrip("/") for app in city.apps)]
     async with _proxy(city) as server, async_playwright() as driver:
-        started = await driver.chromium.launch(executable_path=program, args=list(_ARGUMENTS))
+        started = await driver.chromium.launch(executable_path=program, args=list(ARGUMENTS))
         context = await started.new_context(
             ignore_https_errors=True, locale="ja-JP", proxy={"server": server, "bypass": "<-loopback>"},
             client_certificates=[

@@ -11,11 +11,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.support.city import City, running_city
 from tests.support.real_parts import program
+from tests.support.visitor import CHROMIUM
 
-_ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP *.sekisho.localhost 127.0.0.1",
-)  # fmt: skip
 WIDTHS = (360, 768, 1280)
 
 
@@ -32,7 +29,7 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium, headless."""
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(program("chromium")), args=list(_ARGUMENTS))
+        browser = driver.chromium.launch(executable_path=str(program("chromium")), args=list(CHROMIUM))
         yield browser
         browser.close()
 

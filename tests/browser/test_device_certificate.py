@@ -22,13 +22,9 @@ from mdm_sim.server import GraphServer, Tenant, serve
 from mdm_sim.world import SimDevice
 from tests.support.city import City, running_city
 from tests.support.real_parts import program
-from tests.support.visitor import Visitor
+from tests.support.visitor import CHROMIUM, Visitor
 
 POLICIES = Path("/etc/chromium/policies/managed/sekisho-test.json")
-ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--host-resolver-rules=MAP *.sekisho.localhost 127.0.0.1",
-)  # fmt: skip
 POLICY = """
 version: 1
 metadata: { id: test, revision: 1, title: 試験, owner: 情報政策課 }
@@ -122,7 +118,7 @@ def _browser(home: Path) -> Iterator[BrowserContext]:
     """A browser with a home and a profile of its own; certificates are verified."""
     with sync_playwright() as driver:
         context = driver.chromium.launch_persistent_context(
-            home / "profile", executable_path=str(program("chromium")), args=list(ARGUMENTS), locale="ja-JP",
+            home / "profile", executable_path=str(program("chromium")), args=list(CHROMIUM), locale="ja-JP",
             env={**os.environ, "HOME": str(home)},
         )  # fmt: skip
         context.set_default_timeout(15_000)

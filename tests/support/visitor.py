@@ -10,8 +10,13 @@ import pyotp
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import CDPSession, Page
 
+from cli.tour.chromium import ARGUMENTS
 from tests.support.city import City, Person
 
+CHROMIUM = (
+    *ARGUMENTS, "--disable-component-update", "--disable-sync",
+    "--host-resolver-rules=MAP *.sekisho.localhost 127.0.0.1",
+)  # fmt: skip
 PASSWORD = "tsuki-no-hikari-88"
 
 
