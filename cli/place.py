@@ -56,7 +56,7 @@ class Place:
     def socket(self) -> Path:
         """The admin socket."""
         given = os.environ.get(SOCKET_VARIABLE)
-        return Path(given) if given and self.config is None else self.settings().paths.run / "admin.sock"
+        return Path(given) if given and self.config is None else self.settings().paths.admin_socket
 
     def token_file(self) -> Path:
         """Where the operator token of this socket is kept, one file an installation."""

@@ -35,10 +35,6 @@ from gateway.state.steward_client import StewardClient, StewardUnavailable
 from gateway.state.store import Reader
 from gateway.supervision import child
 
-CONTROL_SOCKET = "control.sock"
-ADMIN_SOCKET = "admin.sock"
-STEWARD_SOCKET = "steward.sock"
-STORE_FILE = "sekisho.db"
 WRITER = "control"
 _STEWARD_PATIENCE = 30.0  # seconds: the steward may still be starting
 _CLOSING_SECONDS = 5.0
@@ -57,8 +53,8 @@ def open_context(settings: Settings) -> ControlContext:
     )
     return ControlContext(
         settings=settings,
-        reader=Reader(settings.paths.state / STORE_FILE, Sealing.load(sealing_key)),
-        steward=StewardClient(settings.paths.run / STEWARD_SOCKET),
+        reader=Reader(settings.paths.store, Sealing.load(sealing_key)),
+        steward=StewardClient(settings.paths.steward_socket),
         journal=journal,
         hasher=PasswordHasher(settings.sign_in),
         digests=KeyedDigests.load(sealing_key),
@@ -78,8 +74,8 @@ async def run(settings: Settings, asked_to_stop: asyncio.Event) -> None:
         )
         await _publish_pages(context)
         context, watches = _watch(context)
-        for name, app in ((CONTROL_SOCKET, build_portal_app(context)), (ADMIN_SOCKET, build_admin_app(context))):
-            runners.append(await _serve(app, settings.paths.run / name))
+        runners.append(await _serve(build_portal_app(context), settings.paths.control_socket))
+        runners.append(await _serve(build_admin_app(context), settings.paths.admin_socket))
         child.ready()
         stopping = asyncio.create_task(asked_to_stop.wait())
         done, _ = await asyncio.wait([stopping, *watches], return_when=asyncio.FIRST_COMPLETED)

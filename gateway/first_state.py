@@ -18,6 +18,7 @@ from audit.journal import Journal
 from gateway.identity.digests import KeyedDigests
 from gateway.identity.provisioning import new_setup_code
 from gateway.keyfiles import SEALING
+from gateway.settings import STORE_FILE
 from gateway.settings_parts.bounds import JournalSettings
 from gateway.state import migration, store
 from gateway.state.records import PolicyState, PolicyVersion, User
@@ -25,7 +26,6 @@ from gateway.state.sealing import Sealing
 from policies.load import load_policy
 
 STARTER = "starter.yaml"
-STORE_FILE = "sekisho.db"
 WRITER = "init"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from audit.event import Action, event
 from gateway.apps.registry import Surroundings, parse_apps
-from gateway.first_state import STORE_FILE, record
+from gateway.first_state import record
 from gateway.gate.assertion import key_set, load_key
 from gateway.identity.factors import new_factor
 from gateway.identity.passwords import PasswordHasher
@@ -127,7 +127,7 @@ def _app_records(app: App, now: float) -> list[dict[str, Any]]:
 
 
 def _store(settings: Settings, rows: Sequence[Row], now: float) -> None:
-    opened = store.Store(settings.paths.state / STORE_FILE, Sealing.load(settings.paths.keys / SEALING))
+    opened = store.Store(settings.paths.store, Sealing.load(settings.paths.keys / SEALING))
     try:
         with opened.transaction("furnish", now) as transaction:
             for row in rows:

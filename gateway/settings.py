@@ -23,6 +23,7 @@ from gateway.settings_parts.services import Alerts, Elasticsearch, Mdm
 __all__ = ["Fault", "Settings", "SettingsFaults"]
 
 ENVIRONMENT_PREFIX = "SEKISHO_"
+STORE_FILE = "sekisho.db"
 _SOCKET_PATH_BYTES = 107  # sizeof(sun_path) - 1, unix(7)
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -60,6 +61,31 @@ class Paths(Section):
     journal: Path = setting(Path("journal"), "記録の場所", "専用のディスクを勧める")
     log: Path = setting(Path("log"), "記録の証明(Merkle ログ)の場所", "別のディスクに写せる")
     run: Path = setting(Path("run"), "プロセスの間のソケットの場所", "再起動で消えてよい")
+
+    @property
+    def store(self) -> Path:
+        """The database that the steward writes."""
+        return self.state / STORE_FILE
+
+    @property
+    def steward_socket(self) -> Path:
+        """Where the steward takes commands."""
+        return self.run / "steward.sock"
+
+    @property
+    def feed_socket(self) -> Path:
+        """Where the steward tells the workers what changes."""
+        return self.run / "feed.sock"
+
+    @property
+    def control_socket(self) -> Path:
+        """Where control serves pages to the workers."""
+        return self.run / "control.sock"
+
+    @property
+    def admin_socket(self) -> Path:
+        """Where control serves the admin API to the command line."""
+        return self.run / "admin.sock"
 
 
 class Workers(Section):
@@ -170,7 +196,7 @@ def _rooted(model: ModelT, root: Path) -> ModelT:
 
 
 def _socket_faults(settings: Settings, path: Path) -> tuple[Fault, ...]:
-    longest = len(os.fsencode(settings.paths.run / "control.sock"))
+    longest = len(os.fsencode(settings.paths.control_socket))
     if longest <= _SOCKET_PATH_BYTES:
         return ()
     expected = f"a folder whose sockets' paths have at most {_SOCKET_PATH_BYTES} bytes"

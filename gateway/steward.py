@@ -53,7 +53,7 @@ class Steward:
         """Open store, journal and keys. Raises what each of them raises: without them it must not run."""
         paths, journal = settings.paths, settings.journal
         sealing = Sealing.load(paths.keys / "sealing.key")
-        database = paths.state / "sekisho.db"
+        database = paths.store
         self._settings = settings
         self._store = Store(database, sealing)
         with self._store.transaction("start", time.time()) as tx:
@@ -88,9 +88,9 @@ class Steward:
         """Serve until `stop`."""
         for name, pid in self._fencing.running:
             self._broadcast.expect(name, pid)
-        run = self._settings.paths.run
-        feed = await self._broadcast.serve(run / "feed.sock")
-        commands = await CommandServer(self._execute).serve(run / "steward.sock")
+        paths = self._settings.paths
+        feed = await self._broadcast.serve(paths.feed_socket)
+        commands = await CommandServer(self._execute).serve(paths.steward_socket)
         loops = [asyncio.create_task(each) for each in (self._beat(), self._look(), self._remember())]
         child.ready()
         stopping = asyncio.create_task(stop.wait())

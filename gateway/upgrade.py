@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audit.event import Action, event
-from gateway.first_state import STORE_FILE, record
+from gateway.first_state import record
 from gateway.settings import Settings
 from gateway.state import migration, schema
 
@@ -36,10 +36,10 @@ class Upgraded:
 
 def upgrade_store(settings: Settings, now: float) -> Upgraded:
     """Upgrade the store. Raises StillRunning, FileNotFoundError, OSError, sqlite3.Error, JournalUnhealthy."""
-    path = settings.paths.state / STORE_FILE
+    path = settings.paths.store
     path.stat()
-    if _answers(settings.paths.run / "steward.sock"):
-        raise StillRunning(str(settings.paths.run / "steward.sock"))
+    if _answers(settings.paths.steward_socket):
+        raise StillRunning(str(settings.paths.steward_socket))
     before = _schema_of(path)
     if before == schema.HEAD:
         return Upgraded(before, before, None)

@@ -68,13 +68,13 @@ class Worker:
         self._journal.open(loop)
         strangers.open(loop)
         self._strangers = Coalescer(strangers, settings.journal.anonymous_budget_per_minute)
-        self._feed = FeedClient(settings.paths.run / "feed.sock", self.name, self.view, self._on_change)
+        self._feed = FeedClient(settings.paths.feed_socket, self.name, self.view, self._on_change)
         self._gate = self._gatekeeper()
         self.live = LiveExchanges()
         self._turn = 0  # of judging shares of the live exchanges again
         self._sweeper = Sweeper(time.monotonic)
         timeouts = EdgeTimeouts.of(settings.timeouts)
-        control = Upstream.parse(f"unix:{settings.paths.run / 'control.sock'}")
+        control = Upstream.parse(f"unix:{settings.paths.control_socket}")
         self._pools = Pools(timeouts, self._sweeper)
         self._listeners = Listeners(
             EdgeServices(
