@@ -29,10 +29,17 @@ def ndjson_line(row: Row) -> str:
 
 
 def as_yaml(value: object) -> str:
-    """A YAML document; escapes everything beyond ASCII where the text could drive a terminal."""
+    """A YAML document, texts of several lines as they are; all beyond ASCII escaped where it could drive a terminal."""
     import yaml
 
-    text = yaml.safe_dump(value, allow_unicode=True, sort_keys=False, width=100)
+    class Dumper(yaml.SafeDumper):
+        """Writes a text of several lines as a block."""
+
+    def text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+    Dumper.add_representer(str, text_node)
+    text = yaml.dump(value, Dumper=Dumper, allow_unicode=True, sort_keys=False, width=100)
     if unsafe(text):
         text = yaml.safe_dump(value, allow_unicode=False, sort_keys=False, width=100)
     return str(text)

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import yaml
 from aiohttp import web
 from typer.testing import CliRunner, Result
 
@@ -123,6 +124,12 @@ def test_programs_get_every_field(environment: Path) -> None:
     assert (row["hash"], row["created_by"], row["approved_by"]) == (ACTIVE, "nakamura", "yamamoto")
     assert row["source"] == POLICY
     assert (row["created_at"], row["approved_at"]) == (pytest.approx(NOW - 30), pytest.approx(NOW - 10))
+
+
+def test_yaml_holds_the_text_line_by_line(environment: Path) -> None:
+    shown = ask(environment, "-o", "yaml").stdout
+    assert "    description: 税務課は文書管理を利用できる\n" in shown
+    assert yaml.safe_load(shown)["source"] == POLICY
 
 
 def test_a_version_that_is_not_there_is_not_found(environment: Path) -> None:
