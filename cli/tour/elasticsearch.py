@@ -133,11 +133,12 @@ def _lay_out(say: Callable[[str], None]) -> None:
             stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True,
         )  # fmt: skip
     try:
-        while builder.poll() is None and time.monotonic() - begun < _BUILD_WITHIN:
+        while (passed := time.monotonic() - begun) < _BUILD_WITHIN:
             size = sum(path.stat().st_size for path in DISTRIBUTION.rglob("*.jar")) / 1e6
-            say(f"Elasticsearch を用意(初回だけ、約 82 MB): {size:.0f} MB  ({time.monotonic() - begun:.0f} s)")
+            say(f"Elasticsearch を用意(初回だけ、約 82 MB): {size:.0f} MB  ({passed:.0f} s)")
             with suppress(subprocess.TimeoutExpired):
                 builder.wait(_TELL_EVERY)
+                break
     finally:
         if builder.poll() is None:
             os.killpg(builder.pid, signal.SIGKILL)
