@@ -72,7 +72,7 @@ class WorkerGatekeeper:
     ) -> None:  # fmt: skip
         """`ask` puts a token's digest (hex) to the steward; `ask_limit` bounds the wait in seconds.
 
-        `clock` gives monotonic seconds; the loop's own costs nothing to read.
+        `clock` gives monotonic seconds: a worker's is its loop's own.
         """
         self._view = view
         self._terms = terms
@@ -97,7 +97,7 @@ class WorkerGatekeeper:
     def moment(self) -> Moment:
         """Return now: the steward's time, carried on by the monotonic clock; before its first word our own.
 
-        One moment serves all that the loop's iteration reads at once, and is never older than the heartbeat.
+        One moment serves while the clock shows the same time and no heartbeat came: uvloop's counts milliseconds.
         """
         mono = self._clock()
         view, latest = self._view, self._latest

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from policies.catalogue import POSTURE, SENSITIVITY
@@ -15,11 +16,12 @@ from policies.evaluate import Facts, Leaf, build_leaf
 from policies.explain import Explainer, RuleLeaves
 from policies.layout import DECIDED, Allow, Deny, Layout, holds, lay_out, reduce_rule
 from policies.model import Condition, Mode, PolicyIR, PostureLimits, Rule
-from policies.narrow import ASKED, INTERNAL_ERROR, Narrowed
+from policies.narrow import ASKED, narrow
 from policies.obligations import merge_obligations
 from policies.reasons import Reason
 from policies.zones import ZoneTable
 
+INTERNAL_ERROR: Final = Decision(Effect.DENY, Reason.INTERNAL_ERROR, "")
 NOTHING_APPLIES: Final = Decision(Effect.DENY, Reason.NO_APPLICABLE_RULE, "")
 UNMET: Final = Decision(Effect.DENY, Reason.UNMET_CONDITIONS, "")
 CACHE_LIMIT: Final = 4096
@@ -121,7 +123,7 @@ class CompiledPolicy:
         try:
             layout = self._layout(tuple(facts.get(name) for name in DECIDED))
             if not (layout.observed_denies or layout.observed_allows or layout.shadow_denies or layout.shadow_allows):
-                return Narrowed(layout, facts, self._asking, _settle).decide
+                return partial(_decide_narrowed, narrow(layout, facts, self._asking))
         except Exception:  # noqa: BLE001  # the whole policy decides, and refuses where it fails too
             _log.exception("narrowing the policy failed")
         return lambda asked: self.evaluate({**facts, **asked}, fresh=True)
@@ -153,6 +155,15 @@ def compile_policy(ir: PolicyIR) -> CompiledPolicy:
         ValueError: a zone's network is not one.
     """
     return CompiledPolicy(ir)
+
+
+def _decide_narrowed(layout: Layout, asked: Facts) -> Decision:
+    """Decide from what a narrowed layout asks for. Total as `evaluate`."""
+    try:
+        return _decide_enforced(layout, asked)
+    except Exception:  # noqa: BLE001  # as in `evaluate`
+        _log.exception("policy evaluation failed; the request is refused")
+        return INTERNAL_ERROR
 
 
 def _decide_enforced(layout: Layout, facts: Facts) -> Decision:

@@ -174,9 +174,8 @@ def _decide(
             return case.deny(decision, explanation, instant.zone, instant.recorded)
     if instant is latest:  # the second request within one second: more will follow
         passage = standing.passage
-        if passage is None or not passage.admits(view, instant, request.peer):
-            passage = standing.passage = Passage(view, standing, instant, policy)
-            passage.admits(view, instant, request.peer)
+        if passage is None or not passage.admit(view, instant, request.peer):
+            standing.passage = Passage(view, standing, instant, policy, request.peer)
     return _forward(request, case.moment, case.request_id, standing, instant, decision, terms.digest_key)
 
 

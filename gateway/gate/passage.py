@@ -29,17 +29,20 @@ class Passage:
 
     __slots__ = ("_decide", "_generation", "_host", "_methods", "_peers", "_until", "instant")
 
-    def __init__(self, view: View, standing: Standing, instant: Instant, policy: CompiledPolicy) -> None:
+    def __init__(self, view: View, standing: Standing, instant: Instant, policy: CompiledPolicy, peer: Peer) -> None:
+        """`peer` is the connection from which the request was allowed."""
         self.instant = instant
         self._decide = policy.narrow(instant.fresh)
         self._generation = view.generation
         self._until = min(standing.until, instant.wall + 1)
         self._host = standing.app_session.host
         self._methods = _READING.intersection(standing.app.methods)
-        self._peers: dict[int, Peer] = {}  # by identity; kept here, so that none of these is another's later
+        self._peers: dict[int, Peer] = {
+            id(peer): peer
+        }  # by identity; kept here, so that none of these is another's later
 
-    def admits(self, view: View, instant: Instant, peer: Peer) -> bool:
-        """Note a connection from which a request was allowed at `instant`; False = this passage is of another."""
+    def admit(self, view: View, instant: Instant, peer: Peer) -> bool:
+        """Note a further connection from which one was allowed at `instant`; False = this passage is of another."""
         if self.instant is not instant or self._generation != view.generation:
             return False
         self._peers[id(peer)] = peer
