@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import orjson
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -64,10 +62,6 @@ class Forward:
     def record(self) -> dict[str, Any]:
         """The whole record, as a mapping."""
         return {**self.shared.fields, **self.own}
-
-    def encoded(self) -> bytes:
-        """Return the whole record as JSON; raises TypeError where it is none."""
-        return b"{%b%b" % (self.shared.decided, orjson.dumps(self.own)[1:])
 
 
 @dataclass(slots=True)

@@ -27,22 +27,14 @@ from gateway.admin.endpoints import endpoints
 from gateway.admin.server import build_admin_app
 from gateway.identity.context import ControlContext
 from gateway.settings import Settings
-from gateway.state import migration, store
+from gateway.state import store
 from gateway.state.records import Lock, Session, User
 from gateway.state.sealing import Sealing
 from gateway.state.steward_client import StewardClient
+from tests.support.filled_installation import SETTINGS, fill
 
 NOW = time.time()
 AAL2 = "urn:sekisho:aal2"
-TOML = """
-[portal]
-host = "portal.city.example"
-rp_id = "portal.city.example"
-organisation = "関市"
-help_contact = "内線1234"
-[listeners.loopback]
-address = "127.0.0.1:1"
-"""
 PATHS = {"login": "nobody", "session": "none", "lock": "none", "app": "none", "approval": "none", "device": "none",
          "version": "active", "reference": "0000000000000000", "case": "none", "document": "none",
          "letter": "none"}  # fmt: skip
@@ -79,14 +71,7 @@ RECORDS = [
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with everybody in it, made once: each test works on a copy."""
     folder = tmp_path_factory.mktemp("filled")
-    (folder / "sealing.key").write_text("00" * 32)
-    path = folder / "sekisho.db"
-    migration.create(path)
-    writer = store.Store(path, Sealing.load(folder / "sealing.key"))
-    with writer.transaction("test", NOW) as transaction:
-        for record in RECORDS:
-            transaction.put(record)
-    writer.close()
+    fill(folder, RECORDS, NOW)
     return folder
 
 
@@ -94,7 +79,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def context(filled: Path, tmp_path: Path) -> Iterator[ControlContext]:
     for name in ("state", "journal", "log", "run"):
         (tmp_path / name).mkdir()
-    settings = Settings.parse(TOML, tmp_path / "sekisho.toml")
+    settings = Settings.parse(SETTINGS, tmp_path / "sekisho.toml")
     sealing = Sealing.load(filled / "sealing.key")
     path = tmp_path / "state" / "sekisho.db"
     for file in filled.glob("sekisho.db*"):

@@ -24,25 +24,17 @@ from cli.place import Place
 from gateway.admin.server import build_admin_app
 from gateway.identity.context import ControlContext
 from gateway.settings import Settings
-from gateway.state import migration, store
+from gateway.state import store
 from gateway.state.records import Approval, PolicyVersion
 from gateway.state.sealing import Sealing
 from gateway.state.steward_client import StewardClient
+from tests.support.filled_installation import SETTINGS, fill
 from tests.support.running_city import POLICY
 from tests.support.steward_process import session, user
 
 NOW = time.time()
 OLDER = "ab" * 32
 ACTIVE = "cd" * 32
-SETTINGS = """
-[portal]
-host = "portal.city.example"
-rp_id = "portal.city.example"
-organisation = "関市"
-help_contact = "内線1234"
-[listeners.loopback]
-address = "127.0.0.1:1"
-"""
 RECORDS = [
     replace(user(1), roles=("audit",)),
     session("op", user(1).id, token_hash=hashlib.sha256(b"op").hexdigest(), operator=True, created_at=NOW,
@@ -57,13 +49,7 @@ RECORDS = [
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with two versions, made once: each test works on a copy."""
     folder = tmp_path_factory.mktemp("filled")
-    (folder / "sealing.key").write_text("00" * 32)
-    migration.create(folder / "sekisho.db")
-    writer = store.Store(folder / "sekisho.db", Sealing.load(folder / "sealing.key"))
-    with writer.transaction("test", NOW) as transaction:
-        for record in RECORDS:
-            transaction.put(record)
-    writer.close()
+    fill(folder, RECORDS, NOW)
     return folder
 
 

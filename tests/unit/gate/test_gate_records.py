@@ -40,6 +40,7 @@ from tests.support.gate_world import (
     condition,
     head,
     policy,
+    record_bytes,
     rule,
 )  # fmt: skip
 
@@ -80,7 +81,7 @@ def recorded(request: RequestHead, world: World | None = None, limits: Limits | 
     verdict = (world or World()).judge(request, limits or Limits(settled=True))
     assert not isinstance(verdict, Unknown)
     if isinstance(verdict, Forward):
-        assert orjson.loads(verdict.encoded()) == verdict.record
+        assert orjson.loads(record_bytes(verdict)) == verdict.record
     return verdict.record
 
 

@@ -10,7 +10,19 @@ import pytest
 
 from gateway.gate.verdict import Forward
 from gateway.state.changes import Change
-from tests.support.gate_world import APP_SESSION, DEVICE, HOST, NOW, PAYMENTS, PEER, SESSION, USER, World, head
+from tests.support.gate_world import (
+    APP_SESSION,
+    DEVICE,
+    HOST,
+    NOW,
+    PAYMENTS,
+    PEER,
+    SESSION,
+    USER,
+    World,
+    head,
+    record_bytes,
+)
 
 
 def ended(world: World) -> None:
@@ -86,5 +98,5 @@ def test_the_bytes_of_the_record_are_the_record() -> None:
     for request in (head(), head(query="a=1", path="/多い", user_agent='x"y'), head(method="POST")):
         verdict = world.judge(request)
         assert isinstance(verdict, Forward)
-        assert orjson.loads(verdict.encoded()) == orjson.loads(orjson.dumps(verdict.record))
+        assert orjson.loads(record_bytes(verdict)) == orjson.loads(orjson.dumps(verdict.record))
         assert orjson.loads(b"{" + verdict.shared.completed + b'"end":0}')["user.id"] == USER.id

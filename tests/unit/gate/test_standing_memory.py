@@ -26,6 +26,7 @@ from tests.support.gate_world import (
     World,
     head,
     policy,
+    record_bytes,
 )
 
 OTHER = replace(CERTIFICATE, uuid="5f1c7c1e-0000-4000-8000-000000000002", serial="0def")
@@ -56,7 +57,7 @@ def told(verdict: Verdict) -> tuple[object, ...]:
     if isinstance(verdict, Forward):
         return (
             verdict.record, verdict.claims, verdict.headers, verdict.app, verdict.user, verdict.session, verdict.device,
-            verdict.app_session_id, verdict.encoded(), verdict.shared.completed,
+            verdict.app_session_id, record_bytes(verdict), verdict.shared.completed,
         )  # fmt: skip
     return (verdict,)
 

@@ -11,16 +11,7 @@ import pytest
 from gateway.settings import Settings
 from gateway.state import migration, schema
 from gateway.upgrade import StillRunning, upgrade_store
-
-TOML = """
-[portal]
-host = "portal.city.example"
-rp_id = "portal.city.example"
-organisation = "関市"
-help_contact = "内線1234"
-[listeners.loopback]
-address = "127.0.0.1:1"
-"""
+from tests.support.filled_installation import SETTINGS
 
 
 @pytest.fixture
@@ -28,7 +19,7 @@ def settings(tmp_path: Path) -> Settings:
     for name in ("state", "run", "journal"):
         (tmp_path / name).mkdir()
     migration.create(tmp_path / "state" / "sekisho.db")
-    return Settings.parse(TOML, tmp_path / "sekisho.toml")
+    return Settings.parse(SETTINGS, tmp_path / "sekisho.toml")
 
 
 def test_a_current_store_is_left_as_it_is(settings: Settings) -> None:
