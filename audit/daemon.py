@@ -27,11 +27,11 @@ from audit.checkpoint import CheckpointInvalid, read_signer
 from audit.event import Action, event
 from audit.journal import Journal, JournalUnhealthy
 from audit.log import LogDamaged
+from audit.reader import MANY
 from audit.weight import lighten
 
 WRITER: Final = "auditor"
-_IDLE: Final = 0.1  # seconds between looks, unless a look found so many records that more are waiting
-_MANY: Final = 1000
+_IDLE: Final = 0.1  # seconds between looks, unless one found `MANY` records
 _SEGMENT_BYTES: Final = 16 * 1024 * 1024
 _SEGMENT_AGE: Final = 86_400.0
 _CLOSE: Final = 5.0  # seconds
@@ -56,7 +56,7 @@ class Daemon:
         """Follow and sign until `stop`; raises `LogForked`, OSError."""
         while not stop.is_set():
             taken = await self._step(time.monotonic())
-            if taken < _MANY:
+            if taken < MANY:
                 await _sleep(stop, _IDLE)
         self._journal.close(_CLOSE)
         while await asyncio.to_thread(self._auditor.poll):

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from audit.segment import Chain, LineFault, Link, Segment, claimed, segments, whole_lines
 
+MANY: Final = 1000  # records: who got so many in one look need not wait before the next, more are there
 _CHUNK: Final = 1 << 20  # bytes read at once; a line is shorter (`segment.LINE_LIMIT`)
 _BOUNDED: Final = ".anonymous"  # writers whose oldest segments may be deleted, on record (`audit.anonymous`)
 

@@ -11,10 +11,9 @@ from typing import Final
 from audit.detect.engine import Engine
 from audit.detect.signal import Signal
 from audit.journal import Journal, JournalUnhealthy
-from audit.reader import IntegrityError
+from audit.reader import MANY, IntegrityError
 
-_IDLE: Final = 0.3  # seconds between looks, unless a look found so many records that more are waiting
-_MANY: Final = 1000
+_IDLE: Final = 0.3  # seconds between looks, unless one found `MANY` records
 _AGAIN: Final = 5.0  # seconds before a failed run is begun anew
 _SAVE_EVERY: Final = 30.0
 _LOG = logging.getLogger("sekisho.auditor")
@@ -52,7 +51,7 @@ class Detection:
             if unsaved and loop.time() - saved_at >= _SAVE_EVERY:
                 await asyncio.to_thread(engine.save)
                 unsaved, saved_at = 0, loop.time()
-            if taken < _MANY:
+            if taken < MANY:
                 await asyncio.sleep(_IDLE)
 
     async def _tell(self, engine: Engine, signal: Signal) -> None:

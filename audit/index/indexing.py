@@ -12,10 +12,10 @@ from typing import Final
 import duckdb
 
 from audit.index.writer import BATCH, IndexWriter
+from audit.reader import MANY
 
 EVERY: Final = 30.0
-_IDLE: Final = 1.0  # seconds between looks, unless a look found so many records that more are waiting
-_MANY: Final = 1000
+_IDLE: Final = 1.0  # seconds between looks, unless one found `MANY` records
 _AGAIN: Final = 10.0  # seconds before a failed run is begun anew
 _LOG = logging.getLogger("sekisho.auditor")
 
@@ -51,5 +51,5 @@ class Indexing:
                 await asyncio.to_thread(writer.flush)
                 await asyncio.to_thread(writer.compact)
                 written = loop.time()
-            if taken < _MANY:
+            if taken < MANY:
                 await asyncio.sleep(_IDLE)
