@@ -1,7 +1,7 @@
 """The journal of one process: every record is kept before anything that depends on it happens.
 
-The loop's thread encodes, chains and queues (`append`); the writer's thread makes every file call. What one iteration
-of the loop appended is one batch; the thread takes all batches that queued up while it was writing or syncing.
+The loop's thread encodes (`append`), chains and queues; the writer's thread makes every file call. What one iteration
+of the loop appended is one batch, chained in one go; the thread takes all batches that queued up while it was writing or syncing.
 
 When a record counts as kept (design P2):
 
@@ -31,7 +31,7 @@ import orjson
 
 from audit.event import Action, event, text
 from audit.journal_thread import Batch, Done, Failure, WriterThread
-from audit.segment import GENESIS, LINE_LIMIT, WRITER_NAME, Link, encode, head
+from audit.segment import GENESIS, LINE_LIMIT, WRITER_NAME, Link, Unchained, encode_all, head
 from audit.segment_writer import Sealed, SegmentWriter
 
 _START_LIMIT: Final = 60.0  # seconds that settling a folder may take at start
@@ -77,7 +77,7 @@ class Journal:
         self._head, self._epoch, self._seq, self._prev = b"", 0, 0, GENESIS.hex().encode()
         self._salts: list[bytes] = []
         # what was appended since the last submit
-        self._lines: list[bytes] = []
+        self._records: list[Unchained] = []
         self._on_written: list[Done] = []
         self._on_synced: list[Done] = []
         self._scheduled = self._late = False
@@ -150,8 +150,7 @@ class Journal:
             pool = os.urandom(_SALTS * 16)
             self._salts = [pool[at : at + 16] for at in range(0, len(pool), 16)]
         seq = self._seq = self._seq + 1
-        line, self._prev = encode(self._head, seq, self._prev, self._salts.pop(), payload, members)
-        self._lines.append(line)
+        self._records.append((self._salts.pop(), members, payload))
         if done is not None:
             (self._on_synced if synced else self._on_written).append(done)
         elif synced:
@@ -218,18 +217,20 @@ class Journal:
 
     def _submit_to(self, thread: WriterThread) -> None:
         self._scheduled = False
-        if not self._lines:
+        records = self._records
+        if not records:
             return
         assert self._loop is not None  # noqa: S101 (without a loop nothing was appended)
         outstanding = self._outstanding
         while outstanding and outstanding[0].kept:
             outstanding.popleft()
+        first = self._seq - len(records) + 1
+        lines, self._prev = encode_all(self._head, first, self._prev, records)
         batch = Batch(
-            b"".join(self._lines), Link(self._epoch, self._seq, bytes.fromhex(self._prev.decode())),
-            self._seq - len(self._lines) + 1, self._loop.time(),
+            lines, Link(self._epoch, self._seq, bytes.fromhex(self._prev.decode())), first, self._loop.time(),
             self._on_written, self._on_synced, bool(self._on_written), bool(self._on_synced),
         )  # fmt: skip
-        self._lines, self._on_written, self._on_synced = [], [], []
+        self._records, self._on_written, self._on_synced = [], [], []
         outstanding.append(batch)
         thread.submit(batch)
         if self._watch is None:

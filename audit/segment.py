@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import re
 from binascii import hexlify
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -34,9 +34,15 @@ TRIMMED: Final = b'"event.action":"audit.trimmed"'  # how a line says that older
 
 _SALT_OPEN: Final = b'{"salt":"'
 _BODY_OPEN: Final = b'","body":'
+_LINE_END: Final = b"}\n"
 _BODY_AT: Final = len(_SALT_OPEN) + 32 + len(_BODY_OPEN)
 _SALT: Final = slice(len(_SALT_OPEN), len(_SALT_OPEN) + 32)
 _SEGMENT_NAME: Final = re.compile(r"(\d{6,})-(\d{12,})\.(jsonl|active)")
+
+
+Unchained = tuple[bytes, bytes, bytes]
+"""A record before it has its place: salt, members of its event that others have too (each with a comma behind it), and
+its event's own, a JSON object that is not empty."""
 
 
 class LineFault(Exception):
@@ -78,13 +84,26 @@ def head(writer: str, epoch: int) -> bytes:
     return b'{"v":%d,"writer":"%b","epoch":%d,"seq":' % (VERSION, writer.encode(), epoch)
 
 
-def encode(start: bytes, seq: int, prev: bytes, salt: bytes, event: bytes, members: bytes = b"") -> tuple[bytes, bytes]:
-    """Return a line and its entry in hex; `start` is `head(…)`, `prev` hex, `event` a non-empty JSON object.
+def encode_all(start: bytes, seq: int, prev: bytes, records: Iterable[Unchained]) -> tuple[bytes, bytes]:
+    """Return the lines of records that follow each other, the first numbered `seq`, and the last one's entry in hex.
 
-    `members` stand before those of `event`, each with a comma behind it.
+    `start` is `head(…)`, `prev` the entry before the first in hex.
     """
-    body = b'%b%d,"prev":"%b",%b%b' % (start, seq, prev, members, event[1:])
-    return b'{"salt":"%b","body":%b}\n' % (hexlify(salt), body), hexlify(sha256(salt + body).digest())
+    pieces: list[bytes] = []
+    add = pieces.extend
+    for salt, members, event in records:
+        body = b'%b%d,"prev":"%b",%b%b' % (start, seq, prev, members, event[1:])
+        add((_SALT_OPEN, hexlify(salt), _BODY_OPEN, body, _LINE_END))
+        entry = sha256(salt)
+        entry.update(body)
+        prev = hexlify(entry.digest())
+        seq += 1
+    return b"".join(pieces), prev
+
+
+def encode(start: bytes, seq: int, prev: bytes, salt: bytes, event: bytes) -> tuple[bytes, bytes]:
+    """Return the line of one record and its entry in hex; like `encode_all`."""
+    return encode_all(start, seq, prev, [(salt, b"", event)])
 
 
 def body_of(line: bytes) -> bytes:
