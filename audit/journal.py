@@ -1,7 +1,8 @@
 """The journal of one process: every record is kept before anything that depends on it happens.
 
 The loop's thread encodes (`append`), chains and queues; the writer's thread makes every file call. What one iteration
-of the loop appended is one batch, chained in one go; the thread takes all batches that queued up while it was writing or syncing.
+of the loop appended is one batch, chained in one go; the thread takes all batches that queued up while it was writing
+or syncing.
 
 When a record counts as kept (design P2):
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from gateway.edge.blocks import KnownBlocks
 from gateway.gate.request import Peer, RequestFault, RequestHead
@@ -37,7 +37,8 @@ class RecordNotKept(Exception):
     """The decision could not be recorded: nothing may be forwarded (503, counted)."""
 
 
-class Outcome(NamedTuple):
+@dataclass(slots=True)  # frozen would cost more than the record that is made from it
+class Outcome:
     """How one forwarded request ended; what the completion record is made from. Times in seconds, sizes in bytes."""
 
     status: int  # sent to the client, 0 = the answer never started

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from audit.event import BASE, Action, text, timestamp
 from gateway.gate.facts import FACTS_FIELD
-from gateway.gate.masking import digest, masked_path
+from gateway.gate.masking import masked_path, query_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +45,7 @@ def request_fields(
     if peer.address:
         fields["source.ip"] = peer.address
     if request.query is not None:
-        fields["url.query"] = "~" + digest(key, request.query)
+        fields["url.query"] = query_digest(key, request.query)
     return fields
 
 

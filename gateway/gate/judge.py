@@ -17,7 +17,7 @@ from gateway.gate.decision_record import AGENT_BYTES, add_extras
 from gateway.gate.instant import instant_of
 from gateway.gate.limits import OPEN
 from gateway.gate.locks import standing_lock
-from gateway.gate.masking import digest, masked_path
+from gateway.gate.masking import masked_path, query_digest
 from gateway.gate.own_pages import judge_own_page
 from gateway.gate.passage import Passage
 from gateway.gate.presence import Absent, app_session_of, device_of
@@ -204,7 +204,7 @@ def _forward(
         "rule.id": decision.rule,
     }
     if request.query is not None:
-        record["url.query"] = "~" + digest(key, request.query)
+        record["url.query"] = query_digest(key, request.query)
     if (agent := request.find.get(b"user-agent")) is not None and agent != standing.agent:
         record["user_agent.original"] = text(agent[:AGENT_BYTES])
     if decision.shadow or decision.observed or decision.obligations:

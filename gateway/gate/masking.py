@@ -20,6 +20,12 @@ def digest(key: bytes, text: bytes) -> str:
     return keyed.hexdigest()
 
 
+@lru_cache(maxsize=512)
+def query_digest(key: bytes, query: bytes) -> str:
+    """Return what a record says of a query; what one page asks for is asked by all who open it, so some are kept."""
+    return "~" + digest(key, query)
+
+
 @lru_cache(maxsize=4)
 def _keyed(key: bytes) -> blake2b:
     return blake2b(key=key, digest_size=DIGEST_BYTES)
