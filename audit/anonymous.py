@@ -18,12 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
 from audit.event import Action, event, timestamp
 from audit.journal import Journal
 from audit.journal_thread import Done
-from audit.segment import TRIMMED, body_of, segments
+from audit.segment import TRIMMED, record_of, segments
 from audit.segment_writer import Sealed, valid_prefix
 
 _MINUTE: Final = 60.0
@@ -159,7 +157,7 @@ class BoundedJournal(Journal):
                 self._sealed.append(Sealed(segment, len(data), last))
             at = data.rfind(TRIMMED)
             if at >= 0:
-                body = orjson.loads(body_of(data[data.rfind(b"\n", 0, at) + 1 : data.find(b"\n", at) + 1]))
+                body = record_of(data[data.rfind(b"\n", 0, at) + 1 : data.find(b"\n", at) + 1])
                 self._removed = body["sekisho.trimmed.records_total"]
                 trimmed = body["sekisho.trimmed.epoch"], body["sekisho.trimmed.seq"]
         left = [item for item in self._sealed if (item.last.epoch, item.last.seq) <= trimmed]

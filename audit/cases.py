@@ -11,10 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
 from audit.reader import JournalReader
-from audit.segment import body_of
+from audit.segment import record_of
 
 OPENED: Final = "case.opened"
 UPDATED: Final = "case.updated"
@@ -119,7 +117,7 @@ class CaseReader:
         records: list[dict[str, Any]] = []
         for name, reader in self._readers.items():
             while (self._journals / name).is_dir() and (lines := reader.read()):
-                records += (orjson.loads(body_of(each.line)) for each in lines if _NEEDLE in each.line)
+                records += (record_of(each.line) for each in lines if _NEEDLE in each.line)
         for record in sorted(records, key=lambda record: str(record["@timestamp"])):
             self.book.take(record)
         return self.book

@@ -14,15 +14,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from audit.completion import folded
+
 OPEN_AFTER: Final = 30.0  # seconds
 FORWARDED: Final = frozenset({"forward", "local"})  # verdicts that a completion follows
 ID_BYTES_MAX: Final = 512  # Elasticsearch refuses a longer `_id`, and with it the whole batch
 
 _JOURNAL = {"writer": "sekisho.journal.writer", "epoch": "sekisho.journal.epoch", "seq": "sekisho.journal.seq"}
-_OF_COMPLETION = frozenset({
-    "@timestamp", "event.action", "event.kind", "event.category", "event.type", "event.dataset", "ecs.version",
-    "writer", "epoch", "seq", "prev", "v",
-})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ class Folder:
         self._open: dict[str, OpenRequest] = dict(open_requests or {})
 
     def take(self, record: dict[str, Any], now: float) -> list[Document]:
-        """Return the documents that `record` (a journal line's body) completes."""
+        """Return the documents that `record` (`audit.segment.record_of` a line) completes."""
         request_id = record.get("http.request.id")
         match record.get("event.action"):
             case "request.decided" if isinstance(request_id, str):
@@ -110,9 +108,7 @@ class Folder:
             # Its decision was trimmed away or lies before this reader's start: the completion stands alone.
             name = record_id(record)
             return Document(name, dataset_of(record), _body(record, name))
-        body = _body(waiting.record, request_id)
-        body |= {name: value for name, value in record.items() if name not in _OF_COMPLETION}
-        body["event.end"] = record["@timestamp"]
+        body = _body(folded(waiting.record, record), request_id)
         body["sekisho.journal.completed_seq"] = record["seq"]
         return Document(request_id, dataset_of(waiting.record), body)
 

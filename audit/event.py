@@ -3,6 +3,10 @@
 A record is a flat mapping with dotted ECS keys (`audit.ecs`). What may never change: an action's name, its dataset,
 kind and category; a line already written stays readable for ever. New actions and fields are only appended.
 
+A journal's line may leave out the constant fields of its action, some or all of them: `event.action` implies them (with
+`event.outcome`, for a decision's type). `short` leaves them out, `whole` gives them back, and whoever reads lines reads
+them whole (`audit.segment.record_of`). So what an action implies may never change either.
+
 Nothing secret enters a record: no token, password, code, cookie, body. `text` turns whatever bytes a client sent into
 text that is one JSON string, one line on a terminal after JSON encoding, and from which the bytes can be recovered.
 """
@@ -164,6 +168,45 @@ BASE: Final[Mapping[Action, Mapping[str, Any]]] = {
     for action, shape in SHAPES.items()
 }
 """The constant fields of each action's records, for code that builds its mappings itself (`{**BASE[action], …}`)."""
+
+ALLOWED: Final = ("access", "allowed")
+DENIED: Final = ("access", "denied")
+"""`event.type` of a decision, by its outcome."""
+
+IMPLIED: Final = frozenset({"event.dataset", "event.kind", "event.category", "event.type", "ecs.version"})
+"""The fields that a line may leave out."""
+
+_IMPLIED_BY: Final[Mapping[str, Mapping[str, Any]]] = {action.value: fields for action, fields in BASE.items()}
+_DECIDED: Final[Mapping[str, Mapping[str, Any]]] = {
+    "success": {**BASE[Action.REQUEST_DECIDED], "event.type": list(ALLOWED)},
+    "failure": {**BASE[Action.REQUEST_DECIDED], "event.type": list(DENIED)},
+}
+
+
+def implied(action: object, outcome: object = None) -> Mapping[str, Any]:
+    """Return the action and the fields that it implies with this `event.outcome`; nothing for what is no action."""
+    if not isinstance(action, str):
+        return {}
+    constant = _IMPLIED_BY.get(action, {})
+    if action == Action.REQUEST_DECIDED and isinstance(outcome, str):
+        return _DECIDED.get(outcome, constant)
+    return constant
+
+
+def whole(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record with the fields that its line left out; what the line says itself stands."""
+    constant = implied(record.get("event.action"), record.get("event.outcome"))
+    return record if constant.keys() <= record.keys() else {**constant, **record}
+
+
+def short(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record without what `whole` gives back to it."""
+    constant = implied(record.get("event.action"), record.get("event.outcome"))
+    return {
+        name: value for name, value in record.items()
+        if name not in IMPLIED or name not in constant or value != constant[name]
+    }  # fmt: skip
+
 
 _last_second: list[tuple[int, str]] = [(-1, "")]  # one pair, swapped whole: any thread may read it
 _latest: list[tuple[float, str]] = [(-1.0, "")]  # likewise, for the very same time

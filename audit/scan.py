@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from audit.segment import WRITER_NAME, Segment, body_of, segments
+from audit.segment import WRITER_NAME, Segment, record_of, segments
 
 Position = tuple[int, int]
 """(epoch, seq): a place in one writer's journal."""
@@ -35,7 +35,7 @@ class RawLine(NamedTuple):
     def parse(self) -> dict[str, object]:
         """Return the event with its `event.id`; a line that cannot be read gives a record that says so."""
         try:
-            event: dict[str, object] = orjson.loads(body_of(self.line))
+            event: dict[str, object] = record_of(self.line)
         except orjson.JSONDecodeError as error:
             return {"event.id": self.id, "error.type": "unreadable_record", "error.message": str(error)}
         for name in ("v", "writer", "epoch", "seq", "prev"):

@@ -14,19 +14,21 @@ import heapq
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
-from audit.event import timestamp
+from audit.completion import DECIDED, decisions, folded, joined, leans
+from audit.event import IMPLIED, Action, implied, timestamp
 from audit.reader import JournalReader
 from audit.scan import COMPLETED, SLACK, Position, RawLine, at, newest_first, request_of, time_of
 from audit.segment import segments, writers
 from audit.segment_writer import valid_prefix
 
 _HELD: Final = 100_000  # decisions a follower remembers to complete their requests
-_OWN: Final = frozenset({"@timestamp", "event.action", "event.id", "event.type"})  # of a completion, not its request's
+_UNWRITTEN: Final = orjson.dumps([implied(each, how) for each in Action for how in ("", "success", "failure")])
 _ID_PARTS: Final = 3
 
 
@@ -66,30 +68,38 @@ class _Matcher:
 
     def __init__(self, query: Query) -> None:
         self._query = query
-        self.needles = [orjson.dumps(value)[1:-1] for value in query.filters.values() if value]
+        self.needles = [
+            orjson.dumps(value)[1:-1] for name, value in query.filters.items() if value and name not in IMPLIED
+        ]
         self.since = timestamp(query.since).encode() if query.since is not None else b""
         self.stop = timestamp(query.since - SLACK).encode() if query.since is not None else b""
         self._until = timestamp(query.until).encode() if query.until is not None else b""
         escaped = orjson.dumps(query.text)[1:-1]
         self._text = escaped.lower() if query.text.isascii() else escaped
+        if self._text in _UNWRITTEN.lower():  # a line need not have it in its bytes
+            self._text = b""
         self._actions = [b'"event.action":' + orjson.dumps(action) for action in query.actions]
 
     def is_asked_for(self, line: bytes) -> bool:
         """Tell from the bytes whether the record is of an act that is asked for."""
         return not self._actions or any(action in line for action in self._actions)
 
-    def may(self, line: bytes, completion: bytes) -> bool:
-        """Tell from the bytes whether the record can match at all."""
+    def is_in_time(self, line: bytes) -> bool:
+        """Tell from the bytes whether the record is of the time that is asked for."""
         time = time_of(line)
-        if time < self.since or (self._until and time >= self._until):
+        return time >= self.since and not (self._until and time >= self._until)
+
+    def may(self, line: bytes, other: bytes) -> bool:
+        """Tell from the bytes whether the record can match at all, told together with the `other` of its request."""
+        if not self.is_in_time(line):
             return False
-        if not all(needle in line or needle in completion for needle in self.needles):
+        if not all(needle in line or needle in other for needle in self.needles):
             return False
         if not self.is_asked_for(line):
             return False
         if not self._text:
             return True
-        both = line + completion
+        both = line + other
         return self._text in (both.lower() if self._query.text.isascii() else both)
 
     def matches(self, event: Mapping[str, Any]) -> bool:
@@ -117,17 +127,12 @@ def _equal(found: object, wanted: str) -> bool:
     return found is not None and str(found) == wanted
 
 
-def _fold(decision: dict[str, Any], completion: Mapping[str, Any]) -> dict[str, Any]:
-    added = {name: value for name, value in completion.items() if name not in _OWN}
-    return {**decision, **added, "event.end": completion.get("@timestamp", "")}
-
-
 class _Stream:
     """One writer's matching records, newest first."""
 
     def __init__(self, root: Path, writer: str, matcher: _Matcher, before: Position | None) -> None:
-        self.writer = writer
-        self.position = before
+        self._root = root
+        self._writer = writer
         self._matcher = matcher
         self._before = before
         self._completions: dict[bytes, RawLine] = {}
@@ -144,16 +149,23 @@ class _Stream:
                 continue
             event = raw.parse()
             if completion is not None:
-                event = _fold(event, completion.parse())
+                event = folded(event, completion.parse())
             if self._matcher.matches(event):
                 yield raw, event
         yield from self._orphans()
 
     def _orphans(self) -> Iterator[tuple[RawLine, dict[str, Any]]]:
-        """Completions whose decision is not there (deleted, or of before the walk's end)."""
-        for raw in self._completions.values():
-            if (self._before is None or raw.position < self._before) and self._matcher.may(raw.line, b""):
-                event = raw.parse()
+        """Completions whose decision was not met (deleted, or of before the walk's end), each a record of its own."""
+        alone = {
+            request: raw for request, raw in self._completions.items()
+            if (self._before is None or raw.position < self._before)
+            and self._matcher.is_in_time(raw.line) and self._matcher.is_asked_for(raw.line)
+        }  # fmt: skip
+        found = decisions(self._root, self._writer, (name for name, raw in alone.items() if leans(raw.line)))
+        for request, raw in alone.items():
+            decision = found.get(request)
+            if self._matcher.may(raw.line, decision.line if decision else b""):
+                event = raw.parse() if decision is None else joined(raw.parse(), decision.parse())
                 if self._matcher.matches(event):
                     yield raw, event
 
@@ -207,13 +219,21 @@ def show(root: Path, reference: str) -> list[dict[str, Any]]:
     parts = reference.rsplit(":", 2)
     if len(parts) == _ID_PARTS and parts[1].isdecimal() and parts[2].isdecimal():
         raw = at(root, parts[0], (int(parts[1]), int(parts[2])))
-        return [] if raw is None else [raw.parse()]
+        return [] if raw is None else [_alone(root, raw)]
     spellings = dict.fromkeys((reference, reference.replace("-", "").upper()))
     for spelling in spellings:
         query = Query(filters={"http.request.id": spelling}, newest_first=False, limit=1000)
         if found := list(search(root, query)):
             return found
     return []
+
+
+def _alone(root: Path, raw: RawLine) -> dict[str, Any]:
+    """Return one record as it is told by itself: a completion with who and what."""
+    if not leans(raw.line):
+        return raw.parse()
+    decision = decisions(root, raw.writer, [request_of(raw.line)]).get(request_of(raw.line))
+    return raw.parse() if decision is None else joined(raw.parse(), decision.parse())
 
 
 class Following:
@@ -224,33 +244,36 @@ class Following:
         self._root = root
         self._matcher = _Matcher(query)
         self._readers = {writer: _reader_at_end(root, writer) for writer in writers(root)}
-        self._decisions: dict[str, dict[str, Any]] = {}
+        self._decisions: dict[bytes, RawLine] = {}
 
     def poll(self) -> list[dict[str, Any]]:
         """Return what was recorded since; a completion comes with its decision's fields. Raises IntegrityError."""
         events: list[dict[str, Any]] = []
         for writer in writers(self._root):
             reader = self._readers.setdefault(writer, JournalReader(self._root, writer))
-            for record in reader.read():
-                if not self._matcher.is_asked_for(record.line):
-                    continue
-                event = self._completed(RawLine(record.line, writer, (record.epoch, record.seq)))
-                if self._matcher.may(record.line, orjson.dumps(event)) and self._matcher.matches(event):
+            lines = [RawLine(record.line, writer, (record.epoch, record.seq)) for record in reader.read()]
+            asked_for = [raw for raw in lines if self._matcher.is_asked_for(raw.line)]
+            self._remember(writer, lines, asked_for)
+            for raw in asked_for:
+                event = self._completed(raw)
+                if self._matcher.may(raw.line, orjson.dumps(event)) and self._matcher.matches(event):
                     events.append(event)
         return sorted(events, key=lambda event: str(event.get("@timestamp", "")))
 
+    def _remember(self, writer: str, lines: list[RawLine], asked_for: list[RawLine]) -> None:
+        """Keep decisions for the completions that are asked for; what was open before one looked is looked up."""
+        if not self._matcher.is_asked_for(COMPLETED):
+            return
+        self._decisions |= {request_of(raw.line): raw for raw in lines if DECIDED in raw.line}
+        alone = {request_of(raw.line) for raw in asked_for if leans(raw.line)} - self._decisions.keys()
+        self._decisions |= decisions(self._root, writer, alone)
+        for request in list(islice(self._decisions, max(0, len(self._decisions) - _HELD))):
+            del self._decisions[request]
+
     def _completed(self, raw: RawLine) -> dict[str, Any]:
         event = raw.parse()
-        request = event.get("http.request.id")
-        if not isinstance(request, str):
-            return event
-        if event.get("event.action") == "request.completed":
-            return {**self._decisions.pop(request, {}), **event}
-        if event.get("event.action") == "request.decided":
-            self._decisions[request] = event
-            if len(self._decisions) > _HELD:
-                del self._decisions[next(iter(self._decisions))]
-        return event
+        decision = self._decisions.pop(request_of(raw.line), None) if COMPLETED in raw.line else None
+        return event if decision is None else {**decision.parse(), **event}
 
 
 async def follow(root: Path, query: Query, idle: float = 0.2) -> AsyncIterator[dict[str, Any]]:

@@ -10,6 +10,8 @@ One record is one line::
 entry = SHA-256(salt bytes ‖ the body's exact bytes). `prev` is the entry before it, over segments and epochs; 64 zeros
 for a writer's first record. `seq` counts from 1 in each epoch. The members up to `prev` stand in exactly this order and
 spelling, so that a reader compares bytes and never re-serialises. This format is frozen as version 1.
+
+A body may leave out fields that its action implies (`audit.event`): `record_of` reads it whole.
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
+
+from audit.event import whole
 
 VERSION: Final = 1
 GENESIS: Final = bytes(32)  # the entry before a writer's first record
@@ -109,6 +113,15 @@ def encode(start: bytes, seq: int, prev: bytes, salt: bytes, event: bytes) -> tu
 def body_of(line: bytes) -> bytes:
     """Return the body's bytes of a whole, well-formed line."""
     return line[_BODY_AT:-2]
+
+
+def record_of(line: bytes) -> dict[str, Any]:
+    """Return the record of a whole, well-formed line, with the fields that its action implies.
+
+    Raises `orjson.JSONDecodeError` where the body is no JSON: a line that nothing has proved may be anything.
+    """
+    body: dict[str, Any] = orjson.loads(body_of(line))
+    return whole(body)
 
 
 class Chain:

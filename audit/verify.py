@@ -16,13 +16,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import orjson
-
 from audit.checkpoint import Checkpoint, CheckpointInvalid, Verifier
 from audit.log import LogDamaged, entries, place_of, root_at
 from audit.merkle import Frontier, leaf_hash
 from audit.reader import IntegrityError, JournalReader, Record
-from audit.segment import TRIMMED, Link, body_of, segments, writers
+from audit.segment import TRIMMED, Link, record_of, segments, writers
 
 __all__ = ["IntegrityError", "Verified", "WriterProof", "follow_tree", "verify_journals"]
 
@@ -83,7 +81,7 @@ class _Follower:
             if record.seq == 1:
                 proof.epochs += 1
         if self.reader.gone is not None and TRIMMED in record.line:
-            body = orjson.loads(body_of(record.line))
+            body = record_of(record.line)
             proof.removed = body["sekisho.trimmed.records_total"]
             self.trimmed = Link(
                 body["sekisho.trimmed.epoch"], body["sekisho.trimmed.seq"], bytes.fromhex(body["sekisho.trimmed.entry"])
@@ -156,7 +154,7 @@ def verify_journals(
         _verify_tree(tree, log, result.checkpoint, known)
     for name, follower in tree.followers.items():
         if follower.next is not None:
-            time = datetime.fromisoformat(orjson.loads(body_of(follower.next.line))["@timestamp"]).timestamp()
+            time = datetime.fromisoformat(record_of(follower.next.line)["@timestamp"]).timestamp()
             result.tail_oldest = time if result.tail_oldest is None else min(time, result.tail_oldest)
         before = follower.proof.records - (follower.next is not None)
         result.writers[name] = proof = follower.finish()

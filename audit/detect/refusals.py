@@ -40,6 +40,8 @@ NO_BROWSER: Final = frozenset({
     "misdirected", "too_large", "rate_limited",
 })  # fmt: skip
 _DISABLED: Final = {"user_disabled": "無効化されたアカウント", "contract_ended": "契約の終わったアカウント"}
+OF_ACCOUNTS: Final = frozenset(_DISABLED)
+"""Reasons that count whatever the act was, the end of a connection included."""
 
 
 @dataclass(slots=True)

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from audit.documents import Document, Folder
 from audit.elastic.cursor import Cursor
 from audit.reader import IntegrityError, JournalReader
-from audit.segment import Link, body_of, writers
+from audit.segment import Link, record_of, writers
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class DocumentSource:
                 self.refused[name] = error
                 continue
             for record in records:
-                body = orjson.loads(body_of(record.line))
+                body = record_of(record.line)
                 if not oldest or body["@timestamp"] < oldest:
                     oldest = body["@timestamp"]
                 made += self._folder.take(body, now)

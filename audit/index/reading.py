@@ -18,7 +18,7 @@ from audit.event import timestamp
 from audit.index.files import COLUMNS, Manifest, event_of, load
 from audit.reader import JournalReader
 from audit.search import Query, agrees
-from audit.segment import body_of, writers
+from audit.segment import record_of, writers
 
 _ROWS: Final = 1000  # fetched at once
 _TRIES: Final = 5
@@ -90,7 +90,7 @@ def _tail(journals: Path, manifest: Manifest) -> list[Found]:
         reader = JournalReader(journals, name, manifest.links.get(name))
         while records := reader.read():
             for record in records:
-                documents += folder.take(orjson.loads(body_of(record.line)), 0.0)
+                documents += folder.take(record_of(record.line), 0.0)
     return [_found(document) for document in documents] + [_open(waiting) for waiting in folder.open_requests()]
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.ecs import FIELDS
-from audit.event import BASE, SHAPES, Action, check, event, text, timestamp
+from audit.event import BASE, IMPLIED, SHAPES, Action, check, event, short, text, timestamp, whole
 
 CATEGORIES = {"authentication", "configuration", "file", "host", "iam", "intrusion_detection", "network",
               "process", "session", "web"}  # fmt: skip
@@ -29,6 +31,40 @@ def test_every_action_has_a_shape_in_terms_of_the_schema(action: Action) -> None
 
 def test_constant_fields_are_fields() -> None:
     assert all(name in FIELDS for base in BASE.values() for name in base)
+
+
+OUTCOMES: list[dict[str, Any]] = [{}, {"event.outcome": "success"}, {"event.outcome": "failure"}]
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+@pytest.mark.parametrize("action", list(Action))
+def test_a_record_without_what_its_action_implies_says_the_same(action: Action, outcome: dict[str, Any]) -> None:
+    by_outcome = {"success": ["access", "allowed"], "failure": ["access", "denied"]}
+    kind = by_outcome.get(outcome.get("event.outcome", "")) if action is Action.REQUEST_DECIDED else None
+    record = event(action, 1.0, {**outcome, "user.id": "u1", "event.type": kind})
+    line = short(record)
+    assert line == {"@timestamp": record["@timestamp"], "event.action": action.value, "user.id": "u1", **outcome}
+    assert whole(line) == record
+    assert whole(record) == record
+    for name in IMPLIED:  # a line may leave out some of them
+        assert whole({**line, name: record[name]}) == record
+
+
+def test_what_a_line_says_itself_stands() -> None:
+    said = {"event.action": "request.decided", "event.outcome": "success", "event.type": ["access"]}
+    assert whole(said)["event.type"] == ["access"]
+    assert short(whole(said)) == said
+    assert short({**said, "ecs.version": "9.5.0"})["ecs.version"] == "9.5.0"
+
+
+@pytest.mark.parametrize("strange", [{}, {"event.action": "made.up"}, {"event.action": ["a"]}, {"event.action": None}])
+def test_what_is_no_action_implies_nothing(strange: dict[str, Any]) -> None:
+    assert whole(strange) == short(strange) == strange
+
+
+@pytest.mark.parametrize("outcome", ["unknown", "", ["success"], {}])
+def test_a_decision_with_another_outcome_is_neither_allowed_nor_denied(outcome: object) -> None:
+    assert whole({"event.action": "request.decided", "event.outcome": outcome})["event.type"] == ["access"]
 
 
 @pytest.mark.parametrize(
