@@ -17,7 +17,7 @@ from orjson import dumps
 
 from audit.event import Action, event, text
 from audit.journal import JournalUnhealthy
-from gateway.completion import completion_record, ended
+from gateway.completion import completion_record, own_page_completion
 from gateway.counters import Counters
 from gateway.edge.services import Answer, Answered, Outcome, Passed, RecordNotKept
 from gateway.gate.decision_record import fault_record
@@ -207,11 +207,11 @@ class WorkerGatekeeper:
         """Record how a forwarded request ended; a failing journal counts it in its gap."""
         try:
             wall = self.moment().wall
-            if type(verdict) is Forward:
-                own = dumps(ended(verdict, request, outcome, wall))
-                self._trail.journal.append_encoded(own, False, None, verdict.shared.completed)
+            if isinstance(verdict, Forward):
+                record = completion_record(verdict.request_id, outcome, wall)
+                self._trail.journal.append_encoded(dumps(record), False, None)
                 return
-            record = completion_record(verdict, request, outcome, wall)
+            record = own_page_completion(verdict, outcome, wall)
             if "user.id" in record:
                 self._trail.journal.append(record, False, None)
             else:

@@ -6,20 +6,36 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cli.tour.stage import Shown, Stage, require
 
+_OF_DECISION: Final = ("user.name", "sekisho.app.id", "url.path")  # what the steps ask of a completion
+
 
 def journalled(root: Path, writers: str) -> Iterator[dict[str, Any]]:
-    """Read the bodies of the journal's lines with nothing but JSON: no code of the product has a part in this."""
+    """Read the bodies of the journal's lines with nothing but JSON: no code of the product has a part in this.
+
+    A completion comes with who and what, which the decision of its request said before it.
+    """
+    decided: dict[str, dict[str, Any]] = {}
     for path in sorted((root / "journal").glob(f"{writers}/*-*")):
         if path.suffix not in (".jsonl", ".active"):
             continue  # a torn tail that was set aside
         with path.open("rb") as file:
             for line in file:
                 if line.endswith(b"\n"):
-                    yield json.loads(line)["body"]
+                    yield _with_decision(decided, json.loads(line)["body"])
+
+
+def _with_decision(decided: dict[str, dict[str, Any]], record: dict[str, Any]) -> dict[str, Any]:
+    action, request = record["event.action"], record.get("http.request.id", "")
+    if action == "request.decided":
+        decided[request] = record
+    elif action == "request.completed":
+        decision = decided.pop(request, {})
+        return {**{name: decision[name] for name in _OF_DECISION if name in decision}, **record}
+    return record
 
 
 async def verifies(stage: Stage) -> Shown:

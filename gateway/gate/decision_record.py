@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from audit.event import BASE, Action, text, timestamp
+from audit.event import ALLOWED, BASE, DENIED, Action, text, timestamp
 from gateway.gate.facts import FACTS_FIELD
 from gateway.gate.masking import masked_path, query_digest
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from policies.decision import Decision, Explanation
 
 _DECIDED = BASE[Action.REQUEST_DECIDED]
-_DENIED_TYPE = ["access", "denied"]
-_ALLOWED_TYPE = ["access", "allowed"]
+_DENIED_TYPE = list(DENIED)
+_ALLOWED_TYPE = list(ALLOWED)
 AGENT_BYTES = 256
 _LISTED = 8  # unmet conditions told in one record
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from gateway.gate.completion_fields import COMPLETED, named_in_completion
+from audit.event import short
 from gateway.gate.decision_record import allowed_fields
 from gateway.gate.facts import FACTS_FIELD, passing_facts
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Footing:
     """One standing as seen from one address on one listener, under one policy. Nothing in it is ever changed."""
 
-    __slots__ = ("_address", "_listener", "_policy", "completed", "decided", "facts", "fields", "recorded", "zone")
+    __slots__ = ("_address", "_listener", "_policy", "decided", "facts", "fields", "recorded", "zone")
 
     def __init__(self, standing: Standing, policy: CompiledPolicy, peer: Peer, memo: Memo) -> None:
         self._policy = policy
@@ -33,9 +33,8 @@ class Footing:
         self.recorded = standing.recorded
         self.facts: dict[str, object] = {**standing.facts, "net.zone": self.zone}
         self.fields = self._fields(standing, policy.hash)
-        opened = orjson.dumps(self.fields)[1:-1]
+        opened = orjson.dumps(short(self.fields))[1:-1]
         self.decided = b'%b,"%b":%b,' % (opened, FACTS_FIELD.encode(), orjson.dumps(standing.recorded)[:-1])
-        self.completed = orjson.dumps({**COMPLETED, **named_in_completion(self.fields)})[1:-1] + b","
 
     def _fields(self, standing: Standing, policy_hash: str) -> dict[str, Any]:
         fields = allowed_fields(standing.named, standing.app_session.host)
@@ -54,10 +53,10 @@ class Footing:
 class Instant:
     """Facts and record fields of one footing at one second. All of it is shared: never change it.
 
-    `decided` and `completed` are members of a JSON object, each with a comma behind it: those of one record follow.
+    `decided` are members of a JSON object as a line has them, each with a comma behind it: those of one record follow.
     """
 
-    __slots__ = ("_footing", "_passing", "completed", "decided", "facts", "fresh", "wall")
+    __slots__ = ("_footing", "_passing", "decided", "facts", "fresh", "wall")
 
     def __init__(self, standing: Standing, footing: Footing, policy: CompiledPolicy, wall: int) -> None:
         self.wall = wall
@@ -67,7 +66,6 @@ class Instant:
         fresh = policy.fresh_facts(self.facts)
         self.fresh = self.facts if fresh is self.facts else dict(fresh)
         self.decided = b"%b%b," % (footing.decided, orjson.dumps(self._passing)[1:])
-        self.completed = footing.completed
 
     @property
     def zone(self) -> str:
@@ -81,7 +79,7 @@ class Instant:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The record fields whose bytes are `decided`."""
+        """The record fields whose bytes are `decided`, whole."""
         return {**self._footing.fields, FACTS_FIELD: self.recorded}
 
 

@@ -27,16 +27,12 @@ class Shared(Protocol):
 
     @property
     def decided(self) -> bytes:
-        """The same as bytes, each with a comma behind it."""
-
-    @property
-    def completed(self) -> bytes:
-        """The members of the completion's record, likewise."""
+        """The same as a line has them (`audit.event.short`), as bytes, each with a comma behind it."""
 
 
 class _Nothing:
     fields: Mapping[str, Any] = MappingProxyType({})
-    decided = completed = b""
+    decided = b""
 
 
 NOTHING_SHARED: Final = _Nothing()
@@ -60,7 +56,7 @@ class Forward:
 
     @property
     def record(self) -> dict[str, Any]:
-        """The whole record, as a mapping."""
+        """The whole record, as a mapping: what its line says, read whole."""
         return {**self.shared.fields, **self.own}
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from audit.completion import joined
 from gateway.state.records import App, AppSession, PolicyVersion, Row
 from gateway.state.steward_client import StewardClient
 from tests.support.gate_world import APP
@@ -213,6 +214,13 @@ class RunningCity:
             for line in path.read_text().splitlines()
             if line.startswith('{"salt"')
         ]
+
+    def completed(self, writers: str = "worker-*") -> list[dict[str, Any]]:
+        """The completions among them, each with who and what as its decision says it."""
+        records = self.records(writers)
+        decided = {each["http.request.id"]: each for each in records if each["event.action"] == "request.decided"}
+        ended = [each for each in records if each["event.action"] == "request.completed"]
+        return [joined(each, decided.get(each["http.request.id"], {})) for each in ended]
 
 
 @contextlib.asynccontextmanager

@@ -38,9 +38,8 @@ async def _ends(city: DeviceCity, change: Any, reason: str) -> None:
         assert status == 403, page
         await stays.close()
     ended = [
-        record for record in city.records("worker-?")
-        if record["event.action"] == "request.completed" and record.get("sekisho.session.id") == one
-        and record.get("sekisho.reason")
+        record for record in city.completed("worker-?")
+        if record.get("sekisho.session.id") == one and record.get("sekisho.reason")
     ]  # fmt: skip
     assert [record["sekisho.reason"] for record in ended] == [reason] * 2
 

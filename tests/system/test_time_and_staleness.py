@@ -87,8 +87,8 @@ async def stopped_steward(city: RunningCity) -> None:
 
 
 def last_completion(city: RunningCity) -> dict[str, Any]:
-    found = [each for each in city.records("worker-0") if each["event.action"] == "request.completed"]
-    return max((each for each in found if each["url.path"] == "/socket"), key=lambda each: str(each["@timestamp"]))
+    found = [each for each in city.completed("worker-0") if each["url.path"] == "/socket"]
+    return max(found, key=lambda each: str(each["@timestamp"]))
 
 
 async def clock(city: RunningCity) -> dict[str, Any]:

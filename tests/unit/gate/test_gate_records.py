@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.gate.completion_fields import named_in_completion
+from audit.completion import named
+from audit.event import IMPLIED, whole
 from gateway.gate.decision_record import add_decision, add_explanation, fault_record
 from gateway.gate.limits import Limits
 from gateway.gate.request import Peer, RequestFault, RequestHead
@@ -81,7 +82,9 @@ def recorded(request: RequestHead, world: World | None = None, limits: Limits | 
     verdict = (world or World()).judge(request, limits or Limits(settled=True))
     assert not isinstance(verdict, Unknown)
     if isinstance(verdict, Forward):
-        assert orjson.loads(record_bytes(verdict)) == verdict.record
+        line = orjson.loads(record_bytes(verdict))
+        assert not IMPLIED & line.keys()
+        assert whole(line) == verdict.record
     return verdict.record
 
 
@@ -260,17 +263,12 @@ def test_what_never_became_a_request_is_recorded_in_our_words() -> None:
     }  # fmt: skip
 
 
-def test_a_completion_repeats_who_and_what_and_nothing_else() -> None:
-    record = recorded(head(query="a=1"))
-    named = {**STANDING, "source.ip": "10.1.2.3", "url.domain": HOST}
-    del named["user.group.name"], named["sekisho.certificate.serial"]
-    assert named_in_completion(record) == named
-    verdict = World().judge(head())
-    assert isinstance(verdict, Forward)
-    assert orjson.loads(b"{" + verdict.shared.completed + b'"x":1}') == {
-        "event.action": "request.completed", "event.dataset": "sekisho.access", "event.kind": "event",
-        "event.category": ["web", "network"], "event.type": ["access", "end"], "ecs.version": "9.4.0", **named, "x": 1,
-    }  # fmt: skip
+def test_what_a_completion_has_of_its_decision_is_who_and_what_and_nothing_else() -> None:
+    wanted = {**STANDING, "source.ip": "10.1.2.3", "url.domain": HOST, "http.request.method": "GET", "url.path": "/"}
+    del wanted["user.group.name"], wanted["sekisho.certificate.serial"]
+    assert named(recorded(head(query="a=1"))) == wanted
+    own = recorded(head(host=PORTAL, cookie=f"__Host-sekisho={PORTAL_TOKEN}"))
+    assert named(own)["sekisho.area"] == "portal"
 
 
 def told_to_control(world: World, request: RequestHead) -> dict[str, str]:

@@ -57,7 +57,7 @@ def told(verdict: Verdict) -> tuple[object, ...]:
     if isinstance(verdict, Forward):
         return (
             verdict.record, verdict.claims, verdict.headers, verdict.app, verdict.user, verdict.session, verdict.device,
-            verdict.app_session_id, record_bytes(verdict), verdict.shared.completed,
+            verdict.app_session_id, record_bytes(verdict),
         )  # fmt: skip
     return (verdict,)
 

@@ -1,0 +1,186 @@
+"""A forwarded request's lines: pinned by bytes in both shapes, and both shapes mean the same to every reader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit.completion import decisions, folded, leans, named
+from audit.detect.engine import Engine
+from audit.documents import Document, documents
+from audit.event import IMPLIED, check
+from audit.reader import JournalReader
+from audit.search import Following, Query, search, show
+from audit.segment import record_of
+from audit.verify import verify_journals
+from tests.support.gate_world import NOW
+from tests.support.passages import IDS, laid, passages
+from tests.support.trails import Trail
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "audit" / "passages"
+WHOLE, SHORT = GOLDEN / "whole", GOLDEN / "short"
+HOURS = 7200.5  # seconds that the WebSocket lived
+FIRST, SOCKET, PAGE = IDS
+
+
+def event_of(line: bytes) -> dict[str, Any]:
+    """What a line says, read whole, without its place."""
+    frame = ("v", "writer", "epoch", "seq", "prev")
+    return {name: value for name, value in record_of(line).items() if name not in frame}
+
+
+def lines_of(root: Path) -> list[bytes]:
+    reader, found = JournalReader(root, "worker-0"), []
+    while records := reader.read():
+        found += [record.line for record in records]
+    return found
+
+
+@pytest.mark.promise("P5.format-pinned")
+def test_the_gate_makes_the_golden_bytes() -> None:
+    assert passages() == lines_of(SHORT)
+
+
+@pytest.mark.promise("P5.format-pinned")
+@pytest.mark.parametrize("root", [WHOLE, SHORT], ids=["whole", "short"])
+def test_lines_of_both_shapes_verify(root: Path) -> None:
+    assert verify_journals(root).records == 6
+
+
+def test_a_forwarded_request_leaves_out_what_is_implied_and_only_its_completion_leans() -> None:
+    for line in lines_of(SHORT):
+        record = record_of(line)
+        assert check(event_of(line)) == []
+        assert leans(line) is (record["event.action"] == "request.completed" and record["http.request.id"] != PAGE)
+        if record["http.request.id"] != PAGE:
+            assert not [name for name in IMPLIED if f'"{name}"'.encode() in line]
+    assert not any(leans(line) for line in lines_of(WHOLE))
+
+
+def test_read_whole_and_with_who_and_what_both_shapes_are_the_same_records() -> None:
+    old, new = ([event_of(line) for line in lines_of(root)] for root in (WHOLE, SHORT))
+    decided = {record["http.request.id"]: record for record in new[:3]}
+    new[3:] = [{**named(decided[record["http.request.id"]]), **record} for record in new[3:]]
+    assert old == new
+
+
+def placed(made: list[Document]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [(each.id, each.dataset, each.body) for each in made]
+
+
+@pytest.mark.parametrize("cut", range(7))
+def test_both_shapes_give_the_same_documents(cut: int) -> None:
+    """Whatever has been read so far: a request still open is shown as it was decided."""
+    old, new = (documents([record_of(line) for line in lines_of(root)[:cut]], NOW) for root in (WHOLE, SHORT))
+    assert placed(old) == placed(new)
+    assert len(old) == min(cut, 3)
+
+
+QUERIES = [
+    Query(),
+    Query(newest_first=False, limit=1),
+    Query(filters={"user.name": "tanaka", "http.response.status_code": "200"}),
+    Query(filters={"user.name": "nobody"}),
+    Query(filters={"event.dataset": "sekisho.access"}),
+    Query(filters={"event.type": "allowed", "event.category": "web", "event.kind": "event", "ecs.version": "9.4.0"}),
+    Query(filters={"event.type": "denied"}),
+    Query(filters={"sekisho.reason": "user_disabled", "user.name": "tanaka"}),
+    Query(filters={"http.request.id": SOCKET}),
+    Query(text="NETWORK"),
+    Query(text="event.kind"),
+    Query(text="多い"),
+    Query(text="users_disabled"),
+    Query(actions=frozenset({"request.decided"})),
+    Query(since=NOW - 1, until=NOW + 1),
+    Query(since=NOW + 1),
+    Query(since=NOW + HOURS - 1, filters={"user.name": "tanaka"}),
+]
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=[str(at) for at in range(len(QUERIES))])
+def test_both_shapes_give_the_same_answers(query: Query) -> None:
+    assert list(search(WHOLE, query)) == list(search(SHORT, query))
+
+
+def test_no_question_is_asked_in_vain() -> None:
+    assert [at for at, query in enumerate(QUERIES) if not list(search(SHORT, query))] == [3, 6, 12, 15, 16]
+
+
+def test_one_record_by_its_place_says_who_and_what() -> None:
+    for seq in range(1, 7):
+        old, new = (show(root, f"worker-0:1:{seq}") for root in (WHOLE, SHORT))
+        assert old == new
+        assert old[0]["user.name"] == "tanaka"
+    assert show(WHOLE, FIRST) == show(SHORT, FIRST)
+
+
+def told_by(lines: list[bytes], query: Query, begun: int, root: Path) -> list[dict[str, Any]]:
+    """What a follower tells of the lines from number `begun` on."""
+    laid(root, lines[:begun])
+    following = Following(root, query)
+    file = next((root / "worker-0").iterdir())
+    found = []
+    for line in lines[begun:]:
+        file.write_bytes(file.read_bytes() + line)
+        found += following.poll()
+    return found
+
+
+@pytest.mark.parametrize("actions", [frozenset(), frozenset({"request.completed"}), frozenset({"request.decided"})])
+@pytest.mark.parametrize("begun", [1, 2, 3, 4, 5])
+def test_a_follower_tells_no_less_of_a_short_completion(begun: int, actions: frozenset[str], tmp_path: Path) -> None:
+    query = Query(filters={"user.name": "tanaka"}, actions=actions)
+    old = told_by(lines_of(WHOLE), query, begun, tmp_path / "old")
+    new = told_by(lines_of(SHORT), query, begun, tmp_path / "new")
+    assert len(old) == len(new) > 0 or actions == {"request.decided"}
+    for one, other in zip(old, new, strict=True):
+        assert one.items() <= other.items()
+
+
+@pytest.mark.parametrize("root", [WHOLE, SHORT], ids=["whole", "short"])
+@pytest.mark.parametrize("cut", [3, 5])
+def test_a_detector_hears_who_was_cut_off(root: Path, cut: int, tmp_path: Path) -> None:
+    """Also where the decision was read before: the socket's end names person, session, device, address."""
+    lines = lines_of(root)
+    journals = laid(tmp_path / "journal", lines[:cut])
+    engine = Engine(journals, tmp_path / "detect.json")
+    first = engine.poll()[1]
+    file = next((journals / "worker-0").iterdir())
+    file.write_bytes(b"".join(lines))
+    (signal,) = first + engine.poll()[1]
+    assert (signal.kind, signal.subject, signal.evidence) == ("disabled_account_tried", "user:u1", ("worker-0:1:5",))
+    assert signal.fields == {
+        "user.id": "u1", "user.name": "tanaka", "sekisho.session.id": "s1", "device.id": "d1", "source.ip": "10.1.2.3",
+    }  # fmt: skip
+
+
+def test_a_completion_without_its_decision_stands_alone_with_its_id(tmp_path: Path) -> None:
+    alone = lines_of(SHORT)[4]
+    root = laid(tmp_path, [alone])
+    (made,) = documents([record_of(alone)], NOW)
+    assert (made.id, made.dataset, made.body["http.request.id"]) == ("worker-0:1:5", "access", SOCKET)
+    (found,) = search(root, Query(filters={"http.request.id": SOCKET}))
+    assert (found["event.dataset"], found["sekisho.reason"]) == ("sekisho.access", "user_disabled")
+    assert show(root, "worker-0:1:1") == [found]
+    assert list(search(root, Query(filters={"user.name": "tanaka"}))) == []
+    assert decisions(root, "worker-0", [SOCKET.encode()]) == {}
+
+
+def test_a_completion_that_cannot_be_read_is_told_with_its_decision() -> None:
+    broken = {"error.type": "unreadable_record"}
+    assert folded({"user.id": "u1"}, broken) == {"user.id": "u1", **broken, "event.end": ""}
+
+
+@pytest.mark.parametrize("shape", ["whole", "short"])
+def test_the_end_of_what_began_long_before_the_time_asked_for_is_found(trail: Trail, shape: str) -> None:
+    """The walk ends before it comes to the decision: the completion is an answer of its own, with who and what."""
+    decided, _, _, ended = [event_of(line) for line in lines_of(WHOLE if shape == "whole" else SHORT)][1:5]
+    between = {**decided, "@timestamp": "2026-09-21T16:00:00.000Z", "http.request.id": FIRST}
+    trail.write("worker-0", [decided, *([between] * 11), ended], segment_bytes=1)
+    query = Query(since=NOW + HOURS - 60, filters={"user.name": "tanaka"})
+    (found,) = search(trail.journals, query)
+    assert found.items() >= ended.items()
+    assert (found["event.action"], found["url.path"], found["user.id"]) == ("request.completed", "/多い/socket", "u1")
+    assert "sekisho.zone" not in found
