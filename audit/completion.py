@@ -41,10 +41,11 @@ def joined(completion: Mapping[str, Any], decision: Mapping[str, Any]) -> dict[s
     return {**named(decision), **completion}
 
 
-def folded(decision: Mapping[str, Any], completion: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the request as one record: the decision, how it ended, and when (`event.end`)."""
-    added = {name: value for name, value in completion.items() if name not in _OWN}
-    return {**decision, **added, "event.end": completion.get("@timestamp", "")}
+def fold(decision: dict[str, Any], completion: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a decision's record the whole request's: add how it ended, and when (`event.end`). Returns the decision."""
+    decision.update((name, value) for name, value in completion.items() if name not in _OWN)
+    decision["event.end"] = completion.get("@timestamp", "")
+    return decision
 
 
 def decisions(root: Path, writer: str, requests: Iterable[bytes]) -> dict[bytes, RawLine]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from audit.completion import folded
+from audit.completion import fold
 
 OPEN_AFTER: Final = 30.0  # seconds
 FORWARDED: Final = frozenset({"forward", "local"})  # verdicts that a completion follows
@@ -108,13 +108,17 @@ class Folder:
             # Its decision was trimmed away or lies before this reader's start: the completion stands alone.
             name = record_id(record)
             return Document(name, dataset_of(record), _body(record, name))
-        body = _body(folded(waiting.record, record), request_id)
+        body = fold(_body(waiting.record, request_id), record)
         body["sekisho.journal.completed_seq"] = record["seq"]
         return Document(request_id, dataset_of(waiting.record), body)
 
 
 def _body(record: Mapping[str, Any], name: str) -> dict[str, Any]:
-    body = {_JOURNAL.get(key, key): value for key, value in record.items() if key not in ("v", "prev")}
+    body = dict(record)
+    for key in ("v", "prev"):
+        body.pop(key, None)
+    for key, field in _JOURNAL.items():
+        body[field] = body.pop(key)
     body["event.id"] = name
     return body
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-ECS_VERSION: Final = "9.4.0"
+ECS_VERSION: Final = "9.4.0"  # of records that do not say theirs, too (`audit.event.whole`): those stay of this one
 
 _ECS: dict[str, str] = {
     "@timestamp": "date",

@@ -3,9 +3,9 @@
 A record is a flat mapping with dotted ECS keys (`audit.ecs`). What may never change: an action's name, its dataset,
 kind and category; a line already written stays readable for ever. New actions and fields are only appended.
 
-A journal's line may leave out the constant fields of its action, some or all of them: `event.action` implies them (with
-`event.outcome`, for a decision's type). `short` leaves them out, `whole` gives them back, and whoever reads lines reads
-them whole (`audit.segment.record_of`). So what an action implies may never change either.
+A journal's line may leave out the constant fields of its action: `event.action` implies them (with `event.outcome`, for
+a decision's type). One that has `ecs.version` leaves out none. `short` leaves them out, `whole` gives them back, and
+whoever reads lines reads them whole (`audit.segment.record_of`). So what an action implies may never change either.
 
 Nothing secret enters a record: no token, password, code, cookie, body. `text` turns whatever bytes a client sent into
 text that is one JSON string, one line on a terminal after JSON encoding, and from which the bytes can be recovered.
@@ -176,10 +176,11 @@ DENIED: Final = ("access", "denied")
 IMPLIED: Final = frozenset({"event.dataset", "event.kind", "event.category", "event.type", "ecs.version"})
 """The fields that a line may leave out."""
 
-_IMPLIED_BY: Final[Mapping[str, Mapping[str, Any]]] = {action.value: fields for action, fields in BASE.items()}
-_DECIDED: Final[Mapping[str, Mapping[str, Any]]] = {
-    "success": {**BASE[Action.REQUEST_DECIDED], "event.type": list(ALLOWED)},
-    "failure": {**BASE[Action.REQUEST_DECIDED], "event.type": list(DENIED)},
+_DECISION: Final = Action.REQUEST_DECIDED.value
+_BY_ACTION: Final[Mapping[str, Mapping[str, Any]]] = {action.value: fields for action, fields in BASE.items()}
+_BY_OUTCOME: Final[Mapping[str, Mapping[str, Any]]] = {
+    "success": {**_BY_ACTION[_DECISION], "event.type": list(ALLOWED)},
+    "failure": {**_BY_ACTION[_DECISION], "event.type": list(DENIED)},
 }
 
 
@@ -187,21 +188,30 @@ def implied(action: object, outcome: object = None) -> Mapping[str, Any]:
     """Return the action and the fields that it implies with this `event.outcome`; nothing for what is no action."""
     if not isinstance(action, str):
         return {}
-    constant = _IMPLIED_BY.get(action, {})
-    if action == Action.REQUEST_DECIDED and isinstance(outcome, str):
-        return _DECIDED.get(outcome, constant)
-    return constant
+    if action == _DECISION and isinstance(outcome, str) and outcome in _BY_OUTCOME:
+        return _BY_OUTCOME[outcome]
+    return _BY_ACTION.get(action, {})
 
 
 def whole(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a record with the fields that its line left out; what the line says itself stands."""
+    """Return a record with the fields that its line left out; what the line says itself stands.
+
+    Adds to `record` where that can be done: each record read goes through here.
+    """
+    if "ecs.version" in record:
+        return record
     constant = implied(record.get("event.action"), record.get("event.outcome"))
-    return record if constant.keys() <= record.keys() else {**constant, **record}
+    if not record.keys().isdisjoint(IMPLIED):
+        return {**constant, **record}
+    record.update(constant)
+    return record
 
 
 def short(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record without what `whole` gives back to it."""
     constant = implied(record.get("event.action"), record.get("event.outcome"))
+    if record.get("ecs.version") != constant.get("ecs.version"):
+        return dict(record)
     return {
         name: value for name, value in record.items()
         if name not in IMPLIED or name not in constant or value != constant[name]

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import orjson
 
-from audit.completion import DECIDED, decisions, folded, joined, leans
+from audit.completion import DECIDED, decisions, fold, joined, leans
 from audit.event import IMPLIED, Action, implied, timestamp
 from audit.reader import JournalReader
 from audit.scan import COMPLETED, SLACK, Position, RawLine, at, newest_first, request_of, time_of
@@ -149,7 +149,7 @@ class _Stream:
                 continue
             event = raw.parse()
             if completion is not None:
-                event = folded(event, completion.parse())
+                event = fold(event, completion.parse())
             if self._matcher.matches(event):
                 yield raw, event
         yield from self._orphans()

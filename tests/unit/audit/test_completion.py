@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from audit.completion import decisions, folded, leans, named
+from audit.completion import decisions, fold, leans, named
 from audit.detect.engine import Engine
 from audit.documents import Document, documents
 from audit.event import IMPLIED, check
@@ -170,7 +170,7 @@ def test_a_completion_without_its_decision_stands_alone_with_its_id(tmp_path: Pa
 
 def test_a_completion_that_cannot_be_read_is_told_with_its_decision() -> None:
     broken = {"error.type": "unreadable_record"}
-    assert folded({"user.id": "u1"}, broken) == {"user.id": "u1", **broken, "event.end": ""}
+    assert fold({"user.id": "u1"}, broken) == {"user.id": "u1", **broken, "event.end": ""}
 
 
 @pytest.mark.parametrize("shape", ["whole", "short"])
