@@ -41,7 +41,7 @@ REQUESTS: tuple[tuple[RequestHead, Outcome], ...] = (
 """To an app, from another browser than at sign-in; a WebSocket that ends after two hours; a page of our own."""
 
 
-class _Lines:
+class Lines:
     """A journal of one epoch that is kept in memory, with salts that are no secret."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class _Lines:
 
 def passages() -> list[bytes]:
     """The lines of `REQUESTS` as the gatekeeper has them written: three decisions, then their completions."""
-    world, journal, mono = World(), _Lines(), [MONO]
+    world, journal, mono = World(), Lines(), [MONO]
 
     async def nobody(_token_hash: str) -> bool:
         return False

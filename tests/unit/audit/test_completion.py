@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from audit.completion import decisions, fold, leans, named
+from audit.completion import NAMED, decisions, fold, leans, named
 from audit.detect.engine import Engine
 from audit.documents import Document, documents
-from audit.event import IMPLIED, check
+from audit.event import IMPLIED, Action, check, event, short
 from audit.reader import JournalReader
 from audit.search import Following, Query, search, show
 from audit.segment import record_of
 from audit.verify import verify_journals
 from tests.support.gate_world import NOW
-from tests.support.passages import IDS, laid, passages
+from tests.support.passages import IDS, Lines, laid, passages
 from tests.support.trails import Trail
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "audit" / "passages"
@@ -76,6 +79,49 @@ def test_both_shapes_give_the_same_documents(cut: int) -> None:
     old, new = (documents([record_of(line) for line in lines_of(root)[:cut]], NOW) for root in (WHOLE, SHORT))
     assert placed(old) == placed(new)
     assert len(old) == min(cut, 3)
+
+
+WORDS = st.sampled_from(["tanaka", "access", "denied", "多い", '"', "user_disabled"])
+DECIDED_FIELDS = st.fixed_dictionaries(dict.fromkeys(NAMED, WORDS), optional={"sekisho.zone": WORDS})
+ENDED_FIELDS = st.fixed_dictionaries(
+    {"event.outcome": st.sampled_from(["success", "failure"]), "sekisho.outcome": WORDS},
+    optional={"sekisho.reason": WORDS, "error.message": WORDS},
+)
+
+
+@st.composite
+def journals(draw: st.DrawFn) -> tuple[list[bytes], list[bytes]]:
+    """Requests that overlap, some refused, some still open: all that a line can say, and what it needs to say."""
+    old, new, waiting = Lines(), Lines(), []
+    for number in range(draw(st.integers(1, 6))):
+        verdict, outcome = draw(st.sampled_from([("forward", "success"), ("refuse", "failure")]))
+        own = {
+            "http.request.id": f"R{number:015d}", "sekisho.verdict": verdict, "event.outcome": outcome,
+            "event.type": ["access", "allowed" if outcome == "success" else "denied"],
+        }  # fmt: skip
+        decision = event(Action.REQUEST_DECIDED, NOW + number, {**draw(DECIDED_FIELDS), **own})
+        old.append(decision, False, None)
+        new.append(short(decision), False, None)
+        waiting += [decision] if verdict == "forward" else []
+        while waiting and draw(st.booleans()):
+            ended = waiting.pop(draw(st.integers(0, len(waiting) - 1)))
+            own = {**draw(ENDED_FIELDS), "http.request.id": ended["http.request.id"]}
+            old.append(event(Action.REQUEST_COMPLETED, NOW + number + 0.5, {**named(ended), **own}), False, None)
+            new.append(short(event(Action.REQUEST_COMPLETED, NOW + number + 0.5, own)), False, None)
+    return old.lines, new.lines
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(journals(), WORDS, st.sampled_from(["user.name", "sekisho.reason", "event.type", "event.outcome"]))
+def test_whatever_is_written_short_means_the_same(lines: tuple[list[bytes], list[bytes]], word: str, name: str) -> None:
+    old, new = lines
+    assert placed(documents(map(record_of, old), NOW)) == placed(documents(map(record_of, new), NOW))
+    with tempfile.TemporaryDirectory() as folder:
+        roots = [laid(Path(folder, str(number)), written) for number, written in enumerate(lines)]
+        for query in (Query(), Query(text=word), Query(filters={name: word})):
+            assert list(search(roots[0], query)) == list(search(roots[1], query))
+        for seq in range(1, len(old) + 1):
+            assert show(roots[0], f"worker-0:1:{seq}") == show(roots[1], f"worker-0:1:{seq}")
 
 
 QUERIES = [
