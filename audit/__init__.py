@@ -7,9 +7,9 @@ Begin with `event` and `ecs`, what a record says, and `journal`, what keeps it.
   make us write. `reader` reads a journal back, for everyone below.
 - Proving: `merkle`, `checkpoint` and `log` are the transparency log over all journals, `auditor` grows it, `verify`
   proves both; `receipt` is what a revocation hands out.
-- Finding: `search` answers questions over the journals (`scan`: lines, newest first); `documents` are what searchable
-  copies hold: `index` (embedded), `elastic` (Elasticsearch, with `dead_letters` for what it refused). `detect` finds
-  anomalies, `cases` joins them.
+- Finding: `search` answers questions over the journals (`scan`: lines, newest first); `completion` brings the end of a
+  request together with its decision; `documents` are what searchable copies hold: `index` (embedded), `elastic`
+  (Elasticsearch, with `dead_letters` for what it refused). `detect` finds anomalies, `cases` joins them.
 - Running: `daemon` is the auditor's process, with all of these as its tasks; `weight` lets it and searches go last.
 
 Other packages import first-level modules only.

@@ -7,8 +7,8 @@ Begin with `judge`, from a request to a `verdict`; `case` makes every verdict bu
   `cross_site`, `own_pages` (requests for our own pages). `facts` is all that a decision may look at. What can be known
   before the request comes is worked out once: `standing` for an app session, `instant` for one second of it, `passage`
   for the next request of a page.
-- Recording: `decision_record` writes down a decision, `masking` what of a target may stand there, `completion_fields`
-  what its completion repeats, `reference` names it (受付番号).
+- Recording: `decision_record` writes down a decision, `masking` what of a target may stand there, `reference` names it
+  (受付番号).
 - Answering: `refusal` explains, by `client_kind`, with `refusal_page` and `refusal_texts`; `assertion` tells an app who
   asks.
 """
