@@ -210,9 +210,9 @@ class RunningCity:
         return [
             json.loads(line)["body"]
             for path in sorted((self.root / "journal").glob(f"{writers}/*"))
-            if path.is_file()
-            for line in path.read_text().splitlines()
-            if line.startswith('{"salt"')
+            if path.suffix in (".jsonl", ".active")  # what a crash left behind the last whole record is none
+            for line in path.read_bytes().splitlines(keepends=True)
+            if line.endswith(b"\n")
         ]
 
     def completed(self, writers: str = "worker-*") -> list[dict[str, Any]]:
