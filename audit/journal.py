@@ -156,7 +156,7 @@ class Journal:
             (self._on_synced if synced else self._on_written).append(done)
         elif synced:
             self._on_synced.append(_nobody)
-        if not self._scheduled:
+        if not self._scheduled and (synced or done is not None or not self._late):
             self._submit_soon(waited=synced or done is not None)
         return seq
 
@@ -204,7 +204,7 @@ class Journal:
         if waited:
             self._scheduled = True
             self._loop.call_soon(self._submit)
-        elif not self._late:
+        else:
             self._late = True
             self._loop.call_later(_PATIENCE, self._submit_late)
 

@@ -16,7 +16,7 @@ from policies.evaluate import Facts, Leaf, build_leaf
 from policies.explain import Explainer, RuleLeaves
 from policies.layout import DECIDED, Allow, Deny, Layout, holds, lay_out, reduce_rule
 from policies.model import Condition, Mode, PolicyIR, PostureLimits, Rule
-from policies.narrow import ASKED, narrow
+from policies.narrow import ASKED, asks, narrow
 from policies.obligations import merge_obligations
 from policies.reasons import Reason
 from policies.zones import ZoneTable
@@ -115,15 +115,17 @@ class CompiledPolicy:
             return _decide_observing(layout, facts)
         return _decide_enforced(layout, facts)
 
-    def narrow(self, facts: Facts) -> Callable[[Facts], Decision]:
+    def narrow(self, facts: Facts) -> Decision | Callable[[Facts], Decision]:
         """Return what decides for these facts and any of `narrow.ASKED`, as `evaluate` does for all of them together.
 
-        The facts come from `fresh_facts`. Worth it where several decisions follow.
+        Where no rule asks for those, it is decided. The facts come from `fresh_facts`. Worth it where several decisions
+        follow.
         """
         try:
             layout = self._layout(tuple(facts.get(name) for name in DECIDED))
             if not (layout.observed_denies or layout.observed_allows or layout.shadow_denies or layout.shadow_allows):
-                return partial(_decide_narrowed, narrow(layout, facts, self._asking))
+                narrowed = narrow(layout, facts, self._asking)
+                return partial(_decide_narrowed, narrowed) if asks(narrowed) else _decide_narrowed(narrowed, {})
         except Exception:  # noqa: BLE001  # the whole policy decides, and refuses where it fails too
             _log.exception("narrowing the policy failed")
         return lambda asked: self.evaluate({**facts, **asked}, fresh=True)

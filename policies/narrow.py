@@ -43,6 +43,12 @@ def narrow(layout: Layout, facts: Facts, asking: Collection[Leaf]) -> Layout:
     return narrowed
 
 
+def asks(narrowed: Layout) -> bool:
+    """Whether what is left of the rules depends on what is asked."""
+    denies = any(deny.when or deny.unless for deny in narrowed.denies)
+    return denies or any(leaf is not _unmet for allow in narrowed.allows for leaf in (*allow.when, *allow.require))
+
+
 def _left(leaves: Leaves, facts: Facts, asking: Collection[Leaf]) -> Leaves | None:
     """Return the leaves on what is asked, None where another does not hold."""
     if all(leaf(facts) is True for leaf in leaves if leaf not in asking):

@@ -43,7 +43,7 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_advancing", "_ended", "_exchange", "_head", "_loop", "_on_end", "_reader",
         "_rejudged", "_requests", "_services", "_state", "_task", "_transport", "_verdict", "authenticated",
-        "buffer", "deadline", "eof", "forwarded", "held", "peer",
+        "buffer", "deadline", "eof", "exhausted", "forwarded", "held", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +70,7 @@ class ClientConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self.authenticated = HeldUpstream()
         self._requests = self._rejudged = 0
+        self.exhausted = False  # it has carried as many requests as it may
         self._advancing = self._ended = False
         self.eof = False
 
@@ -163,6 +164,8 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(fault)
             return True
         self._requests += 1
+        if self._requests >= self._services.limits.requests_per_connection:
+            self.exhausted = True
         self._judge(head, first=True)
         return True
 
@@ -244,11 +247,6 @@ class ClientConnection(asyncio.Protocol):
         self._state = AFTER_KEPT_PASSED[self._state]
         self._exchange = Exchange(self, services, head, verdict)
         self._exchange.start()
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether this connection has carried as many requests as it may."""
-        return self._requests >= self._services.limits.requests_per_connection
 
     # Answers of our own.
 
@@ -361,7 +359,7 @@ class ClientConnection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Close between two requests; one in flight ends first, and is the last."""
-        self._requests = self._services.limits.requests_per_connection
+        self.exhausted = True
         if self._state is states.IDLE and not self.buffer:
             self._close()
 

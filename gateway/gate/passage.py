@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.gate.cross_site import SAFE_METHODS
 from gateway.gate.route import OWN_PATH
+from policies.decision import Decision
 
 if TYPE_CHECKING:
     from gateway.gate.instant import Instant
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from gateway.gate.standing import Standing
     from gateway.state.view import View
     from policies.compile import CompiledPolicy
-    from policies.decision import Decision
 
 # A preflight is no request of the person's; one that may change something is looked at for where it comes from.
 _READING: Final = SAFE_METHODS - {"OPTIONS"}
@@ -27,12 +27,12 @@ _READING: Final = SAFE_METHODS - {"OPTIONS"}
 class Passage:
     """Made where `judge` allowed a request; its `instant` is that of the judgement."""
 
-    __slots__ = ("_decide", "_generation", "_host", "_methods", "_peers", "_until", "instant")
+    __slots__ = ("_decides", "_generation", "_host", "_methods", "_peers", "_until", "instant")
 
     def __init__(self, view: View, standing: Standing, instant: Instant, policy: CompiledPolicy, peer: Peer) -> None:
         """`peer` is the connection from which the request was allowed."""
         self.instant = instant
-        self._decide = policy.narrow(instant.fresh)
+        self._decides = policy.narrow(instant.fresh)
         self._generation = view.generation
         self._until = min(standing.until, instant.wall + 1)
         self._host = standing.app_session.host
@@ -62,5 +62,8 @@ class Passage:
         )
 
     def decide(self, request: RequestHead) -> Decision:
-        """Ask the policy about the request's own facts."""
-        return self._decide({"http.method": request.method, "http.path": request.path_text})
+        """Ask the policy about the request's own facts, where it has anything to say on them."""
+        decides = self._decides
+        if isinstance(decides, Decision):
+            return decides
+        return decides({"http.method": request.method, "http.path": request.path_text})

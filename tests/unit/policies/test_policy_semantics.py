@@ -57,27 +57,33 @@ def test_equals_the_oracle_on_random_policies_and_facts(seed: int) -> None:
 def test_a_narrowed_policy_decides_as_the_whole_one(seed: int) -> None:
     rng = random.Random(seed)  # noqa: S311  # a reproducible world, not a secret
     seen: set[str] = set()
+    decided: set[bool] = set()
     for _ in range(150):
         compiled = compile_policy(policy_worlds.policy(rng))
         for _ in range(4):
             facts = compiled.fresh_facts(policy_worlds.facts(rng))
-            decide = compiled.narrow({name: value for name, value in facts.items() if name not in ASKED})
+            narrowed = compiled.narrow({name: value for name, value in facts.items() if name not in ASKED})
+            decided.add(isinstance(narrowed, Decision))
             for _ in range(4):
                 other = policy_worlds.facts(rng)
                 asked = {name: other[name] for name in ASKED if name in other}
-                decision = decide(asked)
+                decision = narrowed if isinstance(narrowed, Decision) else narrowed(asked)
                 whole = {name: value for name, value in facts.items() if name not in ASKED} | asked
                 assert decision == compiled.evaluate(whole, fresh=True), whole
                 seen.add(decision.reason.value)
     assert seen == {"allowed", "allowed_observed", "denied_by_rule", "unmet_conditions", "no_applicable_rule"}
+    assert decided == {True, False}
 
 
 def test_a_fault_in_a_narrowed_policy_refuses(caplog: pytest.LogCaptureFixture) -> None:
     compiled = only(allow(when=(is_app("juki"), Condition("http.path", "under", ("/a",)))))
     decide = compiled.narrow({"app": "juki"})
+    assert not isinstance(decide, Decision)
     assert decide({"http.path": "/a/b"}).effect is Effect.ALLOW
     assert decide(Unreadable()) == Decision(Effect.DENY, Reason.INTERNAL_ERROR, "")
-    assert compiled.narrow(Unreadable())({}).effect is Effect.DENY
+    unreadable = compiled.narrow(Unreadable())
+    assert not isinstance(unreadable, Decision)
+    assert unreadable({}).effect is Effect.DENY
     assert "the request is refused" in caplog.text
 
 
