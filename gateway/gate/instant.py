@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from audit.event import short
-from gateway.gate.decision_record import allowed_fields
+from gateway.gate.decision_record import add_extras, allowed_fields
 from gateway.gate.facts import FACTS_FIELD, passing_facts
 
 if TYPE_CHECKING:
     from gateway.gate.request import Peer
     from gateway.gate.standing import Memo, Standing
     from policies.compile import CompiledPolicy
+    from policies.decision import Decision
 
 
 class Footing:
@@ -51,12 +52,9 @@ class Footing:
 
 
 class Instant:
-    """Facts and record fields of one footing at one second. All of it is shared: never change it.
+    """Facts and record fields of one footing at one second. All of it is shared: never change it."""
 
-    `decided` are members of a JSON object as a line has them, each with a comma behind it: those of one record follow.
-    """
-
-    __slots__ = ("_footing", "_passing", "decided", "facts", "fresh", "wall")
+    __slots__ = ("_footing", "_granted", "_passing", "facts", "fresh", "wall")
 
     def __init__(self, standing: Standing, footing: Footing, policy: CompiledPolicy, wall: int) -> None:
         self.wall = wall
@@ -65,7 +63,7 @@ class Instant:
         self.facts: dict[str, object] = {**footing.facts, **self._passing}
         fresh = policy.fresh_facts(self.facts)
         self.fresh = self.facts if fresh is self.facts else dict(fresh)
-        self.decided = b"%b%b," % (footing.decided, orjson.dumps(self._passing)[1:])
+        self._granted: Granted | None = None
 
     @property
     def zone(self) -> str:
@@ -77,10 +75,35 @@ class Instant:
         """The facts without a field of their own, as the record keeps them."""
         return {**self._footing.recorded, **self._passing}
 
+    def granted(self, decision: Decision) -> Granted:
+        """Return what the records have in common of all that this very decision allows."""
+        known = self._granted
+        if known is None or known.decision is not decision:
+            known = self._granted = Granted(self._footing, self._passing, decision)
+        return known
+
+
+class Granted:
+    """What one decision allowed at one instant: what the records of all such requests have in common.
+
+    `decided` are members of a JSON object as a line has them, each with a comma behind it: those of one record follow.
+    """
+
+    __slots__ = ("_extras", "_footing", "_passing", "decided", "decision")
+
+    def __init__(self, footing: Footing, passing: dict[str, object], decision: Decision) -> None:
+        self.decision = decision
+        self._footing = footing
+        self._passing = passing
+        self._extras: dict[str, Any] = {"sekisho.reason": decision.reason.value, "rule.id": decision.rule}
+        add_extras(self._extras, decision)
+        self.decided = b"%b%b,%b," % (footing.decided, orjson.dumps(passing)[1:], orjson.dumps(self._extras)[1:-1])
+
     @property
     def fields(self) -> dict[str, Any]:
         """The record fields whose bytes are `decided`, whole."""
-        return {**self._footing.fields, FACTS_FIELD: self.recorded}
+        facts = {**self._footing.recorded, **self._passing}
+        return {**self._footing.fields, FACTS_FIELD: facts, **self._extras}
 
 
 def instant_of(standing: Standing, wall: int, policy: CompiledPolicy, peer: Peer, memo: Memo) -> Instant:

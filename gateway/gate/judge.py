@@ -13,7 +13,7 @@ from audit.event import text, timestamp
 from gateway.gate.case import Case
 from gateway.gate.credentials import app_token, digest_of
 from gateway.gate.cross_site import is_forged, is_preflight, preflight_headers
-from gateway.gate.decision_record import AGENT_BYTES, add_extras
+from gateway.gate.decision_record import AGENT_BYTES
 from gateway.gate.instant import instant_of
 from gateway.gate.limits import OPEN
 from gateway.gate.locks import standing_lock
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 HELP = "help"  # the listener that asks for no certificate, explains certificates and serves nothing else
 _ALLOW = Effect.ALLOW  # bound once: looking up a member of an Enum costs more than the comparison
 _APP = Place.APP
-_TEXTS = {reason: reason.value for reason in Reason}
 
 
 @dataclass(slots=True)
@@ -200,16 +199,12 @@ def _forward(
         "http.request.id": request_id,
         "http.request.method": request.method,
         "url.path": masked_path(path, app.masked_paths, key) if app.masked_paths else path,
-        "sekisho.reason": _TEXTS[decision.reason],
-        "rule.id": decision.rule,
     }
     if request.query is not None:
         record["url.query"] = query_digest(key, request.query)
     if (agent := request.find.get(b"user-agent")) is not None and agent != standing.agent:
         record["user_agent.original"] = text(agent[:AGENT_BYTES])
-    if decision.shadow or decision.observed or decision.obligations:
-        add_extras(record, decision)
     return Forward(
         request_id, record, app, standing.user, standing.session, standing.app_session.id, standing.device,
-        standing.claims, standing.headers, instant, moment,
+        standing.claims, standing.headers, instant.granted(decision), moment,
     )  # fmt: skip
