@@ -32,14 +32,13 @@ import orjson
 
 from audit.event import Action, event, text
 from audit.journal_thread import Batch, Done, Failure, WriterThread
-from audit.segment import GENESIS, LINE_LIMIT, WRITER_NAME, Link, Unchained, encode_all, head
+from audit.segment import GENESIS, LINE_LIMIT, SALT, WRITER_NAME, Link, Unchained, encode_all, head
 from audit.segment_writer import Sealed, SegmentWriter
 
 _START_LIMIT: Final = 60.0  # seconds that settling a folder may take at start
 _EMPTY: Final = len(b"{}")
 _LONGEST: Final = LINE_LIMIT - 512  # bytes of an event, leaving room for the members that every line has
 _PATIENCE: Final = 0.004  # seconds that a record nobody waits for may stay with the loop, to be written with others
-_SALTS: Final = 256  # fetched at once: a system call each would cost more than the hash
 
 
 class JournalUnhealthy(Exception):
@@ -76,7 +75,6 @@ class Journal:
         self._thread: WriterThread | None = None
         # the chain's end, as the loop sees it
         self._head, self._epoch, self._seq, self._prev = b"", 0, 0, GENESIS.hex().encode()
-        self._salts: list[bytes] = []
         # what was appended since the last submit
         self._records: list[Unchained] = []
         self._on_written: list[Done] = []
@@ -147,11 +145,8 @@ class Journal:
         if not _EMPTY < len(payload) <= _LONGEST - len(members):
             size = len(members) + len(payload)
             raise ValueError(f"a record of {size} bytes: expected {_EMPTY + 1} to {_LONGEST}")
-        if not self._salts:
-            pool = os.urandom(_SALTS * 16)
-            self._salts = [pool[at : at + 16] for at in range(0, len(pool), 16)]
         seq = self._seq = self._seq + 1
-        self._records.append((self._salts.pop(), members, payload))
+        self._records.append((members, payload))
         if done is not None:
             (self._on_synced if synced else self._on_written).append(done)
         elif synced:
@@ -226,7 +221,8 @@ class Journal:
         while outstanding and outstanding[0].kept:
             outstanding.popleft()
         first = self._seq - len(records) + 1
-        lines, self._prev = encode_all(self._head, first, self._prev, records)
+        salts = os.urandom(SALT * len(records))  # at once: a system call each would cost more than the hash
+        lines, self._prev = encode_all(self._head, first, self._prev, salts, records)
         batch = Batch(
             lines, Link(self._epoch, self._seq, bytes.fromhex(self._prev.decode())), first, self._loop.time(),
             self._on_written, self._on_synced, bool(self._on_written), bool(self._on_synced),

@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import re
 from binascii import hexlify
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -44,9 +44,10 @@ _SALT: Final = slice(len(_SALT_OPEN), len(_SALT_OPEN) + 32)
 _SEGMENT_NAME: Final = re.compile(r"(\d{6,})-(\d{12,})\.(jsonl|active)")
 
 
-Unchained = tuple[bytes, bytes, bytes]
-"""A record before it has its place: salt, members of its event that others have too (each with a comma behind it), and
-its event's own, a JSON object that is not empty."""
+Unchained = tuple[bytes, bytes]
+"""A record before it has its place: members of its event that others have too (each with a comma behind it), and its
+event's own, a JSON object that is not empty."""
+SALT: Final = 16  # bytes
 
 
 class LineFault(Exception):
@@ -88,14 +89,16 @@ def head(writer: str, epoch: int) -> bytes:
     return b'{"v":%d,"writer":"%b","epoch":%d,"seq":' % (VERSION, writer.encode(), epoch)
 
 
-def encode_all(start: bytes, seq: int, prev: bytes, records: Iterable[Unchained]) -> tuple[bytes, bytes]:
+def encode_all(start: bytes, seq: int, prev: bytes, salts: bytes, records: Sequence[Unchained]) -> tuple[bytes, bytes]:
     """Return the lines of records that follow each other, the first numbered `seq`, and the last one's entry in hex.
 
-    `start` is `head(…)`, `prev` the entry before the first in hex.
+    `start` is `head(…)`, `prev` the entry before the first in hex, `salts` as many random bytes as `SALT` says for each
+    record.
     """
     pieces: list[bytes] = []
     add = pieces.extend
-    for salt, members, event in records:
+    for at, (members, event) in zip(range(0, len(salts), SALT), records, strict=True):
+        salt = salts[at : at + SALT]
         body = b'%b%d,"prev":"%b",%b%b' % (start, seq, prev, members, event[1:])
         add((_SALT_OPEN, hexlify(salt), _BODY_OPEN, body, _LINE_END))
         entry = sha256(salt)
@@ -107,7 +110,7 @@ def encode_all(start: bytes, seq: int, prev: bytes, records: Iterable[Unchained]
 
 def encode(start: bytes, seq: int, prev: bytes, salt: bytes, event: bytes) -> tuple[bytes, bytes]:
     """Return the line of one record and its entry in hex; like `encode_all`."""
-    return encode_all(start, seq, prev, [(salt, b"", event)])
+    return encode_all(start, seq, prev, salt, [(b"", event)])
 
 
 def body_of(line: bytes) -> bytes:

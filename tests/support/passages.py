@@ -59,8 +59,7 @@ class Lines:
         del synced, done
         seq = len(self.lines) + 1
         salt = hashlib.sha256(bytes([seq])).digest()[:16]
-        start, record = head("worker-0", 1), (salt, members, payload)
-        line, self._prev = encode_all(start, seq, self._prev, [record])
+        line, self._prev = encode_all(head("worker-0", 1), seq, self._prev, salt, [(members, payload)])
         self.lines.append(line)
 
 
