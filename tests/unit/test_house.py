@@ -8,7 +8,8 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,29 @@ FILES = [path for path in tracked() if path.is_file()]
 SOURCES = [path for path in FILES if path.suffix == ".py"]
 
 
-def trees() -> Iterator[tuple[Path, str, ast.Module]]:
+@dataclass(frozen=True)
+class Source:
+    """What the rules of the house look at in one module."""
+
+    path: Path
+    text: str
+    docstring: str | None
+    functions: list[ast.FunctionDef | ast.AsyncFunctionDef]
+    handlers: list[ast.ExceptHandler]
+
+
+@cache
+def sources() -> list[Source]:
+    """Every module, read and walked once for all tests."""
+    found = []
     for path in SOURCES:
         text = path.read_text(encoding="utf-8")
-        yield path.relative_to(ROOT), text, ast.parse(text)
+        tree = ast.parse(text)
+        nodes = list(ast.walk(tree))
+        functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        handlers = [node for node in nodes if isinstance(node, ast.ExceptHandler)]
+        found.append(Source(path.relative_to(ROOT), text, ast.get_docstring(tree), functions, handlers))
+    return found
 
 
 def test_top_level_names_are_the_designs() -> None:
@@ -51,24 +71,22 @@ def test_top_level_names_are_the_designs() -> None:
 
 
 def test_a_file_holds_one_idea() -> None:
-    lengths = {str(path): text.count("\n") for path, text, _ in trees()}
+    lengths = {str(each.path): each.text.count("\n") for each in sources()}
     assert {path: length for path, length in lengths.items() if length > LONGEST_FILE} == {}
 
 
 def test_functions_are_short() -> None:
     long = {
-        f"{path}:{node.lineno} {node.name}": node.end_lineno - node.lineno + 1
-        for path, _, tree in trees()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None
-        if node.end_lineno - node.lineno + 1 > LONGEST_FUNCTION
+        f"{each.path}:{node.lineno} {node.name}": node.end_lineno - node.lineno + 1
+        for each in sources()
+        for node in each.functions
+        if node.end_lineno is not None and node.end_lineno - node.lineno + 1 > LONGEST_FUNCTION
     }
     assert long == {}
 
 
 def test_each_module_says_what_it_is() -> None:
-    silent = [str(path) for path, text, tree in trees() if text.strip() and not ast.get_docstring(tree)]
-    assert silent == []
+    assert [str(each.path) for each in sources() if each.text.strip() and not each.docstring] == []
 
 
 MAPS = sorted(path for path in SOURCES if path.name == "__init__.py" and path.relative_to(ROOT).parts[0] in PACKAGES)
@@ -117,11 +135,10 @@ def test_nothing_is_left_in_the_text(pattern: re.Pattern[str]) -> None:
 
 def test_no_error_is_swallowed() -> None:
     swallowed = [
-        f"{path}:{node.lineno}"
-        for path, _, tree in trees()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ExceptHandler)
-        and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"}))
+        f"{each.path}:{node.lineno}"
+        for each in sources()
+        for node in each.handlers
+        if (node.type is None or (isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"}))
         and all(isinstance(statement, ast.Pass | ast.Continue) for statement in node.body)
     ]
     assert swallowed == []
