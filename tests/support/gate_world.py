@@ -11,7 +11,7 @@ import orjson
 from gateway.gate.judge import Terms, judge
 from gateway.gate.limits import OPEN, Limits
 from gateway.gate.request import ClientCertificate, Moment, Peer, RequestHead
-from gateway.gate.verdict import Forward, Verdict
+from gateway.gate.verdict import NOTHING_SHARED, Forward, Verdict
 from gateway.state.changes import Change
 from gateway.state.records import App, AppSession, Device, Lock, Session, User
 from gateway.state.view import View
@@ -111,6 +111,13 @@ def policy(*rules: Rule) -> PolicyIR:
 def record_bytes(verdict: Forward) -> bytes:
     """The members of an allowed request's record as the journal joins them, as one JSON object."""
     return b"{%b%b" % (verdict.shared.decided, orjson.dumps(verdict.own)[1:])
+
+
+def told(verdict: Verdict) -> tuple[object, ...]:
+    """Everything that a verdict says: two that say the same need not share the object made for others as well."""
+    if isinstance(verdict, Forward):
+        return replace(verdict, shared=NOTHING_SHARED), verdict.record, record_bytes(verdict)
+    return (verdict,)
 
 
 class World:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.gate.standing import Memo
-from gateway.gate.verdict import Forward, Verdict
+from gateway.gate.verdict import Forward
 from gateway.state.changes import Change
 from policies.compile import compile_policy
 from tests.support.gate_world import (
@@ -26,7 +26,7 @@ from tests.support.gate_world import (
     World,
     head,
     policy,
-    record_bytes,
+    told,
 )
 
 OTHER = replace(CERTIFICATE, uuid="5f1c7c1e-0000-4000-8000-000000000002", serial="0def")
@@ -50,16 +50,6 @@ CHANGES: list[Callable[[World], Any]] = [
     lambda world: world.view.set_policy(compile_policy(policy(RULES[1], RULES[0])), Change(9)),
     lambda world: world.view.set_policy(compile_policy(policy()), Change(9)),
 ]
-
-
-def told(verdict: Verdict) -> tuple[object, ...]:
-    """Everything that a verdict says."""
-    if isinstance(verdict, Forward):
-        return (
-            verdict.record, verdict.claims, verdict.headers, verdict.app, verdict.user, verdict.session, verdict.device,
-            verdict.app_session_id, record_bytes(verdict),
-        )  # fmt: skip
-    return (verdict,)
 
 
 @pytest.mark.parametrize("change", CHANGES)
