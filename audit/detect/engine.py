@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -19,13 +18,11 @@ import orjson
 
 from audit import durable
 from audit.cases import ACTIONS, Case, CaseBook, CaseReader
-from audit.completion import decisions, joined, leans
-from audit.detect.refusals import OF_ACCOUNTS, Refusals
+from audit.detect.refusals import Refusals
 from audit.detect.sessions import SessionPlaces
 from audit.detect.signal import Seen, Signal
 from audit.event import Action, event, timestamp
-from audit.reader import IntegrityError, JournalReader, Record
-from audit.scan import request_of
+from audit.reader import IntegrityError, JournalReader
 from audit.segment import Link, record_of, writers
 
 QUIET: Final = 600.0  # seconds for which a finding about the same subject says nothing new
@@ -69,7 +66,7 @@ class Engine:
             except IntegrityError as error:
                 self.refused[name] = error
                 continue
-            seen += self._seen_in(name, records)
+            seen += [_seen(record_of(record.line)) for record in records]
         seen.sort(key=lambda each: each.at)
         return len(seen), [signal for each in seen for signal in self._judge(each) if self.is_news(signal)]
 
@@ -88,19 +85,6 @@ class Engine:
         }
         state = {"v": _VERSION, "links": links, "detectors": [each.snapshot() for each in self._detectors]}
         durable.replace(self._state, orjson.dumps(state), 0o600)
-
-    def _seen_in(self, writer: str, records: list[Record]) -> list[Seen]:
-        """Return the records as detectors get them; a completion that one looks at says who and what."""
-        seen = [_seen(record_of(record.line)) for record in records]
-        alone = {
-            at: request_of(record.line) for at, record in enumerate(records)
-            if seen[at].text("sekisho.reason") in OF_ACCOUNTS and leans(record.line)
-        }  # fmt: skip
-        found = decisions(self._journals, writer, alone.values())
-        for at, request in alone.items():
-            if request in found:
-                seen[at] = replace(seen[at], record=joined(seen[at].record, found[request].parse()))
-        return seen
 
     def _judge(self, seen: Seen) -> Iterator[Signal]:
         if seen.record.get("event.action") in ACTIONS:

@@ -40,8 +40,6 @@ NO_BROWSER: Final = frozenset({
     "misdirected", "too_large", "rate_limited",
 })  # fmt: skip
 _DISABLED: Final = {"user_disabled": "無効化されたアカウント", "contract_ended": "契約の終わったアカウント"}
-OF_ACCOUNTS: Final = frozenset(_DISABLED)
-"""Reasons that count whatever the act was, the end of a connection included."""
 
 
 @dataclass(slots=True)
@@ -106,12 +104,12 @@ class Refusals:
         action, reason = seen.text("event.action"), seen.text("sekisho.reason")
         if seen.record.get("event.outcome") != "failure" or not reason:
             return
+        signing_in = action.startswith("auth.")
+        if not signing_in and action not in ("request.decided", "request.coalesced"):
+            return  # such as a connection that was open and is cut: it ends with a reason, and nobody tried anything
         if reason in _DISABLED and seen.text("user.id"):
             yield _disabled(seen, reason)
-        if action.startswith("auth."):
-            yield from self._sign_in(seen)
-        elif action in ("request.decided", "request.coalesced"):
-            yield from self._request(seen, reason)
+        yield from self._sign_in(seen) if signing_in else self._request(seen, reason)
 
     def _bursts(self) -> tuple[Burst, ...]:
         return self._users, self._addresses, self._strangers, self._sign_ins

@@ -186,20 +186,10 @@ def test_a_follower_tells_no_less_of_a_short_completion(begun: int, actions: fro
 
 
 @pytest.mark.parametrize("root", [WHOLE, SHORT], ids=["whole", "short"])
-@pytest.mark.parametrize("cut", [3, 5])
-def test_a_detector_hears_who_was_cut_off(root: Path, cut: int, tmp_path: Path) -> None:
-    """Also where the decision was read before: the socket's end names person, session, device, address."""
-    lines = lines_of(root)
-    journals = laid(tmp_path / "journal", lines[:cut])
-    engine = Engine(journals, tmp_path / "detect.json")
-    first = engine.poll()[1]
-    file = next((journals / "worker-0").iterdir())
-    file.write_bytes(b"".join(lines))
-    (signal,) = first + engine.poll()[1]
-    assert (signal.kind, signal.subject, signal.evidence) == ("disabled_account_tried", "user:u1", ("worker-0:1:5",))
-    assert signal.fields == {
-        "user.id": "u1", "user.name": "tanaka", "sekisho.session.id": "s1", "device.id": "d1", "source.ip": "10.1.2.3",
-    }  # fmt: skip
+def test_a_connection_cut_off_is_no_try_of_a_disabled_account(root: Path, tmp_path: Path) -> None:
+    """The socket of somebody just disabled ends with that reason; nobody tried anything."""
+    engine = Engine(laid(tmp_path / "journal", lines_of(root)), tmp_path / "detect.json")
+    assert engine.poll() == (6, [])
 
 
 def test_a_completion_without_its_decision_stands_alone_with_its_id(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from audit.detect.refusals import ADDRESS_LIMIT, SIGN_IN_LIMIT, STRANGER_PATHS, USER_LIMIT, Refusals
-from audit.detect.sessions import SessionPlaces
+from audit.detect.sessions import BY_OPERATOR, SessionPlaces
 from audit.detect.signal import Kind, Seen, Severity, Signal
 
 T0 = 1_790_000_000.0
@@ -54,6 +54,14 @@ def refused(reason: str, path: str, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def cut_off(reason: str, **more: Any) -> dict[str, Any]:
+    """The end of a connection that was open: nobody asked for anything."""
+    return {
+        "event.action": "request.completed", "event.outcome": "failure", "sekisho.reason": reason,
+        "sekisho.session.id": "s1", "user.id": "u1", "user.name": "sato", "source.ip": "10.1.2.3", **more,
+    }  # fmt: skip
+
+
 FAR = {"source.ip": "203.0.113.9"}
 SESSIONS: list[tuple[str, list[dict[str, Any]], list[Kind]]] = [
     ("on the device of the sign-in", [started(), passed(), passed()], []),
@@ -78,6 +86,8 @@ SESSIONS: list[tuple[str, list[dict[str, Any]], list[Kind]]] = [
      [Kind.ENDED_SESSION_USED]),
     ("after revocation, anyhow", [started(), after_end("session_revoked")], [Kind.ENDED_SESSION_USED]),
     ("of nobody", [after_end("sign_in_required")], []),
+    *((f"open when it was cut: {reason}", [started(), passed(), cut_off(reason), cut_off(reason, **FAR)], [])
+      for reason in sorted(BY_OPERATOR | {"contract_ended", "device_changed", "session_expired"})),
 ]  # fmt: skip
 
 
@@ -121,6 +131,10 @@ REFUSALS: list[tuple[str, list[dict[str, Any]], list[Kind]]] = [
     ("a bad morning", [sign_in() for _ in range(SIGN_IN_LIMIT - 1)], []),
     ("a disabled account", [sign_in(**DISABLED)], [Kind.DISABLED_ACCOUNT_TRIED]),
     ("a contract that ended", [refused("contract_ended", "/", **BY_SATO)], [Kind.DISABLED_ACCOUNT_TRIED]),
+    *((f"a connection cut: {reason}", [cut_off(reason, **{"url.path": f"/{n}"}) for n in range(USER_LIMIT)], [])
+      for reason in ("user_disabled", "contract_ended", "user_locked", "denied_by_rule", "malformed_request")),
+    ("a disabled account's sessions ended",
+     [{"event.action": "session.ended", "sekisho.session.id": "s1", **DISABLED}], []),
     ("allowed", [passed() for _ in range(100)], []),
 ]  # fmt: skip
 
