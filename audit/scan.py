@@ -92,6 +92,13 @@ def newest_first(
             return
 
 
+def place_of(name: str) -> tuple[str, Position] | None:
+    """Return the writer and position that an `event.id` names, None where it is not of that form."""
+    writer, _, numbers = name.partition(":")
+    epoch, colon, seq = numbers.partition(":")
+    return (writer, (int(epoch), int(seq))) if colon and epoch.isdecimal() and seq.isdecimal() else None
+
+
 def at(root: Path, writer: str, position: Position) -> RawLine | None:
     """Return the line at one place, None when there is none."""
     folder = root / writer

@@ -23,13 +23,13 @@ import orjson
 from audit.completion import DECIDED, decisions, fold, joined, leans
 from audit.event import IMPLIED, Action, implied, timestamp
 from audit.reader import JournalReader
-from audit.scan import COMPLETED, SLACK, Position, RawLine, at, newest_first, request_of, time_of
+from audit.scan import COMPLETED, SLACK, Position, RawLine, at, newest_first, place_of, request_of, time_of
 from audit.segment import segments, writers
 from audit.segment_writer import valid_prefix
 
 _HELD: Final = 100_000  # decisions a follower remembers to complete their requests
 _UNWRITTEN: Final = orjson.dumps([implied(each, how) for each in Action for how in ("", "success", "failure")])
-_ID_PARTS: Final = 3
+_ID: Final = "event.id"
 
 
 class CursorInvalid(ValueError):
@@ -41,8 +41,9 @@ class Query:
     """What to look for. Times are seconds since the epoch; `since` is inclusive, `until` exclusive.
 
     `filters` maps a dotted field to a value; a list field matches when it contains the value, and all filters must
-    match. `actions` names the acts (`event.action`) of which one must be the record's; empty = any. `text` is found
-    anywhere in a record, ASCII letters without case. `after` is a cursor of `page`.
+    match; `event.id` is an answer's own, or its request's. `actions` names the acts (`event.action`) of which one must
+    be the record's; empty = any. `text` is found anywhere in a record, ASCII letters without case. `after` is a cursor
+    of `page`.
     """
 
     since: float | None = None
@@ -68,8 +69,10 @@ class _Matcher:
 
     def __init__(self, query: Query) -> None:
         self._query = query
+        self.place = place_of(query.filters.get(_ID, ""))
+        unwritten = IMPLIED if self.place is None else {*IMPLIED, _ID}
         self.needles = [
-            orjson.dumps(value)[1:-1] for name, value in query.filters.items() if value and name not in IMPLIED
+            orjson.dumps(value)[1:-1] for name, value in query.filters.items() if value and name not in unwritten
         ]
         self.since = timestamp(query.since).encode() if query.since is not None else b""
         self.stop = timestamp(query.since - SLACK).encode() if query.since is not None else b""
@@ -89,8 +92,11 @@ class _Matcher:
         time = time_of(line)
         return time >= self.since and not (self._until and time >= self._until)
 
-    def may(self, line: bytes, other: bytes) -> bool:
-        """Tell from the bytes whether the record can match at all, told together with the `other` of its request."""
+    def may(self, raw: RawLine, other: bytes) -> bool:
+        """Tell unparsed whether the record can match at all, told together with the `other` of its request."""
+        if self.place is not None and (raw.writer, raw.position) != self.place:
+            return False
+        line = raw.line
         if not self.is_in_time(line):
             return False
         if not all(needle in line or needle in other for needle in self.needles):
@@ -99,7 +105,7 @@ class _Matcher:
             return False
         if not self._text:
             return True
-        both = line + other
+        both = line + other + raw.id.encode()
         return self._text in (both.lower() if self._query.text.isascii() else both)
 
     def matches(self, event: Mapping[str, Any]) -> bool:
@@ -111,12 +117,18 @@ def agrees(query: Query, event: Mapping[str, Any]) -> bool:
     """Whether an event is what `query` asks for by act, fields and text; times are compared elsewhere."""
     if query.actions and event.get("event.action") not in query.actions:
         return False
-    if not all(_equal(event.get(name), value) for name, value in query.filters.items()):
+    if not all(_says(event, name, value) for name, value in query.filters.items()):
         return False
     if not query.text:
         return True
     wanted, there = orjson.dumps(query.text)[1:-1], orjson.dumps(event)
     return wanted.lower() in there.lower() if query.text.isascii() else wanted in there
+
+
+def _says(event: Mapping[str, Any], name: str, wanted: str) -> bool:
+    if name == _ID and event.get("event.action") == Action.REQUEST_DECIDED:
+        return wanted in (event.get(_ID), event.get("http.request.id"))  # by the latter a request is shipped
+    return _equal(event.get(name), wanted)
 
 
 def _equal(found: object, wanted: str) -> bool:
@@ -145,7 +157,7 @@ class _Stream:
                 continue
             request = request_of(raw.line) if self._completions else b""
             completion = self._completions.pop(request, None) if request else None
-            if not self._matcher.may(raw.line, completion.line if completion else b""):
+            if not self._matcher.may(raw, completion.line if completion else b""):
                 continue
             event = raw.parse()
             if completion is not None:
@@ -164,7 +176,7 @@ class _Stream:
         found = decisions(self._root, self._writer, (name for name, raw in alone.items() if leans(raw.line)))
         for request, raw in alone.items():
             decision = found.get(request)
-            if self._matcher.may(raw.line, decision.line if decision else b""):
+            if self._matcher.may(raw, decision.line if decision else b""):
                 event = raw.parse() if decision is None else joined(raw.parse(), decision.parse())
                 if self._matcher.matches(event):
                     yield raw, event
@@ -181,6 +193,8 @@ def _merged(root: Path, query: Query) -> Iterator[tuple[RawLine, dict[str, Any]]
             return
 
     for number, writer in enumerate(writers(root)):
+        if matcher.place is not None and writer != matcher.place[0]:
+            continue
         push(number, iter(_Stream(root, writer, matcher, after.get(writer))))
     while heap:
         _, number, raw, event, stream = heapq.heappop(heap)
@@ -216,9 +230,8 @@ def page(root: Path, query: Query) -> Page:
 
 def show(root: Path, reference: str) -> list[dict[str, Any]]:
     """Return what is recorded under a request id (受付番号, hyphens optional) or an `event.id`, oldest first."""
-    parts = reference.rsplit(":", 2)
-    if len(parts) == _ID_PARTS and parts[1].isdecimal() and parts[2].isdecimal():
-        raw = at(root, parts[0], (int(parts[1]), int(parts[2])))
+    if (place := place_of(reference)) is not None:
+        raw = at(root, *place)
         return [] if raw is None else [_alone(root, raw)]
     spellings = dict.fromkeys((reference, reference.replace("-", "").upper()))
     for spelling in spellings:
@@ -256,7 +269,7 @@ class Following:
             self._remember(writer, lines, asked_for)
             for raw in asked_for:
                 event = self._completed(raw)
-                if self._matcher.may(raw.line, orjson.dumps(event)) and self._matcher.matches(event):
+                if self._matcher.may(raw, orjson.dumps(event)) and self._matcher.matches(event):
                     events.append(event)
         return sorted(events, key=lambda event: str(event.get("@timestamp", "")))
 

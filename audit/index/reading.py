@@ -68,6 +68,9 @@ def _old(folder: Path, manifest: Manifest, query: Query) -> list[Found]:
         if field in COLUMNS:
             conditions.append(f'"{COLUMNS[field]}" = ?')
             parameters.append(value)
+        elif field == "event.id":
+            conditions.append("(concat(writer, ':', epoch, ':', seq) = ? OR request_id = ?)")
+            parameters += [value, value]
     chosen, order = " AND ".join(conditions), "DESC" if query.newest_first else "ASC"
     statement = f"SELECT ts, writer, epoch, seq, event FROM read_parquet(?) WHERE {chosen} ORDER BY ts {order}"  # noqa: S608
     found: list[Found] = []

@@ -10,6 +10,7 @@ import pytest
 
 from audit.event import Action, event, timestamp
 from audit.journal import Journal
+from audit.scan import RawLine
 from audit.search import CursorInvalid, Following, Query, follow, page, search, show
 from tests.support.trails import Trail, decision
 
@@ -95,6 +96,37 @@ def test_show_finds_by_reference_number_and_by_record(filled: Trail) -> None:
     assert by_request[0]["http.response.status_code"] == 403
     assert show(filled.journals, by_request[0]["event.id"])[0]["user.name"] == "user0"
     assert show(filled.journals, "worker-0:1:999") == show(filled.journals, "nothing") == []
+
+
+def test_a_record_is_found_by_its_event_id_and_by_the_id_of_its_request(filled: Trail) -> None:
+    everything = find(filled, limit=1000)
+    for wanted in everything:
+        name = wanted["event.id"]
+        assert find(filled, filters={"event.id": name}) == [wanted]
+        assert wanted in find(filled, text=name.upper())
+        assert find(filled, filters={"event.id": name, "user.name": "nobody"}) == []
+        if "http.request.id" in wanted:
+            assert find(filled, filters={"event.id": wanted["http.request.id"]}) == [wanted]
+    assert len(everything) == 42
+
+
+@pytest.mark.parametrize("name", ["worker-0:1:999", "worker-9:1:1", "worker-0:1:02", "worker-0", "../x:1:1", ":1:1"])
+def test_an_event_id_that_no_record_has_finds_nothing(filled: Trail, name: str) -> None:
+    assert find(filled, filters={"event.id": name}) == []
+
+
+def test_only_the_line_that_an_event_id_names_is_parsed(filled: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+    parse = RawLine.parse
+
+    def counted(raw: RawLine) -> dict[str, object]:
+        parsed.append(raw.id)
+        return parse(raw)
+
+    monkeypatch.setattr(RawLine, "parse", counted)
+    (found,) = find(filled, filters={"event.id": "worker-0:1:2"})
+    assert numbers([found]) == [0]
+    assert parsed == ["worker-0:1:2", "worker-0:1:3"]  # the decision and its completion
 
 
 def test_a_record_that_cannot_be_read_is_shown_as_such(filled: Trail) -> None:
