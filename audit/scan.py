@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -70,16 +70,23 @@ def load(segment: Segment) -> bytes:
 
 
 def newest_first(
-    root: Path, writer: str, needles: Sequence[bytes], before: Position | None, since: bytes
+    root: Path,
+    writer: str,
+    needles: Sequence[bytes],
+    before: Position | None,
+    since: bytes,
+    waiting: Mapping[bytes, RawLine],
 ) -> Iterator[RawLine]:
     """Yield a writer's lines from the newest back, of segments in which all `needles` may be found.
 
     `before` leaves out what is at or after that place except completions, whose decision may be older than it; `since`
-    ends the walk. A segment without a needle is passed over, unless it has a completion: its decision may be elsewhere.
+    ends the walk. A segment without a needle is passed over, unless it has a completion, whose decision may be
+    elsewhere, or one of those still `waiting` for their decision has what is missing.
     """
     for segment in reversed(segments(root / writer)):
         data = load(segment)
-        if needles and not all(needle in data for needle in needles) and COMPLETED not in data:
+        missing = [needle for needle in needles if needle not in data]
+        if missing and COMPLETED not in data and not _has_all(missing, waiting):
             continue
         lines = data.split(b"\n")[:-1]  # what follows the last newline is not a record yet
         for index in range(len(lines) - 1, -1, -1):
@@ -90,6 +97,10 @@ def newest_first(
             yield RawLine(line, writer, position)
         if since and lines and time_of(lines[0]) < since:
             return
+
+
+def _has_all(needles: Sequence[bytes], lines: Mapping[bytes, RawLine]) -> bool:
+    return any(all(needle in raw.line for needle in needles) for raw in lines.values())
 
 
 def place_of(name: str) -> tuple[str, Position] | None:

@@ -2,7 +2,8 @@
 
 Reads what the writers write, sealed or not, and trusts none of it: a search shows, `audit.verify` proves.
 A request's decision and completion are folded by `http.request.id`: the decision's fields, what the completion adds,
-and `event.end` with the time of completion; a request without `event.end` is still open.
+and `event.end` with the time of completion; a request without `event.end` is still open. It belongs to the time when
+it was decided, however long it then was open: one answer, at one time, whichever period is asked for.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ class _Stream:
         self._matcher = matcher
         self._before = before
         self._completions: dict[bytes, RawLine] = {}
-        self._lines = newest_first(root, writer, matcher.needles, before, matcher.stop)
+        self._lines = newest_first(root, writer, matcher.needles, before, matcher.stop, self._completions)
 
     def __iter__(self) -> Iterator[tuple[RawLine, dict[str, Any]]]:
         for raw in self._lines:
@@ -167,19 +168,18 @@ class _Stream:
         yield from self._orphans()
 
     def _orphans(self) -> Iterator[tuple[RawLine, dict[str, Any]]]:
-        """Completions whose decision was not met (deleted, or of before the walk's end), each a record of its own."""
+        """Completions whose decision is nowhere any more, each a record of its own.
+
+        One whose decision stands before the walk's end is no answer: its request is of a time that is not asked for.
+        """
         alone = {
             request: raw for request, raw in self._completions.items()
-            if (self._before is None or raw.position < self._before)
-            and self._matcher.is_in_time(raw.line) and self._matcher.is_asked_for(raw.line)
+            if (self._before is None or raw.position < self._before) and self._matcher.may(raw, b"")
         }  # fmt: skip
-        found = decisions(self._root, self._writer, (name for name, raw in alone.items() if leans(raw.line)))
+        found = decisions(self._root, self._writer, alone)
         for request, raw in alone.items():
-            decision = found.get(request)
-            if self._matcher.may(raw, decision.line if decision else b""):
-                event = raw.parse() if decision is None else joined(raw.parse(), decision.parse())
-                if self._matcher.matches(event):
-                    yield raw, event
+            if request not in found and self._matcher.matches(event := raw.parse()):
+                yield raw, event
 
 
 def _merged(root: Path, query: Query) -> Iterator[tuple[RawLine, dict[str, Any]]]:
