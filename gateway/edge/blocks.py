@@ -1,9 +1,10 @@
-"""Header blocks that were read before: a browser sends the same bytes with every request.
+"""Header blocks and request lines that were read before: a browser sends the same bytes with every request.
 
 What a block means follows from its bytes alone, so a block that llhttp and the gate's rules took once is not read
 again, while everything else about the request is: its line, its peer, and the judgement. Blocks that frame a body, or
 ask for anything but the next request on this connection, are never remembered. A block holds the person's cookies: it
-is forgotten after half a minute, and never stored or shown anywhere.
+is forgotten after half a minute, and never stored or shown anywhere. A request line is kept with what it asks for, as
+all who open a page ask for the same; it too is forgotten.
 """
 
 from __future__ import annotations
@@ -15,16 +16,26 @@ from gateway.gate.request import RequestHead
 LIFETIME: Final = 30.0  # seconds
 CAPACITY: Final = 1024
 LONGEST: Final = 4096  # bytes
+LINES: Final = 2048
+LONGEST_LINE: Final = 256  # bytes
 _ASKING_MORE: Final = (b"content-length", b"transfer-encoding", b"upgrade", b"expect")
 
 
-class KnownBlocks:
-    """The blocks that one worker has read lately, each with a head that it made: values only, never changed."""
+Asked = tuple[str, bytes, str, bytes | None]
+"""What a request line asks for: method, path as sent to the app, path decoded, query without "?"."""
 
-    __slots__ = ("table",)
+
+class KnownBlocks:
+    """What one worker, with one set of limits, has read lately: values only, never changed.
+
+    `table` has blocks, each with a head that it made; `lines` request lines of HTTP/1.1 that are in order.
+    """
+
+    __slots__ = ("lines", "table")
 
     def __init__(self) -> None:
         self.table: dict[bytes, RequestHead] = {}
+        self.lines: dict[bytes, Asked] = {}
 
     def __repr__(self) -> str:
         return f"<{len(self.table)} header blocks>"
@@ -37,6 +48,15 @@ class KnownBlocks:
             self.table.clear()
         self.table[block] = head
 
+    def remember_line(self, line: bytes, asked: Asked) -> None:
+        """Keep what a request line that is in order asks for."""
+        if len(line) > LONGEST_LINE:
+            return
+        if len(self.lines) >= LINES:
+            self.lines.clear()
+        self.lines[line] = asked
+
     def forget(self) -> None:
         """Forget all of them."""
         self.table.clear()
+        self.lines.clear()

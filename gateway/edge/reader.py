@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import httptools
 
-from gateway.edge.blocks import KnownBlocks
+from gateway.edge.blocks import Asked, KnownBlocks
 from gateway.edge.services import EdgeLimits
 from gateway.gate.headers import METHODS, REFUSED_METHODS, app_lines, check
 from gateway.gate.request import Peer, RequestFault, RequestHead
@@ -44,19 +44,29 @@ class HeadReader:
         line_end = data.find(b"\r\n")
         block = data[line_end:size]
         known = self._known.table.get(block)
-        if known is not None:
-            # The request line is held to the rules of `read`; whatever is odd about it is told there.
-            parts = data[:line_end].split(b" ")
-            if len(parts) == 3 and parts[2] == b"HTTP/1.1" and len(parts[1]) <= limits.target_bytes:
-                method = _METHODS.get(parts[0])
-                if method is not None and (not peer.server_name or peer.server_name == known.host):
-                    try:
-                        return _again(known, method, parts[1], peer)
-                    except RequestFault:
-                        return self.read(data[:size], peer)  # the whole head may have a fault that comes first
+        if known is not None and (not peer.server_name or peer.server_name == known.host):
+            line = data[:line_end]
+            asked = self._known.lines.get(line) or self._ask(line)
+            if asked is not None:
+                return _again(known, asked, peer)
         head = self.read(data[:size], peer)
         self._known.remember(block, head)
         return head
+
+    def _ask(self, line: bytes) -> Asked | None:
+        """Hold a request line to the rules of `read`; None where it is odd, as the head may have an earlier fault."""
+        parts = line.split(b" ")
+        if len(parts) != 3 or parts[2] != b"HTTP/1.1" or len(parts[1]) > self._limits.target_bytes:
+            return None
+        method = _METHODS.get(parts[0])
+        if method is None:
+            return None
+        try:
+            asked = (method, *canonical(parts[1]))
+        except RequestFault:
+            return None
+        self._known.remember_line(line, asked)
+        return asked
 
     def _check_partial(self, data: bytes) -> None:
         """Refuse early what cannot become a valid head, so that it does not wait for the header time limit."""
@@ -133,11 +143,10 @@ class HeadReader:
         self._fields.append((name, value))
 
 
-def _again(known: RequestHead, method: str, target: bytes, peer: Peer) -> RequestHead:
-    """Return the head of another request with a known header block; raises RequestFault for its target."""
+def _again(known: RequestHead, asked: Asked, peer: Peer) -> RequestHead:
+    """Return the head of another request with a known header block."""
     head = RequestHead()
-    head.path, head.path_text, head.query = canonical(target)
-    head.method = method
+    head.method, head.path, head.path_text, head.query = asked
     head.version = "1.1"
     head.peer = peer
     head.host = known.host

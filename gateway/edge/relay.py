@@ -184,6 +184,10 @@ class Exchange:
         self._first_byte = self._services.clock() - self._started
         status = self._status = head.status
         request = self.request
+        if self._body is not None or self._client.exhausted:
+            self.keep = False
+        if head.plain and self.keep and b"authorization" not in request.find:
+            return head.plain
         verdict, find = self.verdict, head.find
         out = head.passed
         if head.rewritten:
@@ -197,8 +201,6 @@ class Exchange:
             and self._upstream is not None
         ):
             self._client.authenticated.answered(verdict, request, head, self._upstream)
-        if self._body is not None or self._client.exhausted:
-            self.keep = False
         length = find.get(b"content-length")
         if length is not None:
             if status != 204:

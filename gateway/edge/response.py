@@ -54,10 +54,11 @@ class ResponseHead:
     """One parsed answer head. Never changed: it may serve several answers.
 
     `passed` is the status line and the fields that pass as they are, as a browser gets them; `find` holds the fields we
-    read ourselves, in lower case; `rewritten` those that need the request to be passed on.
+    read ourselves, in lower case; `rewritten` those that need the request to be passed on. `plain` is the whole head as
+    a browser gets it on a connection that goes on, b"" where that depends on more than the answer.
     """
 
-    __slots__ = ("find", "keep_alive", "length", "passed", "rewritten", "status")
+    __slots__ = ("find", "keep_alive", "length", "passed", "plain", "rewritten", "status")
 
     def __init__(
         self, start: tuple[int, str], passed: bytes, find: dict[bytes, bytes], rewritten: Rewritten = ()
@@ -80,6 +81,10 @@ class ResponseHead:
             self.length = -1
             if version != "1.1":
                 raise AnswerFault("Transfer-Encoding on HTTP/1.0")
+        self.plain = b""
+        alone = not rewritten and b"www-authenticate" not in find
+        if length is not None and self.length >= 0 and alone and 200 <= self.status != 204:
+            self.plain = b"%bContent-Length: %b\r\n\r\n" % (passed, length)
 
     @classmethod
     def of(cls, start: tuple[int, str], fields: list[Field]) -> ResponseHead:

@@ -29,23 +29,7 @@ def _fault(detail: str) -> RequestFault:
     return RequestFault(400, Reason.PATH_NOT_CANONICAL, detail)
 
 
-_REMEMBERED: Final = 2048
-_remembered: dict[bytes, tuple[bytes, str, bytes | None]] = {}
-
-
 def canonical(raw: bytes) -> tuple[bytes, str, bytes | None]:
-    """Return `read(raw)`; short targets that were taken before are remembered, faults never are."""
-    known = _remembered.get(raw)
-    if known is None:
-        known = read(raw)
-        if len(raw) <= 256:
-            if len(_remembered) >= _REMEMBERED:
-                _remembered.clear()
-            _remembered[raw] = known
-    return known
-
-
-def read(raw: bytes) -> tuple[bytes, str, bytes | None]:
     """Return (path as sent, path decoded for policy, query without "?" or None) of an origin-form target.
 
     Hexadecimal digits of escapes come out in upper case and `%7E` as `~` (RFC 3986 §6.2.2); nothing else changes.

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.edge.blocks import CAPACITY, LONGEST, KnownBlocks
+from gateway.edge.blocks import CAPACITY, LONGEST, LONGEST_LINE, KnownBlocks
+from gateway.edge.blocks import LINES as KEPT
 from gateway.edge.reader import HeadReader
 from gateway.edge.services import EdgeLimits
 from gateway.gate.request import Peer, RequestFault, RequestHead
@@ -57,7 +58,7 @@ def test_every_block_under_every_request_line(corpora: Path) -> None:
             continue
         remembered += 1
         for line in LINES:
-            for peer in (PEER, OTHER_NAME):
+            for peer in (PEER, PEER, OTHER_NAME):  # the second time the line is known too
                 assert read(known, line + block, peer) == read(KnownBlocks(), line + block, peer), (line, block)
     assert remembered > 30
 
@@ -85,3 +86,21 @@ def test_blocks_are_bounded_and_forgotten() -> None:
     assert repr(known) == "<10 header blocks>"
     known.forget()
     assert not known.table
+
+
+def test_request_lines_are_bounded_and_forgotten() -> None:
+    """Only short lines in order are kept, so many at most, and no longer than blocks."""
+    known, block = KnownBlocks(), b"\r\nHost: a.test\r\n\r\n"
+    for line in (b"GET / HTTP/1.1", *LINES, b"GET /" + b"a" * (LONGEST_LINE - 14) + b" HTTP/1.1"):
+        read(known, line + block, PEER)
+    long = [line for line in known.lines if len(line) == LONGEST_LINE]
+    assert len(long) == 1
+    assert sorted(known.lines) == sorted([*LINES[:3], *long])
+    assert known.lines[LINES[1]] == ("POST", b"/a", "/a", b"b=c")
+    read(known, b"GET /" + b"a" * (LONGEST_LINE - 13) + b" HTTP/1.1" + block, PEER)
+    assert len(known.lines) == 4
+    for number in range(KEPT - 3):
+        read(known, b"GET /%d HTTP/1.1" % number + block, PEER)
+    assert len(known.lines) == 1
+    known.forget()
+    assert not known.lines

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.gate import reference, target
+from gateway.gate import reference
 from gateway.gate.client_kind import language_of, wants_page
 from gateway.gate.credentials import app_token, digest_of, portal_token, state_token
 from gateway.gate.cross_site import is_forged, is_own_origin, is_preflight
@@ -46,7 +46,6 @@ T = b"t" * 43
 )
 def test_what_is_one_path(raw: bytes, expected: tuple[bytes, str, bytes | None]) -> None:
     assert canonical(raw) == expected
-    assert canonical(raw) == expected  # from memory
 
 
 @pytest.mark.parametrize(
@@ -68,24 +67,10 @@ def test_what_is_one_path(raw: bytes, expected: tuple[bytes, str, bytes | None])
     ],
 )  # fmt: skip
 def test_what_is_no_path(raw: bytes, detail: str) -> None:
-    for _ in range(2):
-        with pytest.raises(RequestFault) as caught:
-            canonical(raw)
-        fault = caught.value
-        assert (fault.status, fault.reason, fault.detail) == (400, Reason.PATH_NOT_CANONICAL, detail)
-
-
-def test_memory_for_targets_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: dict[bytes, Any] = {}
-    monkeypatch.setattr(target, "_remembered", kept)
-    canonical(b"/" + b"a" * 255)
-    canonical(b"/" + b"b" * 256)
-    assert [len(raw) for raw in kept] == [256]
-    for at in range(2047):
-        canonical(b"/%d" % at)
-    assert len(kept) == 2048
-    canonical(b"/new")
-    assert list(kept) == [b"/new"]
+    with pytest.raises(RequestFault) as caught:
+        canonical(raw)
+    fault = caught.value
+    assert (fault.status, fault.reason, fault.detail) == (400, Reason.PATH_NOT_CANONICAL, detail)
 
 
 @pytest.mark.parametrize(
