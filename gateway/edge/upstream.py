@@ -104,7 +104,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was read."""
-        self.data_received(bytes(_ARRIVING[:nbytes]))
+        self.data_received(_ARRIVING[:nbytes].tobytes())
 
     def data_received(self, data: bytes) -> None:
         """Read the answer."""

@@ -27,14 +27,14 @@ _READING: Final = SAFE_METHODS - {"OPTIONS"}
 class Passage:
     """Made where `judge` allowed a request; its `instant` is that of the judgement."""
 
-    __slots__ = ("_decides", "_generation", "_host", "_methods", "_peers", "_until", "instant")
+    __slots__ = ("_decides", "_generation", "_host", "_methods", "_peers", "_since", "_until", "instant")
 
     def __init__(self, view: View, standing: Standing, instant: Instant, policy: CompiledPolicy, peer: Peer) -> None:
         """`peer` is the connection from which the request was allowed."""
         self.instant = instant
         self._decides = policy.narrow(instant.fresh)
         self._generation = view.generation
-        self._until = min(standing.until, instant.wall + 1)
+        self._since, self._until = instant.wall, min(standing.until, instant.wall + 1)
         self._host = standing.app_session.host
         self._methods = _READING.intersection(standing.app.methods)
         self._peers: dict[int, Peer] = {
@@ -53,7 +53,7 @@ class Passage:
         path = request.path
         return (
             self._generation == view.generation
-            and self.instant.wall <= moment.wall < self._until
+            and self._since <= moment.wall < self._until
             and id(request.peer) in self._peers
             and request.host == self._host
             and request.method in self._methods
