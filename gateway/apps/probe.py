@@ -107,7 +107,11 @@ def _reached(app: App, path: str, status: int | None, fault: str) -> Finding:
 
 def _around(name: str, path: str, status: int | None, fault: str) -> Finding:
     advice = ""
-    if status is not None and status < 300:
+    if status is None:
+        advice = f"アプリに接続できないため、確かめていません ({fault})。"
+    elif status >= 500:
+        advice = f"アプリが {status} を返したため、確かめられません。"
+    elif status < 300:
         shown = "識別情報なし" if name == "without_identity" else "偽の識別情報"
         advice = (
             f"{shown}の直接の要求に {status} を返しました。アプリ側で署名を検証するか、"
