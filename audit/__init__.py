@@ -4,9 +4,10 @@ Begin with `event` and `ecs`, what a record says, and `journal`, what keeps it.
 
 - Keeping: `journal` is what a process writes to, `journal_thread` makes its file calls, `segment_writer` its files,
   `segment` is their format, `durable` the one place that writes files durably. `anonymous` bounds what strangers can
-  make us write. `reader` reads a journal back, for everyone below.
+  make us write. `stored` opens a segment in whichever form it is kept: plain, compressed (`seekable`), or only its
+  `entries` at the end of its retention. `reader` reads a journal back, for everyone below.
 - Proving: `merkle`, `checkpoint` and `log` are the transparency log over all journals, `auditor` grows it, `verify`
-  proves both; `receipt` is what a revocation hands out.
+  proves both, `expired` that what is gone was deleted on record; `receipt` is what a revocation hands out.
 - Finding: `search` answers questions over the journals (`scan`: lines, newest first); `completion` brings the end of a
   request together with its decision; `documents` are what searchable copies hold: `index` (embedded), `elastic`
   (Elasticsearch, with `dead_letters` for what it refused). `detect` finds anomalies, `cases` joins them.

@@ -18,11 +18,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from audit import stored
 from audit.event import Action, event, timestamp
 from audit.journal import Journal
 from audit.journal_thread import Done
 from audit.segment import TRIMMED, record_of, segments
-from audit.segment_writer import Sealed, valid_prefix
+from audit.segment_writer import Sealed
 
 _MINUTE: Final = 60.0
 _ADDRESSES: Final = 10_000  # rows of the table; about 2 MiB
@@ -151,10 +152,10 @@ class BoundedJournal(Journal):
         super().open(loop)
         trimmed = (0, 0)  # the last record whose deletion is on record
         for segment in segments(self._folder):
-            data = segment.path.read_bytes()
-            _, last = valid_prefix(self.writer, data)
-            if segment.sealed and last is not None:
-                self._sealed.append(Sealed(segment, len(data), last))
+            data = stored.whole(segment) or stored.kept(segment)
+            last = stored.last_of(segment) if segment.sealed else None
+            if last is not None:
+                self._sealed.append(Sealed(segment, segment.path.stat().st_size, last))
             at = data.rfind(TRIMMED)
             if at >= 0:
                 body = record_of(data[data.rfind(b"\n", 0, at) + 1 : data.find(b"\n", at) + 1])

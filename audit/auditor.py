@@ -56,8 +56,9 @@ class Auditor:
         cursors, size, root = self._load_state()
         self._log = TileLog(log, size)
         self._check(size, root)
-        self._readers = {name: JournalReader(journals, name, link) for name, link in cursors.items()}
+        self._readers = {name: JournalReader(journals, name, link, expired=True) for name, link in cursors.items()}
         self._places: list[str] = []
+        self.covered: dict[str, Link] = dict(cursors) if self.signed and self.signed.size == size else {}
 
     @property
     def size(self) -> int:
@@ -86,7 +87,7 @@ class Auditor:
                 continue
             reader = self._readers.get(name)
             if reader is None:
-                reader = self._readers[name] = JournalReader(self.journals, name)
+                reader = self._readers[name] = JournalReader(self.journals, name, expired=True)
             try:
                 records = reader.read()
             except IntegrityError as error:
@@ -112,8 +113,9 @@ class Auditor:
         checkpoint = Checkpoint(self._signer.name, self._log.size, self._log.root())
         self._save_state(checkpoint)
         self._refuse_fork()
+        ends = self.ends
         durable.replace(self.folder / "checkpoint", self._signer.sign(checkpoint).encode())
-        self.signed = checkpoint
+        self.signed, self.covered = checkpoint, ends
         return checkpoint
 
     def close(self) -> None:

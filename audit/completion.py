@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from audit import stored
 from audit.event import IMPLIED
-from audit.scan import COMPLETED, RawLine, load, request_of
+from audit.scan import COMPLETED, RawLine, request_of
 from audit.segment import segments
 
 NAMED: Final = (
@@ -56,7 +57,7 @@ def decisions(root: Path, writer: str, requests: Iterable[bytes]) -> dict[bytes,
     wanted = {request for request in requests if request}
     found: dict[bytes, RawLine] = {}
     for segment in reversed(segments(root / writer)) if wanted else ():
-        for index, line in enumerate(load(segment).split(b"\n")[:-1]):
+        for index, line in enumerate(stored.whole(segment).split(b"\n")[:-1]):
             if DECIDED in line and (request := request_of(line)) in wanted:
                 found[request] = RawLine(line + b"\n", writer, (segment.epoch, segment.first_seq + index))
                 wanted.discard(request)

@@ -224,6 +224,15 @@ _SYSTEM: dict[str, str] = {
     "sekisho.log.size": "long",
     "sekisho.log.root": "keyword",
     "sekisho.log.writer": "keyword",
+    "sekisho.expired.writer": "keyword",
+    "sekisho.expired.class": "keyword",
+    "sekisho.expired.epoch": "long",
+    "sekisho.expired.first_seq": "long",
+    "sekisho.expired.last_seq": "long",
+    "sekisho.expired.records": "long",
+    "sekisho.expired.sha256": "keyword",
+    "sekisho.expired.first_at": "date",
+    "sekisho.expired.last_at": "date",
 }
 
 _CASES: dict[str, str] = {

@@ -76,6 +76,8 @@ class Action(StrEnum):
     CASE_UPDATED = "case.updated"
     CASE_ACKNOWLEDGED = "case.acknowledged"
     CASE_CLOSED = "case.closed"
+    AUDIT_EXPIRED = "audit.expired"  # a segment came to the end of its retention: its records are deleted
+    AUDIT_NOT_KEPT = "audit.not_kept"  # the auditor could not compress, or may not delete, as the settings say
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,8 @@ SHAPES: Final[Mapping[Action, Shape]] = {
     Action.CASE_UPDATED: _CASE,
     Action.CASE_ACKNOWLEDGED: _CASE_ACT,
     Action.CASE_CLOSED: _CASE_ACT,
+    Action.AUDIT_EXPIRED: Shape("sekisho.health", "event", ("file",), ("deletion",)),
+    Action.AUDIT_NOT_KEPT: Shape("sekisho.health", "alert", ("file",), ("error",)),
 }
 
 BASE: Final[Mapping[Action, Mapping[str, Any]]] = {

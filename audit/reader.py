@@ -1,16 +1,26 @@
 """Reads a writer's journal from its files, checking every line: the one reader of auditor, verifier and search.
 
 It reads while the journal is written: a line without its newline is not there yet, a segment may be renamed between two
-reads. Whatever does not continue the chain raises `IntegrityError` with the place of the first bad record.
+reads, compressed, or expired. Whatever does not continue the chain raises `IntegrityError` with the place of the first
+bad record.
+
+Of an expired segment only the entries are left (`audit.entries`). Whoever reads records passes over it, the chain goes
+on with its last entry. Whoever proves or covers them (`expired=True`) gets each of its records with its entry and no
+line, `Record.line == b""`, but for the lines that stay, and finds the segments passed in `JournalReader.expired`:
+whether their deletion was on record is for them to ask (`audit.expired`).
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from audit.segment import Chain, LineFault, Link, Segment, claimed, segments, whole_lines
+from audit import stored
+from audit.entries import SIZE, EntriesInvalid, Expired, load
+from audit.segment import ACTIVE, Chain, LineFault, Link, Segment, claimed, segments, whole_lines
+from audit.stored import SegmentDamaged
 
 MANY: Final = 1000  # records: who got so many in one look need not wait before the next, more are there
 _CHUNK: Final = 1 << 20  # bytes read at once; a line is shorter (`segment.LINE_LIMIT`)
@@ -32,7 +42,7 @@ class IntegrityError(Exception):
 
 
 class Record(NamedTuple):
-    """One line that continues its chain, and where it stands."""
+    """One line that continues its chain, and where it stands; of an expired record the line is empty."""
 
     line: bytes
     entry: bytes
@@ -45,10 +55,15 @@ class Record(NamedTuple):
 class JournalReader:
     """Follows one writer's journal from its start, or from after a record whose place is known."""
 
-    def __init__(self, root: Path, writer: str, after: Link | None = None) -> None:
-        """Prepare; files are opened by `read`. A bounded writer's deleted records are passed over, see `gone`."""
+    def __init__(self, root: Path, writer: str, after: Link | None = None, *, expired: bool = False) -> None:
+        """Prepare; files are opened by `read`. A bounded writer's deleted records are passed over, see `gone`.
+
+        With `expired`, `read` also returns the records of expired segments, without their lines.
+        """
         self.writer = writer
         self.folder = root / writer
+        self.expired: dict[str, Expired] = {}  # by segment, those that were read to their end
+        self._with_expired = expired
         self.gone: Link | None = None  # the last deleted record before the first that is still there
         self._chain = Chain(writer, after)
         self._resume = after
@@ -68,14 +83,23 @@ class JournalReader:
         while not records:
             if self._segment is None and not self._enter(found):
                 return records
-            data = self._load(limit)
-            if data is None:  # renamed, or deleted on record, since the folder was listed
+            taken = self._take(limit)
+            if taken is None:  # renamed, or deleted on record, since the folder was listed
                 found = segments(self.folder)
                 continue
-            records = self._accept(data)
+            records = taken
             if not records and not self._advance(found):
                 return records
         return records
+
+    def _take(self, limit: int) -> list[Record] | None:
+        """Return what the segment still has, None when it is not there under this name any more."""
+        segment = self._segment
+        assert segment is not None  # noqa: S101 (`read` has entered one)
+        if segment.expired:
+            return self._pass(segment)
+        data = self._load(segment, limit)
+        return None if data is None else self._accept(segment, data)
 
     def sync(self) -> None:
         """Make what was read durable, before anything durable is said about it; raises OSError.
@@ -105,11 +129,10 @@ class JournalReader:
         if first.key != (1, 1):
             if not self.writer.endswith(_BOUNDED):
                 raise self._misplaced(first, "epoch 1, record 1")
-            line = next(whole_lines(first.path.read_bytes()), b"")
             try:
-                self.gone = claimed(self.writer, line)
-            except LineFault as fault:
-                raise self._fault(first, 1, fault) from fault
+                self.gone = self._before(stored.now(first) or first)
+            except FileNotFoundError:  # deleted on record, or it has another form by now
+                return self._enter(segments(self.folder))
             self._chain = Chain(self.writer, self.gone)
         elif self._chain.epoch == 0:
             self._chain.turn(1)
@@ -125,18 +148,33 @@ class JournalReader:
             self._resume, self._chain = None, Chain(self.writer)
             self._enter(found)
             return
-        segment = before[-1]
-        self._resume = None
-        data = segment.path.read_bytes() if segment.path.exists() else segment.path.with_suffix(".jsonl").read_bytes()
-        position = after.seq - segment.first_seq + 1
-        offset = 0
-        for number, line in enumerate(whole_lines(data), 1):
+        segment: Segment | None = before[-1]
+        while segment is not None:
+            try:
+                self._resume_in(segment, after)
+            except FileNotFoundError:
+                segment = stored.now(segment)  # it has another form by now
+            else:
+                return
+        self._resume_at(segments(self.folder), after)  # deleted on record meanwhile
+
+    def _resume_in(self, segment: Segment, after: Link) -> None:
+        position, offset = after.seq - segment.first_seq + 1, 0
+        if segment.expired:
+            held = self._held(segment)
+            if held.entry(after.seq) != after.entry:
+                raise self._unlike(segment, position, "entry", held.entry(after.seq).hex() or "none", after.entry.hex())
+            self._resume = None
+            self._go(segment, 0, position)
+            return
+        for number, line in enumerate(self._lines(segment), 1):
             offset += len(line)
             if number == position:
                 self._confirm(segment, number, line, after)
+                self._resume = None
                 self._go(segment, offset, number)
                 return
-        raise IntegrityError(self.writer, segment.path.name, position, after.seq, "record", "none", after.entry.hex())
+        raise self._unlike(segment, position, "record", "none", after.entry.hex())
 
     def _confirm(self, segment: Segment, number: int, line: bytes, after: Link) -> None:
         try:
@@ -145,38 +183,28 @@ class JournalReader:
         except LineFault as fault:
             raise self._fault(segment, number, fault) from fault
         if entry != after.entry:
-            raise IntegrityError(
-                self.writer, segment.path.name, number, after.seq, "entry", entry.hex(), after.entry.hex()
-            )
+            raise self._unlike(segment, number, "entry", entry.hex(), after.entry.hex())
 
     def _go(self, segment: Segment, offset: int = 0, number: int = 0) -> None:
         self._segment, self._offset, self._number = segment, offset, number
 
-    def _load(self, limit: int) -> bytes | None:
-        segment = self._segment
-        assert segment is not None  # noqa: S101 (`read` has entered one)
+    def _load(self, segment: Segment, limit: int) -> bytes | None:
         try:
-            with segment.path.open("rb") as file:
-                file.seek(self._offset)
-                data = file.read(limit)
-                if data and b"\n" not in data:
-                    data += file.read(_CHUNK)
-                return data
+            return stored.piece(segment, self._offset, limit)
+        except SegmentDamaged as error:
+            raise self._unlike(segment, self._number + 1, "bytes", str(error.strerror), "as written") from error
         except FileNotFoundError:
-            sealed = segment.path.with_suffix(".jsonl")
-            if segment.sealed or not sealed.exists():
+            other = stored.now(segment)
+            if other is None:
                 if self.writer.endswith(_BOUNDED):
                     self._segment = None
                     return None
-                raise IntegrityError(
-                    self.writer, segment.path.name, self._number + 1, self._chain.seq + 1, "segment", "none", "a file"
-                ) from None
-            self._segment = Segment(sealed, segment.epoch, segment.first_seq, sealed=True)
+                raise self._unlike(segment, self._number + 1, "segment", "none", "a file") from None
+            self._segment = other
             return None
 
-    def _accept(self, data: bytes) -> list[Record]:
-        segment, chain = self._segment, self._chain
-        assert segment is not None  # noqa: S101 (`read` has entered one)
+    def _accept(self, segment: Segment, data: bytes) -> list[Record]:
+        chain = self._chain
         name, accept, epoch = segment.path.name, chain.accept, chain.epoch
         records: list[Record] = []
         for line in whole_lines(data):
@@ -188,10 +216,64 @@ class JournalReader:
             self._offset += len(line)
             records.append(Record(line, entry, epoch, chain.seq, name, self._number))
         if not records and data and segment.sealed:
-            raise IntegrityError(
-                self.writer, name, self._number + 1, chain.seq + 1, "format", repr(data[-40:]), "a line that ends"
-            )
+            raise self._unlike(segment, self._number + 1, "format", repr(data[-40:]), "a line that ends")
         return records
+
+    def _pass(self, segment: Segment) -> list[Record]:
+        """Follow an expired segment to its end; lines that stay have to be what the entries say."""
+        chain, name = self._chain, segment.path.name
+        if name in self.expired:
+            return []
+        held = self._held(segment)
+        if self._number == 0 and held.prev != chain.entry:
+            raise self._unlike(segment, 1, "prev", held.prev.hex(), chain.entry.hex())
+        self.expired[name] = held
+        records: list[Record] = []
+        while self._with_expired and self._number < held.count:
+            seq = segment.first_seq + self._number
+            line, entry = held.kept.get(seq, b""), held.entry(seq)
+            if line:
+                self._stays(segment, line, entry)
+            else:
+                chain.pass_over(entry)
+            self._number += 1
+            records.append(Record(line, entry, chain.epoch, seq, name, self._number))
+        chain.pass_over(held.entries[(chain.seq + 1 - held.seq) * SIZE :])
+        return records
+
+    def _stays(self, segment: Segment, line: bytes, entry: bytes) -> None:
+        try:
+            got = self._chain.accept(line)
+        except LineFault as fault:
+            raise self._fault(segment, self._number + 1, fault) from fault
+        if got != entry:
+            raise self._unlike(segment, self._number + 1, "entry", got.hex(), entry.hex())
+
+    def _held(self, segment: Segment) -> Expired:
+        """Return what an expired segment still holds, which has to be what its name says."""
+        try:
+            held = load(segment.path)
+        except EntriesInvalid as error:
+            raise self._unlike(segment, 1, "format", str(error), "a list of entries") from error
+        if (held.writer, held.epoch, held.seq) != (self.writer, *segment.key):
+            got = f"{held.writer} {held.epoch}:{held.seq}"
+            raise self._unlike(segment, 1, "segment", got, f"{self.writer} {segment.epoch}:{segment.first_seq}")
+        return held
+
+    def _before(self, segment: Segment) -> Link:
+        """Return the place before a segment's first record, as the segment itself claims it."""
+        if segment.expired:
+            return Link(segment.epoch, segment.first_seq - 1, self._held(segment).prev)
+        try:
+            return claimed(self.writer, next(self._lines(segment), b""))
+        except LineFault as fault:
+            raise self._fault(segment, 1, fault) from fault
+
+    def _lines(self, segment: Segment) -> Iterator[bytes]:
+        try:
+            yield from stored.lines(segment)
+        except SegmentDamaged as error:
+            raise self._unlike(segment, 1, "bytes", str(error.strerror), "as written") from error
 
     def _advance(self, found: list[Segment]) -> bool:
         """Go to the next segment if this one is read to its end and will not grow."""
@@ -201,10 +283,10 @@ class JournalReader:
         if not later:
             return False
         if not segment.sealed:  # sealed since, and perhaps grown before that: read its rest under its new name
-            sealed = segment.path.with_suffix(".jsonl")
-            if not sealed.exists():
+            sealed = stored.now(segment)
+            if sealed is None or sealed.form == ACTIVE:
                 return False
-            self._segment = Segment(sealed, segment.epoch, segment.first_seq, sealed=True)
+            self._segment = sealed
             return True
         following = later[0]
         if following.epoch == self._chain.epoch + 1 and following.first_seq == 1:
@@ -220,6 +302,10 @@ class JournalReader:
     def _misplaced(self, segment: Segment, expected: str) -> IntegrityError:
         got = f"epoch {segment.epoch}, record {segment.first_seq}"
         return IntegrityError(self.writer, segment.path.name, 1, segment.first_seq, "segment", got, expected)
+
+    def _unlike(self, segment: Segment, number: int, what: str, got: str, expected: str) -> IntegrityError:
+        seq = segment.first_seq + number - 1
+        return IntegrityError(self.writer, segment.path.name, number, seq, what, got, expected)
 
     def _fault(self, segment: Segment, number: int, fault: LineFault) -> IntegrityError:
         seq = segment.first_seq + number - 1

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
+from audit import stored
 from audit.segment import WRITER_NAME, Segment, record_of, segments
 
 Position = tuple[int, int]
@@ -59,16 +60,6 @@ def request_of(line: bytes) -> bytes:
     return line[start : line.find(b'"', start)]
 
 
-def load(segment: Segment) -> bytes:
-    """Return a segment's bytes, under whichever name it has by now; empty when it was deleted."""
-    for path in (segment.path, segment.path.with_suffix(".jsonl")):
-        try:
-            return path.read_bytes()
-        except FileNotFoundError:
-            continue
-    return b""
-
-
 def newest_first(
     root: Path,
     writer: str,
@@ -77,26 +68,26 @@ def newest_first(
     since: bytes,
     waiting: Mapping[bytes, RawLine],
 ) -> Iterator[RawLine]:
-    """Yield a writer's lines from the newest back, of segments in which all `needles` may be found.
+    """Yield a writer's lines from the newest back, of pieces of segments in which all `needles` may be found.
 
     `before` leaves out what is at or after that place except completions, whose decision may be older than it; `since`
-    ends the walk. A segment without a needle is passed over, unless it has a completion, whose decision may be
-    elsewhere, or one of those still `waiting` for their decision has what is missing.
+    ends the walk. A piece (`stored.backwards`) without a needle is passed over, unless it has a completion, whose
+    decision may be elsewhere, or one of those still `waiting` for their decision has what is missing.
     """
     for segment in reversed(segments(root / writer)):
-        data = load(segment)
-        missing = [needle for needle in needles if needle not in data]
-        if missing and COMPLETED not in data and not _has_all(missing, waiting):
-            continue
-        lines = data.split(b"\n")[:-1]  # what follows the last newline is not a record yet
-        for index in range(len(lines) - 1, -1, -1):
-            line = lines[index] + b"\n"
-            position = (segment.epoch, segment.first_seq + index)
-            if before is not None and position >= before and COMPLETED not in line:
+        for start, data in stored.backwards(segment):
+            missing = [needle for needle in needles if needle not in data]
+            if missing and COMPLETED not in data and not _has_all(missing, waiting):
                 continue
-            yield RawLine(line, writer, position)
-        if since and lines and time_of(lines[0]) < since:
-            return
+            lines = data.split(b"\n")[:-1]  # what follows the last newline is not a record yet
+            for index in range(len(lines) - 1, -1, -1):
+                line = lines[index] + b"\n"
+                position = (segment.epoch, segment.first_seq + start + index)
+                if before is not None and position >= before and COMPLETED not in line:
+                    continue
+                yield RawLine(line, writer, position)
+            if since and lines and time_of(lines[0]) < since:
+                return
 
 
 def _has_all(needles: Sequence[bytes], lines: Mapping[bytes, RawLine]) -> bool:
@@ -117,9 +108,14 @@ def at(root: Path, writer: str, position: Position) -> RawLine | None:
         return None
     for segment in reversed(segments(folder)):
         if segment.key <= position:
-            lines = load(segment).split(b"\n")[:-1]
-            index = position[1] - segment.first_seq
-            if segment.epoch == position[0] and index < len(lines):
-                return RawLine(lines[index] + b"\n", writer, position)
-            return None
+            return _in(segment, writer, position) if segment.epoch == position[0] else None
+    return None
+
+
+def _in(segment: Segment, writer: str, position: Position) -> RawLine | None:
+    number = position[1] - segment.first_seq
+    for start, data in stored.backwards(segment):
+        if start <= number:
+            lines = data.split(b"\n")[:-1]
+            return RawLine(lines[number - start] + b"\n", writer, position) if number - start < len(lines) else None
     return None

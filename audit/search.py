@@ -21,12 +21,12 @@ from typing import Any, Final
 
 import orjson
 
+from audit import stored
 from audit.completion import DECIDED, decisions, fold, joined, leans
 from audit.event import IMPLIED, Action, implied, timestamp
 from audit.reader import JournalReader
 from audit.scan import COMPLETED, SLACK, Position, RawLine, at, newest_first, place_of, request_of, time_of
 from audit.segment import segments, writers
-from audit.segment_writer import valid_prefix
 
 _HELD: Final = 100_000  # decisions a follower remembers to complete their requests
 _UNWRITTEN: Final = orjson.dumps([implied(each, how) for each in Action for how in ("", "success", "failure")])
@@ -312,7 +312,7 @@ async def follow(root: Path, query: Query, idle: float = 0.2) -> AsyncIterator[d
 
 def _reader_at_end(root: Path, writer: str) -> JournalReader:
     for segment in reversed(segments(root / writer)):
-        _, last = valid_prefix(writer, segment.path.read_bytes())
+        last = stored.last_of(segment)
         if last is not None:
             return JournalReader(root, writer, last)
     return JournalReader(root, writer)
@@ -324,7 +324,7 @@ def _end_of(root: Path, writer: str) -> Position:
     if not found:
         return 1, 1
     last = found[-1]
-    return last.epoch, last.first_seq + last.path.read_bytes().count(b"\n")
+    return last.epoch, last.first_seq + stored.count(last)
 
 
 def _cursor(positions: Mapping[str, Position]) -> str:

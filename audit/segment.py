@@ -1,7 +1,9 @@
 r"""The format of a journal on disk: lines, the chain over them, and the names of the files that hold them.
 
 A writer's folder holds segments `<epoch>-<first seq>.jsonl` (sealed, 0400) and at most one `….active` (being written).
-`….torn` keeps what a crash left behind a segment's last whole record; `….opening` was never part of the journal.
+A sealed one is later `….jsonl.zst` (`audit.seekable`) and at the end of its retention `….entries` (`audit.entries`);
+`audit.stored` reads them all. `….torn` keeps what a crash left behind a segment's last whole record; `….opening` was
+never part of the journal.
 
 One record is one line::
 
@@ -41,7 +43,16 @@ _BODY_OPEN: Final = b'","body":'
 _LINE_END: Final = b"}\n"
 _BODY_AT: Final = len(_SALT_OPEN) + 32 + len(_BODY_OPEN)
 _SALT: Final = slice(len(_SALT_OPEN), len(_SALT_OPEN) + 32)
-_SEGMENT_NAME: Final = re.compile(r"(\d{6,})-(\d{12,})\.(jsonl|active)")
+_SEGMENT_NAME: Final = re.compile(r"(\d{6,})-(\d{12,})\.(jsonl|jsonl\.zst|entries|active)")
+
+ACTIVE: Final = "active"
+PLAIN: Final = "jsonl"
+COMPRESSED: Final = "jsonl.zst"
+EXPIRED: Final = "entries"
+SEALED: Final = (PLAIN, COMPRESSED, EXPIRED)
+FORMS: Final = (*SEALED, ACTIVE)
+"""Suffixes of a segment's file. Of one found under several names the first of these counts: a step from one form to the
+next that a crash cut short is then simply done again (`audit.keeping`)."""
 
 
 Unchained = tuple[bytes, bytes]
@@ -73,6 +84,20 @@ class Segment:
     def key(self) -> tuple[int, int]:
         """Segments in this order are the journal."""
         return self.epoch, self.first_seq
+
+    @property
+    def form(self) -> str:
+        """How its records are stored: one of `FORMS`."""
+        return self.path.name.partition(".")[2]
+
+    @property
+    def expired(self) -> bool:
+        """Whether only the entries of its records are left."""
+        return self.form == EXPIRED
+
+    def under(self, form: str) -> Segment:
+        """Return the same segment under the name of another form, whether it is there or not."""
+        return Segment(self.path.with_name(name_of(*self.key, form)), *self.key, form != ACTIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +171,11 @@ class Chain:
         """Begin the next epoch: its first record has seq 1 and cites the entry before it."""
         self.epoch, self.seq, self._head = epoch, 0, head(self.writer, epoch)
 
+    def pass_over(self, entries: bytes) -> None:
+        """Follow records of which nothing but their entries (32 bytes each) is left."""
+        self.seq += len(entries) // len(GENESIS)
+        self.entry = entries[-len(GENESIS) :] or self.entry
+
     def accept(self, line: bytes) -> bytes:
         """Check that `line` (with its newline) continues the chain and return its entry; raises `LineFault`."""
         body = line[_BODY_AT:-2]
@@ -194,18 +224,19 @@ def claimed(writer: str, line: bytes) -> Link:
 
 
 def name_of(epoch: int, first_seq: int, suffix: str) -> str:
-    """Return the file name of a segment: suffix `jsonl`, `active`, `opening` or `torn`."""
+    """Return the file name of a segment: the suffix is one of `FORMS`, `opening` or `torn`."""
     return f"{epoch:06d}-{first_seq:012d}.{suffix}"
 
 
 def segments(folder: Path) -> list[Segment]:
-    """Return a writer's segments in order; of a segment found under both names the sealed one counts."""
+    """Return a writer's segments in order; of a segment found under several names the first of `FORMS` counts."""
     found: dict[tuple[int, int], Segment] = {}
     for name in os.listdir(folder):  # noqa: PTH208 (names are what is needed, polled often)
         match = _SEGMENT_NAME.fullmatch(name)
         if match:
-            segment = Segment(folder / name, int(match[1]), int(match[2]), match[3] == "jsonl")
-            if segment.sealed or segment.key not in found:
+            segment = Segment(folder / name, int(match[1]), int(match[2]), match[3] != ACTIVE)
+            other = found.get(segment.key)
+            if other is None or FORMS.index(match[3]) < FORMS.index(other.form):
                 found[segment.key] = segment
     return [found[key] for key in sorted(found)]
 

@@ -20,8 +20,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit import durable
-from audit.segment import Chain, LineFault, Link, Segment, claimed, name_of, segments, whole_lines
+from audit import durable, stored
+from audit.segment import SEALED, Chain, LineFault, Link, Segment, claimed, name_of, segments, whole_lines
 
 
 class JournalLocked(OSError):
@@ -139,7 +139,7 @@ class SegmentWriter:
 
     def _last_of_sealed(self) -> Link | None:
         for segment in reversed(segments(self.folder)):
-            _, last = valid_prefix(self.writer, segment.path.read_bytes())
+            last = stored.last_of(segment)
             if last is not None:
                 return last
         return None
@@ -187,9 +187,10 @@ class SegmentWriter:
         return Sealed(Segment(sealed, self._key[0], self._key[1], sealed=True), self.size, last)
 
     def remove(self, names: list[str]) -> None:
-        """Delete sealed segments whose removal is on record; one that is gone already is no fault."""
+        """Delete sealed segments, in any form, whose removal is on record; one that is gone already is no fault."""
         for name in names:
-            (self.folder / name).unlink(missing_ok=True)
+            for form in SEALED:  # the auditor may have compressed it, or be about to
+                (self.folder / f"{name.partition('.')[0]}.{form}").unlink(missing_ok=True)
         durable.sync_directory(self.folder)
 
 

@@ -11,12 +11,13 @@ Above the checkpoint only the chain protects: that tail is counted and its age t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from audit.checkpoint import Checkpoint, CheckpointInvalid, Verifier
+from audit.expired import AUDITOR, Deletions
 from audit.log import LogDamaged, entries, place_of, root_at
 from audit.merkle import Frontier, leaf_hash
 from audit.reader import IntegrityError, JournalReader, Record
@@ -33,6 +34,7 @@ class WriterProof:
     epochs: int = 0
     segments: int = 0
     removed: int = 0  # records deleted on record, of a bounded journal
+    expired: int = 0  # records whose retention ended, of which only the entries are left, as is on record
     torn: tuple[str, ...] = ()  # tails set aside after crashes
     last: Link | None = None
 
@@ -56,7 +58,7 @@ class _Follower:
     """One writer's records, one after the other."""
 
     def __init__(self, root: Path, writer: str) -> None:
-        self.reader = JournalReader(root, writer)
+        self.reader = JournalReader(root, writer, expired=True)
         self.proof = WriterProof()
         self.next: Record | None = None
         self.covered: Record | None = None  # the last one that the tree has
@@ -76,6 +78,7 @@ class _Follower:
         self._at += 1
         proof = self.proof
         proof.records += 1
+        proof.expired += not record.line
         if record.number == 1:
             proof.segments += 1
             if record.seq == 1:
@@ -87,9 +90,11 @@ class _Follower:
                 body["sekisho.trimmed.epoch"], body["sekisho.trimmed.seq"], bytes.fromhex(body["sekisho.trimmed.entry"])
             )
 
-    def finish(self) -> WriterProof:
-        """Read what is left and check that whatever is missing at the start was deleted on record."""
+    def finish(self, told: Callable[[bytes], None] | None = None) -> WriterProof:
+        """Read what is left, `told` of each line, and check that what is missing at the start was deleted on record."""
         while self.next is not None:
+            if told is not None:
+                told(self.next.line)
             self.advance()
         gone, reader = self.reader.gone, self.reader
         if gone is not None and self.trimmed != gone:
@@ -109,6 +114,7 @@ class _Tree:
     def __init__(self, root: Path) -> None:
         self.followers = {name: _Follower(root, name) for name in writers(root)}
         self._by_next = {item.next.entry: item for item in self.followers.values() if item.next is not None}
+        self.deletions = Deletions()
         self._starting = {item for item in self.followers.values() if item.reader.gone is not None}
         self.unknown = 0
 
@@ -121,6 +127,8 @@ class _Tree:
         self._starting.discard(follower)
         if follower.next is not None:
             follower.covered = follower.next
+            if follower.reader.writer == AUDITOR:
+                self.deletions.take(follower.next.line)
         follower.advance()
         if follower.next is not None:
             self._by_next[follower.next.entry] = follower
@@ -153,13 +161,16 @@ def verify_journals(
     if log is not None and result.checkpoint is not None:
         _verify_tree(tree, log, result.checkpoint, known)
     for name, follower in tree.followers.items():
-        if follower.next is not None:
+        if follower.next is not None and follower.next.line:
             time = datetime.fromisoformat(record_of(follower.next.line)["@timestamp"]).timestamp()
             result.tail_oldest = time if result.tail_oldest is None else min(time, result.tail_oldest)
         before = follower.proof.records - (follower.next is not None)
-        result.writers[name] = proof = follower.finish()
+        # Who deletes waits until the record of it is covered; where nothing is signed, all that is written counts.
+        told = tree.deletions.take if name == AUDITOR and result.checkpoint is None else None
+        result.writers[name] = proof = follower.finish(told)
         result.records += proof.records
         result.tail_records += proof.records - before
+    tree.deletions.check(follower.reader for follower in tree.followers.values())
     removed = sum(proof.removed for proof in result.writers.values())
     if tree.unknown > removed:
         raise IntegrityError("log", "tile/entries", 0, 0, "deleted records", str(tree.unknown), f"at most {removed}")

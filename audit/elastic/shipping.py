@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import orjson
 
-from audit import durable
+from audit import durable, stored
 from audit.elastic.checkpoints import CheckpointQueue
 from audit.elastic.cursor import CursorInvalid
 from audit.elastic.index import Index
@@ -122,7 +122,7 @@ def records_between(journals: Path, done: Mapping[str, Link], ends: Mapping[str,
             last = {segment.epoch: segment for segment in segments(journals / name)}
             for number in range(epoch, end.epoch):
                 if number in last:
-                    total += last[number].first_seq - 1 + _lines_of(last[number].path) - seq
+                    total += last[number].first_seq - 1 + stored.count(last[number]) - seq
                 seq = 0
         total += max(0, end.seq - seq)
     return total

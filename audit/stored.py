@@ -1,0 +1,161 @@
+"""The bytes of a segment, in whichever form it is stored: the one place that opens one for reading.
+
+A segment changes its form while others read: `.active` → `.jsonl` → `.jsonl.zst` → `.entries`. The next form is there
+before the last one goes (`audit.keeping`), so `now` always finds one; an offset into the lines means the same in all
+forms that have lines. Of a plain segment this reads exactly what is asked for; of a compressed one whole frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from audit.entries import EntriesInvalid, Expired, load
+from audit.seekable import Frame, SegmentDamaged, table, unpacked
+from audit.segment import COMPRESSED, FORMS, Chain, LineFault, Link, Segment, claimed, whole_lines
+
+__all__ = ["SegmentDamaged", "backwards", "count", "kept", "last_of", "lines", "now", "piece", "whole"]
+
+_CHUNK: Final = 1 << 20
+
+
+def now(segment: Segment) -> Segment | None:
+    """Return the segment under the name it has by now; None when it was deleted."""
+    for form in FORMS:
+        other = segment.under(form)
+        if other.path.exists():
+            return other
+    return None
+
+
+def piece(segment: Segment, offset: int, limit: int) -> bytes:
+    """Return about `limit` bytes of the lines from `offset` on, none at the end.
+
+    Raises FileNotFoundError when the segment has another form by now, OSError, `SegmentDamaged`.
+    """
+    if segment.form == COMPRESSED:
+        return _piece_of_frames(segment.path, offset)
+    with segment.path.open("rb") as file:
+        file.seek(offset)
+        data = file.read(limit)
+        if data and b"\n" not in data:
+            data += file.read(_CHUNK)
+        return data
+
+
+def _piece_of_frames(path: Path, offset: int) -> bytes:
+    frame = _frame_at(path, offset)
+    return b"" if frame is None else b"".join(unpacked(path, [frame]))[offset - frame.start :]
+
+
+def _frame_at(path: Path, offset: int) -> Frame | None:
+    return next((frame for frame in table(path) if frame.start <= offset < frame.end), None)
+
+
+def whole(segment: Segment) -> bytes:
+    """Return all lines, under whichever name the segment has by now; empty when it was deleted or has expired."""
+    found: Segment | None = segment
+    while found is not None and not found.expired:
+        try:
+            if found.form == COMPRESSED:
+                return b"".join(unpacked(found.path, table(found.path)))
+            return found.path.read_bytes()
+        except FileNotFoundError:
+            found = now(segment)
+    return b""
+
+
+def lines(segment: Segment) -> Iterator[bytes]:
+    """Yield the segment's whole lines in order; of a compressed one, a frame is in memory at a time.
+
+    Raises FileNotFoundError when the segment has another form by now, OSError, `SegmentDamaged`.
+    """
+    if segment.form != COMPRESSED:
+        yield from whole_lines(segment.path.read_bytes())
+        return
+    rest = b""
+    for plain in unpacked(segment.path, table(segment.path)):
+        data = rest + plain
+        end = data.rfind(b"\n") + 1
+        yield from whole_lines(data)
+        rest = data[end:]
+
+
+def backwards(segment: Segment) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines in pieces, the newest first, each with the number in the segment of its first line, from 0.
+
+    A plain segment is one piece, a compressed one a piece a frame; a segment that was deleted or has expired is none.
+    """
+    if segment.form == COMPRESSED:
+        try:
+            yield from _frames_backwards(segment)
+        except FileNotFoundError:
+            pass
+        else:
+            return
+    data = whole(segment)
+    if data:
+        yield 0, data
+
+
+def _frames_backwards(segment: Segment) -> Iterator[tuple[int, bytes]]:
+    frames = table(segment.path)
+    for frame in reversed(frames):
+        data = b"".join(unpacked(segment.path, [frame]))
+        yield _number_of(segment, frames, frame, data), data
+
+
+def _number_of(segment: Segment, frames: tuple[Frame, ...], frame: Frame, data: bytes) -> int:
+    """Return the number in the segment of a frame's first line: as the line says it, else by counting."""
+    try:
+        return claimed(segment.path.parent.name, data[: data.find(b"\n") + 1]).seq + 1 - segment.first_seq
+    except LineFault:
+        return sum(plain.count(b"\n") for plain in unpacked(segment.path, frames[: frames.index(frame)]))
+
+
+def count(segment: Segment) -> int:
+    """Return how many records the segment holds or held, 0 when it was deleted; raises like `last_of`."""
+    found = now(segment)
+    if found is not None and found.expired:
+        return _entries(found).count
+    return next((number + data.count(b"\n") for number, data in backwards(segment)), 0)
+
+
+def kept(segment: Segment) -> bytes:
+    """Return the lines of an expired segment that stay, none of any other; raises OSError, `SegmentDamaged`."""
+    held = _entries(segment).kept if segment.expired else {}
+    return b"".join(held[seq] for seq in sorted(held))
+
+
+def last_of(segment: Segment) -> Link | None:
+    """Return the last record that continues the chain from the segment's first one, None when there is none.
+
+    Raises OSError, `SegmentDamaged`.
+    """
+    while (found := now(segment)) is not None:
+        try:
+            return _entries(found).end if found.expired else _last_line(found)
+        except FileNotFoundError:
+            continue  # it has its next form by now
+    return None
+
+
+def _last_line(segment: Segment) -> Link | None:
+    writer = segment.path.parent.name
+    chain: Chain | None = None
+    try:
+        for line in lines(segment):
+            if chain is None:
+                chain = Chain(writer, claimed(writer, line))
+            chain.accept(line)
+    except LineFault:
+        pass  # what follows is not part of the journal; who settles the folder sets it aside
+    return chain.link if chain is not None and chain.seq >= segment.first_seq else None
+
+
+def _entries(segment: Segment) -> Expired:
+    try:
+        return load(segment.path)
+    except EntriesInvalid as error:
+        raise SegmentDamaged(segment.path, str(error)) from error
