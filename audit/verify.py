@@ -23,7 +23,22 @@ from audit.merkle import Frontier, leaf_hash
 from audit.reader import IntegrityError, JournalReader, Record
 from audit.segment import TRIMMED, Link, record_of, segments, writers
 
-__all__ = ["IntegrityError", "Verified", "WriterProof", "follow_tree", "verify_journals"]
+__all__ = ["IntegrityError", "Span", "Verified", "WriterProof", "follow_tree", "verify_journals"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which part of the trail is to be proved; everything where nothing is said.
+
+    `after` and `upto` are sizes of the log (leaves `after` to `upto - 1`); a checkpoint as `after` is one that was
+    verified before: the tree has to contain it. `since` and `until` are times in seconds since the epoch, of which
+    every record is proved with some around it. What is always told is the tail that no checkpoint covers.
+    """
+
+    after: int | Checkpoint = 0
+    upto: int | None = None
+    since: float | None = None
+    until: float | None = None
 
 
 @dataclass(slots=True)
@@ -46,6 +61,8 @@ class Verified:
     writers: dict[str, WriterProof] = field(default_factory=dict)
     records: int = 0
     checkpoint: Checkpoint | None = None
+    first: int = 0  # the leaves that were compared with the journals: from this one
+    last: int = 0  # to the one before this
     tail_records: int = 0
     tail_oldest: float | None = None  # seconds since the epoch of the oldest uncovered record
 
@@ -146,17 +163,30 @@ def follow_tree(root: Path, leaves: Iterable[bytes]) -> dict[str, Link]:
 
 
 def verify_journals(
-    root: Path, log: Path | None = None, verifier: Verifier | None = None, kept: Iterable[Checkpoint] = ()
+    root: Path,
+    log: Path | None = None,
+    verifier: Verifier | None = None,
+    kept: Iterable[Checkpoint] = (),
+    *,
+    span: Span | None = None,
+    witness: Callable[[str], object] | None = None,
+    jobs: int = 1,
+    progress: Callable[[int], None] | None = None,
 ) -> Verified:
     """Prove the journals under `root`, and the log under `log` with its public key where one is given.
 
-    `kept` are checkpoints from elsewhere (receipts, reports, Elasticsearch) that the tree must contain. Raises
-    `IntegrityError` naming the first bad record, CheckpointInvalid for a checkpoint that the key did not sign.
+    `kept` are checkpoints from elsewhere (receipts, reports, Elasticsearch) that the tree must contain. `witness` is
+    called with the log's checkpoint as it is stored, to raise CheckpointInvalid unless it is cosigned. `jobs` is the
+    number of processes, 0 for one a core; `progress` is called with the number of records proved so far.
+
+    Raises `IntegrityError` naming the first bad record, CheckpointInvalid for a checkpoint that the key did not sign,
+    OSError for a file that cannot be read.
     """
-    known = sorted(kept, key=lambda item: item.size)
+    after = span.after if span is not None else 0
+    known = sorted([*kept, after] if isinstance(after, Checkpoint) else kept, key=lambda item: item.size)
     result = Verified()
     if log is not None and verifier is not None:
-        result.checkpoint = _latest(log, verifier, known)  # before the journals: what it covers is in them by now
+        result.checkpoint = _latest(log, verifier, known, witness)  # before the journals: what it covers is in them by now
     tree = _Tree(root)
     if log is not None and result.checkpoint is not None:
         _verify_tree(tree, log, result.checkpoint, known)
@@ -170,21 +200,29 @@ def verify_journals(
         result.writers[name] = proof = follower.finish(told)
         result.records += proof.records
         result.tail_records += proof.records - before
+        if progress is not None:
+            progress(result.records)
     tree.deletions.check(follower.reader for follower in tree.followers.values())
+    result.last = result.checkpoint.size if result.checkpoint is not None else 0
     removed = sum(proof.removed for proof in result.writers.values())
     if tree.unknown > removed:
         raise IntegrityError("log", "tile/entries", 0, 0, "deleted records", str(tree.unknown), f"at most {removed}")
     return result
 
 
-def _latest(log: Path, verifier: Verifier, kept: list[Checkpoint]) -> Checkpoint | None:
+def _latest(
+    log: Path, verifier: Verifier, kept: list[Checkpoint], witness: Callable[[str], object] | None
+) -> Checkpoint | None:
     path = log / "checkpoint"
     if not path.exists():
         if kept:
             raise _bad_log("checkpoint", "none", f"one of size {kept[-1].size} or more")
         return None
     try:
-        checkpoint = verifier.open(path.read_text())
+        note = path.read_bytes().decode()
+        checkpoint = verifier.open(note)
+        if witness is not None:
+            witness(note)
     except (UnicodeDecodeError, CheckpointInvalid) as error:
         raise CheckpointInvalid(f"{path}: {error}") from error
     if kept and kept[-1].size > checkpoint.size:
