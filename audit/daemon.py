@@ -25,6 +25,7 @@ from audit import durable
 from audit.auditor import Auditor, LogForked
 from audit.checkpoint import CheckpointInvalid, read_signer
 from audit.event import Action, event
+from audit.issued import IssuedLog
 from audit.journal import Journal, JournalUnhealthy
 from audit.log import LogDamaged
 from audit.reader import MANY
@@ -46,6 +47,7 @@ class Daemon:
         """`interval` seconds and `records` bound what no checkpoint covers; `signed` is told each one's text."""
         self._signed = signed
         self._auditor = auditor
+        self._issued = IssuedLog(auditor.folder)
         self._journal = journal
         self._interval = interval
         self._records = records
@@ -65,7 +67,9 @@ class Daemon:
 
     async def _commit(self) -> None:
         if await asyncio.to_thread(self._auditor.commit) is not None:
-            self._signed(await asyncio.to_thread((self._auditor.folder / "checkpoint").read_text))
+            note = await asyncio.to_thread((self._auditor.folder / "checkpoint").read_text)
+            await asyncio.to_thread(self._issued.keep, note, time.time())
+            self._signed(note)
 
     async def _step(self, now: float) -> int:
         auditor = self._auditor

@@ -22,7 +22,8 @@ from audit.merkle import Frontier, leaf_hash, root_of
 WIDTH: Final = 256
 ENTRY_SIZE: Final = 32
 _LENGTH: Final = ENTRY_SIZE.to_bytes(2)
-_STRIDE: Final = ENTRY_SIZE + len(_LENGTH)
+STRIDE: Final = ENTRY_SIZE + len(_LENGTH)
+"""Bytes of one entry in an entry bundle, its length before it."""
 
 
 class LogDamaged(Exception):
@@ -143,7 +144,7 @@ def _row(folder: Path, level: int, size: int) -> list[bytes]:
     width = count % WIDTH
     if not width:
         return []
-    data = _read(folder / f"tile/{level}", count // WIDTH, width)
+    data = read_tile(folder / f"tile/{level}", count // WIDTH, width)
     if len(data) % ENTRY_SIZE or len(data) < width * ENTRY_SIZE:
         name = f"tile/{level}/{tile_name(count // WIDTH)}"
         raise LogDamaged(f"{name}: got {len(data)} bytes, expected {width * ENTRY_SIZE}")
@@ -151,17 +152,20 @@ def _row(folder: Path, level: int, size: int) -> list[bytes]:
 
 
 def _bundle(folder: Path, number: int, width: int) -> Iterator[bytes]:
-    data = _read(folder / "tile/entries", number, width)
-    if len(data) < width * _STRIDE:
-        raise LogDamaged(f"tile/entries/{tile_name(number)}: got {len(data)} bytes, expected {width * _STRIDE}")
-    for at in range(0, width * _STRIDE, _STRIDE):
+    data = read_tile(folder / "tile/entries", number, width)
+    if len(data) < width * STRIDE:
+        raise LogDamaged(f"tile/entries/{tile_name(number)}: got {len(data)} bytes, expected {width * STRIDE}")
+    for at in range(0, width * STRIDE, STRIDE):
         if data[at : at + 2] != _LENGTH:
             raise LogDamaged(f"tile/entries/{tile_name(number)}: an entry is not {ENTRY_SIZE} bytes long")
-        yield data[at + 2 : at + _STRIDE]
+        yield data[at + 2 : at + STRIDE]
 
 
-def _read(folder: Path, number: int, width: int) -> bytes:
-    """Return a tile's bytes: the partial one of this width, else the full one, of which it is the start."""
+def read_tile(folder: Path, number: int, width: int) -> bytes:
+    """Return a tile's bytes: the partial one of this width, else the full one, of which it is the start.
+
+    `folder` is `tile/<level>` or `tile/entries` of a log; raises `LogDamaged` where neither is there.
+    """
     for path in (_path(folder, number, width), _path(folder, number, WIDTH)):
         try:
             return path.read_bytes()

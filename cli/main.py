@@ -14,6 +14,7 @@ from cli.commands import (
     anomalies,
     approvals,
     apps,
+    checkpoints,
     clock,
     demo,
     devices,
@@ -24,6 +25,7 @@ from cli.commands import (
     mdm_sim,
     policy,
     proofs,
+    record_proofs,
     sessions,
     tour,
     users,
@@ -69,6 +71,8 @@ app.add_typer(devices.group, name="devices", cls=SpokenGroup)
 app.add_typer(alerts.group, name="alerts", cls=SpokenGroup)
 app.add_typer(clock.group, name="clock", cls=SpokenGroup)
 app.add_typer(mdm_sim.group, name="mdm-sim", cls=SpokenGroup)
+record_proofs.register(proofs.audit_group)
+checkpoints.register(proofs.audit_group)
 app.add_typer(proofs.audit_group, name="audit", cls=SpokenGroup)
 app.add_typer(proofs.receipts_group, name="receipts", cls=SpokenGroup)
 app.add_typer(demo.group, name="demo", cls=SpokenGroup)

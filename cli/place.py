@@ -60,7 +60,12 @@ class Place:
 
     def token_file(self) -> Path:
         """Where the operator token of this socket is kept, one file an installation."""
-        base = os.environ.get("XDG_STATE_HOME")
-        folder = Path(base) if base else Path.home() / ".local" / "state"
-        name = hashlib.sha256(os.fsencode(self.socket().resolve())).hexdigest()[:16]
-        return folder / "sekisho" / f"token-{name}"
+        return state_file("token", self.socket())
+
+
+def state_file(kind: str, of: Path) -> Path:
+    """Where this person's file of a kind is kept, one for each path that it is about."""
+    base = os.environ.get("XDG_STATE_HOME")
+    folder = Path(base) if base else Path.home() / ".local" / "state"
+    name = hashlib.sha256(os.fsencode(of.resolve())).hexdigest()[:16]
+    return folder / "sekisho" / f"{kind}-{name}"

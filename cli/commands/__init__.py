@@ -1,8 +1,9 @@
 """One module a noun, by what it is about.
 
 Oneself: `account`. People: `users`, `sessions`, `devices`, `locks`. What is protected: `apps`, `policy`, `approvals`.
-The trail: `events`, `anomalies`, `alerts`, `proofs` (offline), `elastic`. The machine: `installation`, `clock`.
-Trials: `demo`, `tour`, `mdm_sim`. `cli.main` imports them all; each imports what is heavy inside its commands.
+The trail: `events`, `anomalies`, `alerts`, `elastic`; offline: `proofs` of all of it, `record_proofs`, `checkpoints`.
+The machine: `installation`, `clock`. Trials: `demo`, `tour`, `mdm_sim`. `cli.main` imports them all; each imports what
+is heavy inside its commands.
 """
 
 __all__: list[str] = []

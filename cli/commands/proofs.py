@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,9 +13,15 @@ from cli.exit_codes import ExitCode
 from cli.failure import Failure
 from cli.files import read_text
 from cli.language import t
+from cli.last_verified import LastVerified
 from cli.moments import age, shown
-from cli.receipts import opened
+from cli.place import state_file
+from cli.receipts import opened as opened_receipt
 from cli.render.table import Column
+from cli.trail_files import JournalFolder, KeyFile, LogFolder, opened, trail_files
+
+if TYPE_CHECKING:
+    from audit.checkpoint import Checkpoint
 
 audit_group = typer.Typer(no_args_is_help=True, help=t("記録の証明", "proofs of the trail"))
 receipts_group = typer.Typer(no_args_is_help=True, help=t("受領証", "receipts"))
@@ -47,38 +53,43 @@ WRITERS = (
     Column("removed", "削除", "removed"),
     Column("torn", "切れ端", "torn"),
 )
-KeyFile = Annotated[Path | None, typer.Option("--key", help=t("公開鍵 (既定は設定の場所)", "public key"))]
 
 
 @shows(audit_group, "verify", "記録が元のままかを検証 (接続不要)", "prove that the trail is what was written, offline")
 def verify(
     call: Call,
-    journal: Annotated[Path | None, typer.Option("--journal", help=t("記録の場所", "journal folder"))] = None,
-    log: Annotated[Path | None, typer.Option("--log", help=t("Merkle ログの場所", "log folder"))] = None,
+    journal: JournalFolder = None,
+    log: LogFolder = None,
     key: KeyFile = None,
     kept: Annotated[
         list[Path] | None, typer.Option("--checkpoint", help=t("別に保管したチェックポイント", "kept elsewhere"))
     ] = None,
+    since_last: Annotated[
+        bool,
+        typer.Option("--since-last", help=t("前回からの続きかも検証", "also against the last time")),
+    ] = False,
+    memory: Annotated[
+        Path | None, typer.Option("--memory", help=t("前回の状態を覚えるファイル", "file that remembers the last time"))
+    ] = None,
 ) -> None:
     """Verify every chain and the tree; names the first bad record."""
-    from audit.checkpoint import CheckpointInvalid, read_verifier
+    from audit.checkpoint import CheckpointInvalid
     from audit.verify import IntegrityError, verify_journals
 
-    if journal is None or key is None:
-        settings = call.place.settings()
-        journal = journal or settings.paths.journal
-        log = log or settings.paths.log
-        key = key or settings.paths.keys / "checkpoint.pub"
-    if not journal.is_dir():
-        raise Failure(ExitCode.NOT_FOUND, t(f"{journal} がありません。", f"{journal} does not exist."))
+    files = trail_files(call, journal, log, key)
+    if not files.journal.is_dir():
+        raise Failure(ExitCode.NOT_FOUND, t(f"{files.journal} がありません。", f"{files.journal} does not exist."))
+    verifier = files.verifier()
+    known = [opened(read_text(path), path, verifier) for path in kept or ()]
+    last = LastVerified(memory or state_file("verified", files.log))
+    before = last.checkpoint(verifier) if since_last else None
+    note, now = files.latest() if since_last else ("", None)
     try:
-        verifier = read_verifier(read_text(key).strip())
-        proven = verify_journals(journal, log, verifier, [verifier.open(read_text(path)) for path in kept or ()])
+        wanted = [*known, *(each for each in (before, now) if each is not None)]
+        proven = verify_journals(files.journal, files.log, verifier, wanted)
     except (IntegrityError, CheckpointInvalid) as error:
         message = t("記録が元のままではありません。", "the trail is not what was written.")
         raise Failure(ExitCode.INTEGRITY, message, [str(error)]) from error
-    except ValueError as error:
-        raise Failure(ExitCode.FAILED, f"{key}: {error}") from error
     rows = [
         {"writer": name, "records": proof.records, "epochs": proof.epochs, "segments": proof.segments,
          "removed": proof.removed, "torn": list(proof.torn)}
@@ -90,6 +101,16 @@ def verify(
     covered = f"チェックポイントは {size} 件まで、未収録 {proven.tail_records} 件 (最長 {tail})"
     english = f"{proven.records} records proven; checkpoint covers {size}, {proven.tail_records} not yet ({tail})."
     tell(t(f"{proven.records} 件を検証しました。{covered}。", english))
+    if since_last:
+        last.remember(note)
+        tell(_since(before, size))
+
+
+def _since(before: Checkpoint | None, size: int) -> str:
+    if before is None:
+        return t("前回の状態はありません。今回を次回の起点にします。", "nothing yet; the next time starts here.")
+    return t(f"前回検証した {before.size} 件はそのままで、{size - before.size} 件増えました。",
+             f"the {before.size} of the last time are unchanged, {size - before.size} were added.")  # fmt: skip
 
 
 @shows(receipts_group, "verify", "受領証の署名を検証 (接続不要)", "verify a signed receipt, offline")
@@ -99,7 +120,7 @@ def verify_receipt(
     """Verify a receipt."""
     from dataclasses import asdict
 
-    receipt = opened(file, key or call.place.settings().paths.keys / "receipts.pub")
+    receipt = opened_receipt(file, key or call.place.settings().paths.keys / "receipts.pub")
     tell(t("署名は正しいです。", "the signature is good."))
     row = asdict(receipt)
     if call.output is Output.TABLE and not call.fields:
