@@ -94,6 +94,12 @@ def requires_maven() -> Path:
 
 
 @pytest.fixture(scope="session")
+def requires_go() -> Path:
+    """The Go tool, which builds another implementation of the log's formats."""
+    return program("go")
+
+
+@pytest.fixture(scope="session")
 def corpora() -> Path:
     """The folder of shared attack corpora; where it is absent the test skips and the summary names it."""
     if not CORPORA.is_dir():
