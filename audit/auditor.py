@@ -23,11 +23,14 @@ from typing import Final
 import orjson
 
 from audit import durable
-from audit.checkpoint import Checkpoint, Signer
+from audit.checkpoint import Checkpoint, Signer, claimed, with_line
 from audit.log import TileLog, entries, root_at
 from audit.reader import IntegrityError, JournalReader
 from audit.segment import Link, writers
 from audit.verify import follow_tree
+
+COSIGNED: Final = "cosigned"
+"""The latest checkpoint that a witness cosigned; `checkpoint` may be newer."""
 
 _STATE: Final = "auditor.json"
 _VERSION: Final = 1
@@ -117,6 +120,25 @@ class Auditor:
         durable.replace(self.folder / "checkpoint", self._signer.sign(checkpoint).encode())
         self.signed, self.covered = checkpoint, ends
         return checkpoint
+
+    def attach(self, note: str, line: str) -> str:
+        """Publish a cosignature of `note`, which this log signed; returns the note with all its lines. Raises OSError.
+
+        `checkpoint` gets it while it is still the latest; `cosigned` is the latest checkpoint that has any, because a
+        busy log signs the next one before a witness has answered. A crash between the two loses a cosignature only.
+        """
+        path, kept, checkpoint = self.folder / "checkpoint", self.folder / COSIGNED, claimed(note)
+        before = claimed(kept.read_text()) if kept.exists() else None
+        if checkpoint == self.signed:
+            note = path.read_text()
+        elif checkpoint == before:
+            note = kept.read_text()
+        text = with_line(note, line)
+        if checkpoint == self.signed:
+            durable.replace(path, text.encode())
+        if before is None or before.size <= checkpoint.size:
+            durable.replace(kept, text.encode())
+        return text
 
     def close(self) -> None:
         """Let the log go."""

@@ -1,17 +1,15 @@
 r"""Checkpoints: signed tree heads (C2SP tlog-checkpoint v1, C2SP signed-note with Ed25519). No I/O.
 
-A checkpoint is the text `<origin>\n<size>\n<base64 root>\n`, a blank line, and signature lines
-`— <key name> <base64(key hash ‖ signature)>\n`. The key name is the origin.
-
-Keys are in the note format: `PRIVATE+KEY+<name>+<hash>+<base64(0x01 ‖ seed)>` and the verifier key
-`<name>+<hash>+<base64(0x01 ‖ public key)>`, hash = first 4 bytes of SHA-256(name ‖ "\n" ‖ 0x01 ‖ public key).
+A checkpoint is the text `<origin>\n<size>\n<base64 root>\n`, a blank line, and signature lines (`audit.note`). The
+log's key has the origin as its name and signs the text. A witness's key (C2SP tlog-cosignature, kind 0x04) signs
+`cosignature/v1\ntime <seconds>\n` and the text: "as of this time, this is the largest tree that I have seen of this
+log, and it contains all that I saw before"; its signature begins with the time as 8 bytes, big-endian.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -19,10 +17,12 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-_ED25519: Final = b"\1"
-_NAME: Final = re.compile(r"[^\s+]{1,255}")
+from audit import note as notes
+from audit.note import COSIGNATURE, ED25519, NoteInvalid
+
 _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}")
-_SIGNED_BY: Final = "— "
+_TIME_BYTES: Final = 8
+_TIME_LIMIT: Final = 1 << 63
 
 
 class CheckpointInvalid(Exception):
@@ -61,14 +61,16 @@ class Signer:
         """Return the signed note."""
         if checkpoint.origin != self.name:
             raise ValueError(f"origin: got {checkpoint.origin!r}, expected {self.name!r}")
-        body = checkpoint.body()
-        signature = self.verifier.key_hash + self._key.sign(body.encode())
-        return f"{body}\n{_SIGNED_BY}{self.name} {base64.b64encode(signature).decode()}\n"
+        return f"{checkpoint.body()}\n{self.line(checkpoint.body())}"
+
+    def line(self, text: str) -> str:
+        """Return the signature line over any note's text; who calls it answers for what the text says."""
+        return notes.signature_line(self.name, self.verifier.key_hash, self._key.sign(text.encode()))
 
     def encode(self) -> str:
         """Return the key in note format. It is the secret."""
-        seed = base64.b64encode(_ED25519 + self._key.private_bytes_raw()).decode()
-        return f"PRIVATE+KEY+{self.name}+{self.verifier.key_hash.hex()}+{seed}"
+        public = self._key.public_key().public_bytes_raw()
+        return notes.encode_signer(self.name, ED25519, public, self._key.private_bytes_raw())
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,39 +83,124 @@ class Verifier:
     @property
     def key_hash(self) -> bytes:
         """The 4 bytes that name the key in a signature line."""
-        material = self.name.encode() + b"\n" + _ED25519 + self.key.public_bytes_raw()
-        return hashlib.sha256(material).digest()[:4]
+        return notes.key_hash(self.name, ED25519, self.key.public_bytes_raw())
 
     def encode(self) -> str:
         """Return the verifier key in note format."""
-        public = base64.b64encode(_ED25519 + self.key.public_bytes_raw()).decode()
-        return f"{self.name}+{self.key_hash.hex()}+{public}"
+        return notes.encode_verifier(self.name, ED25519, self.key.public_bytes_raw())
 
     def open(self, note: str) -> Checkpoint:
         """Return the checkpoint that `note` proves; raises `CheckpointInvalid`. Other keys' signatures are ignored."""
-        body, blank, signatures = note.partition("\n\n")
-        if not blank or not signatures.endswith("\n"):
-            raise CheckpointInvalid("not a signed note")
-        body += "\n"
-        for line in signatures[:-1].split("\n"):
-            if self._signed(line, body.encode()):
-                return _parse(body, self.name)
-        raise CheckpointInvalid(f"no signature by {self.name}+{self.key_hash.hex()}")
+        return _parse(self.signed_text(note), self.name)
 
-    def _signed(self, line: str, body: bytes) -> bool:
-        if not line.startswith(f"{_SIGNED_BY}{self.name} "):
-            return False
+    def signed_text(self, note: str) -> str:
+        """Return the text of any note that this key signed; raises `CheckpointInvalid`."""
         try:
-            value = base64.b64decode(line[len(_SIGNED_BY) + len(self.name) + 1 :], validate=True)
-        except binascii.Error as error:
-            raise CheckpointInvalid("a signature line is not base64") from error
-        if value[:4] != self.key_hash:
-            return False
-        try:
-            self.key.verify(value[4:], body)
-        except InvalidSignature as error:
-            raise CheckpointInvalid(f"the signature by {self.name} does not fit the text") from error
-        return True
+            body, lines = notes.divided(note)
+            found = next(notes.signatures_by(lines, self.name, self.key_hash), None)
+        except NoteInvalid as error:
+            raise CheckpointInvalid(str(error)) from error
+        if found is None:
+            raise CheckpointInvalid(f"no signature by {self.name}+{self.key_hash.hex()}")
+        _verify(self.key, self.name, found, body.encode())
+        return body
+
+
+@dataclass(frozen=True, slots=True)
+class Cosigner:
+    """A witness's named private key; its repr shows no secret."""
+
+    name: str
+    _key: Ed25519PrivateKey
+
+    def __repr__(self) -> str:
+        return f"Cosigner({self.name})"
+
+    @property
+    def verifier(self) -> WitnessKey:
+        """The public half."""
+        return WitnessKey(self.name, self._key.public_key())
+
+    def cosign(self, checkpoint: Checkpoint, seconds: int) -> str:
+        """Return the signature line that says that this is the largest tree seen as of `seconds` since the epoch."""
+        if not 0 <= seconds < _TIME_LIMIT:
+            raise ValueError(f"time: got {seconds}, expected 0 to 2^63 - 1")
+        signature = self._key.sign(_witnessed(checkpoint.body(), seconds))
+        stamp = seconds.to_bytes(_TIME_BYTES)
+        return notes.signature_line(self.name, self.verifier.key_hash, stamp + signature)
+
+    def encode(self) -> str:
+        """Return the key in note format. It is the secret."""
+        public = self._key.public_key().public_bytes_raw()
+        return notes.encode_signer(self.name, COSIGNATURE, public, self._key.private_bytes_raw())
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessKey:
+    """A witness's named public key."""
+
+    name: str
+    key: Ed25519PublicKey
+
+    @property
+    def key_hash(self) -> bytes:
+        """The 4 bytes that name the key in a signature line."""
+        return notes.key_hash(self.name, COSIGNATURE, self.key.public_bytes_raw())
+
+    def encode(self) -> str:
+        """Return the verifier key in note format."""
+        return notes.encode_verifier(self.name, COSIGNATURE, self.key.public_bytes_raw())
+
+
+def cosigned(note: str, witness: WitnessKey) -> int:
+    """Return when `witness` cosigned `note`, in seconds since the epoch: the latest of its times.
+
+    It proves nothing of the log's own signature. Raises `CheckpointInvalid` where the witness signed another text or
+    none, or one of its lines is false.
+    """
+    times = []
+    try:
+        body, lines = notes.divided(note)
+        for value in notes.signatures_by(lines, witness.name, witness.key_hash):
+            seconds = int.from_bytes(value[:_TIME_BYTES])
+            if seconds >= _TIME_LIMIT:
+                raise CheckpointInvalid(f"the cosignature by {witness.name} has no time")
+            _verify(witness.key, witness.name, value[_TIME_BYTES:], _witnessed(body, seconds))
+            times.append(seconds)
+    except NoteInvalid as error:
+        raise CheckpointInvalid(str(error)) from error
+    if not times:
+        raise CheckpointInvalid(f"no cosignature by {witness.name}+{witness.key_hash.hex()}")
+    return max(times)
+
+
+def claimed(note: str) -> Checkpoint:
+    """Return what a note says, whoever signed it: nothing is proved; raises `CheckpointInvalid`."""
+    try:
+        body, _ = notes.divided(note)
+    except NoteInvalid as error:
+        raise CheckpointInvalid(str(error)) from error
+    return _parse(body, body.partition("\n")[0])
+
+
+def with_line(note: str, line: str) -> str:
+    """Return `note` with one more signature line, in place of the one that the same key made before."""
+    body, lines = notes.divided(note)
+    name = line.split(" ")[1]
+    hashed = base64.b64decode(line.split(" ")[2])[:4]
+    others = [each for each in lines[:-1].split("\n") if not any(notes.signatures_by(each, name, hashed))]
+    return "\n".join((body, *others, line))
+
+
+def _witnessed(body: str, seconds: int) -> bytes:
+    return f"cosignature/v1\ntime {seconds}\n{body}".encode()
+
+
+def _verify(key: Ed25519PublicKey, name: str, signature: bytes, message: bytes) -> None:
+    try:
+        key.verify(signature, message)
+    except InvalidSignature as error:
+        raise CheckpointInvalid(f"the signature by {name} does not fit the text") from error
 
 
 def _parse(body: str, origin: str) -> Checkpoint:
@@ -134,40 +221,40 @@ def _parse(body: str, origin: str) -> Checkpoint:
 
 
 def generate(name: str) -> Signer:
-    """Return a new key; raises ValueError for a name with spaces or `+`."""
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"key name: got {name!r}, expected no space and no +")
-    return Signer(name, Ed25519PrivateKey.generate())
+    """Return a new key of a log; raises ValueError for a name with spaces or `+`."""
+    return Signer(notes.checked_name(name), Ed25519PrivateKey.generate())
+
+
+def generate_cosigner(name: str) -> Cosigner:
+    """Return a new key of a witness; raises ValueError for a name with spaces or `+`."""
+    return Cosigner(notes.checked_name(name), Ed25519PrivateKey.generate())
 
 
 def read_signer(text: str) -> Signer:
     """Return the key of note-format `text`; raises ValueError without showing the secret."""
-    match = re.fullmatch(r"PRIVATE\+KEY\+([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)", text.strip())
-    if match is None:
-        raise ValueError("not a note signer key (PRIVATE+KEY+<name>+<hash>+<base64>)")
-    material = _material(match[3])
-    signer = Signer(match[1], Ed25519PrivateKey.from_private_bytes(material))
-    if signer.verifier.key_hash.hex() != match[2]:
+    name, hashed, seed = notes.decode_signer(text, ED25519)
+    signer = Signer(name, Ed25519PrivateKey.from_private_bytes(seed))
+    if signer.verifier.key_hash.hex() != hashed:
         raise ValueError("the key's hash does not fit the key")
     return signer
 
 
+def read_cosigner(text: str) -> Cosigner:
+    """Return the witness's key of note-format `text`; raises ValueError without showing the secret."""
+    name, hashed, seed = notes.decode_signer(text, COSIGNATURE)
+    cosigner = Cosigner(name, Ed25519PrivateKey.from_private_bytes(seed))
+    if cosigner.verifier.key_hash.hex() != hashed:
+        raise ValueError("the key's hash does not fit the key")
+    return cosigner
+
+
 def read_verifier(text: str) -> Verifier:
     """Return the verifier key of note-format `text`; raises ValueError."""
-    match = re.fullmatch(r"([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)", text.strip())
-    if match is None:
-        raise ValueError("not a note verifier key (<name>+<hash>+<base64>)")
-    verifier = Verifier(match[1], Ed25519PublicKey.from_public_bytes(_material(match[3])))
-    if verifier.key_hash.hex() != match[2]:
-        raise ValueError("the key's hash does not fit the key")
-    return verifier
+    name, public = notes.decode_verifier(text, ED25519)
+    return Verifier(name, Ed25519PublicKey.from_public_bytes(public))
 
 
-def _material(encoded: str) -> bytes:
-    try:
-        material = base64.b64decode(encoded, validate=True)
-    except binascii.Error as error:
-        raise ValueError("the key is not base64") from error
-    if len(material) != 33 or material[:1] != _ED25519:
-        raise ValueError("the key is not an Ed25519 key of 32 bytes")
-    return material[1:]
+def read_witness_key(text: str) -> WitnessKey:
+    """Return a witness's verifier key of note-format `text`; raises ValueError."""
+    name, public = notes.decode_verifier(text, COSIGNATURE)
+    return WitnessKey(name, Ed25519PublicKey.from_public_bytes(public))

@@ -1,10 +1,9 @@
 """The auditor's process: `python -m audit.daemon --journal DIR --log DIR --key FILE [--state DIR …]`.
 
 Follows every journal under DIR, its own included, and signs a checkpoint at the latest `--interval` seconds, or
-`--records` records, after the first record that none covers. With `--state` it also looks for anomalies and keeps the
-embedded index, with `--elastic-url` it ships to Elasticsearch: tasks beside the signing, each with its own cursor;
-whatever they meet, checkpoints go on. All at low CPU weight (nice 10). Ready (one byte over SEKISHO_READY_FD) once the
-log is loaded and its own journal is open. SIGTERM: sign what is there and end.
+`--records` records, after the first record that none covers. Detection, index, shipping and witnesses are tasks beside
+the signing (`audit.beside`); whatever they meet, checkpoints go on. All at low CPU weight (nice 10). Ready (one byte
+over SEKISHO_READY_FD) once the log is loaded and its own journal is open. SIGTERM: sign what is there and end.
 
 Exit codes: 0 ended as asked, 1 the log contradicts itself or the disk refuses (said on stderr), 2 wrong arguments.
 """
@@ -21,8 +20,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from audit import durable
 from audit.auditor import Auditor, LogForked
+from audit.beside import add_arguments, start_beside
 from audit.checkpoint import CheckpointInvalid, read_signer
 from audit.event import Action, event
 from audit.issued import IssuedLog
@@ -41,14 +40,13 @@ _CLOSE: Final = 5.0  # seconds
 class Daemon:
     """Runs one auditor beside its own journal."""
 
-    def __init__(
-        self, auditor: Auditor, journal: Journal, interval: float, records: int, signed: Callable[[str], None]
-    ) -> None:
-        """`interval` seconds and `records` bound what no checkpoint covers; `signed` is told each one's text."""
-        self._signed = signed
-        self._auditor = auditor
+    def __init__(self, auditor: Auditor, journal: Journal, interval: float, records: int) -> None:
+        """`interval` seconds and `records` bound what no checkpoint covers."""
+        self.signed: list[Callable[[str], None]] = []  # who is told the text of each checkpoint, again once cosigned
+        self.auditor = auditor
+        self.journal = journal
         self._issued = IssuedLog(auditor.folder)
-        self._journal = journal
+        self._lines: list[tuple[str, str]] = []
         self._interval = interval
         self._records = records
         self._told: set[str] = set()
@@ -60,49 +58,61 @@ class Daemon:
             taken = await self._step(time.monotonic())
             if taken < MANY:
                 await _sleep(stop, _IDLE)
-        self._journal.close(_CLOSE)
-        while await asyncio.to_thread(self._auditor.poll):
+        self.journal.close(_CLOSE)
+        while await asyncio.to_thread(self.auditor.poll):
             pass
         await self._commit()
 
+    def cosigned(self, note: str, line: str) -> None:
+        """Take a cosignature of a checkpoint; it is published between two looks at the journals."""
+        self._lines.append((note, line))
+
+    async def _attach(self) -> None:
+        while self._lines:
+            self._tell(await asyncio.to_thread(self.auditor.attach, *self._lines.pop(0)))
+
     async def _commit(self) -> None:
-        if await asyncio.to_thread(self._auditor.commit) is not None:
-            note = await asyncio.to_thread((self._auditor.folder / "checkpoint").read_text)
+        if await asyncio.to_thread(self.auditor.commit) is not None:
+            note = await asyncio.to_thread((self.auditor.folder / "checkpoint").read_text)
             await asyncio.to_thread(self._issued.keep, note, time.time())
-            self._signed(note)
+            self._tell(note)
+
+    def _tell(self, note: str) -> None:
+        for listener in self.signed:
+            listener(note)
 
     async def _step(self, now: float) -> int:
-        auditor = self._auditor
+        auditor = self.auditor
         taken = await asyncio.to_thread(auditor.poll)
         if taken and self._uncovered_since is None:
             self._uncovered_since = now
         if self._due(now):
             await self._commit()
             self._uncovered_since = None
+        await self._attach()
         await self._tell_refusals()
         return taken
 
     def _due(self, now: float) -> bool:
         if self._uncovered_since is None:
             return False
-        return self._auditor.pending >= self._records or now - self._uncovered_since >= self._interval
+        return self.auditor.pending >= self._records or now - self._uncovered_since >= self._interval
 
     async def _tell_refusals(self) -> None:
-        for writer, error in self._auditor.refused.items():
+        for writer, error in self.auditor.refused.items():
             if writer not in self._told:
                 self._told.add(writer)
                 _say(error)
-                await _record(self._journal, Action.AUDIT_REFUSED, {
+                await self.record(Action.AUDIT_REFUSED, {
                     "sekisho.log.writer": writer, "error.message": str(error), "event.outcome": "failure",
                 })  # fmt: skip
 
-
-async def _record(journal: Journal, action: Action, fields: dict[str, Any]) -> None:
-    """Record an act of the auditor; the log goes on while its own journal cannot be written: the gap record tells."""
-    try:
-        await journal.record(event(action, time.time(), fields))
-    except JournalUnhealthy as error:
-        _say(error)
+    async def record(self, action: Action, fields: dict[str, Any]) -> None:
+        """Record an act of the auditor; the log goes on while its own journal cannot be written: its gap tells."""
+        try:
+            await self.journal.record(event(action, time.time(), fields))
+        except JournalUnhealthy as error:
+            _say(error)
 
 
 def _say(error: Exception) -> None:
@@ -137,50 +147,17 @@ async def _serve(options: argparse.Namespace) -> None:
         journal.open(loop)
         root = auditor.signed.root.hex() if auditor.signed else None
         started = {"sekisho.log.size": auditor.size, "sekisho.log.root": root, "process.pid": os.getpid()}
-        await _record(journal, Action.AUDIT_STARTED, started)
-        signed = _run_beside(options, auditor, journal, beside)
+        daemon = Daemon(auditor, journal, options.interval, options.records)
+        await daemon.record(Action.AUDIT_STARTED, started)
+        start_beside(options, daemon, beside)
         _ready()
-        await Daemon(auditor, journal, options.interval, options.records, signed).run(stop)
+        await daemon.run(stop)
     finally:
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
         journal.close(_CLOSE)
         auditor.close()
-
-
-def _run_beside(
-    options: argparse.Namespace, auditor: Auditor, journal: Journal, tasks: list[asyncio.Task[None]]
-) -> Callable[[str], None]:
-    """Start what the settings ask for beside the signing; return who wants to know of each checkpoint."""
-    if options.state is None:
-        return _nobody
-    from audit.detect.detection import Detection  # noqa: PLC0415  # only where it runs
-    from audit.index.indexing import Indexing  # noqa: PLC0415  # DuckDB is heavy
-
-    durable.make_directory(options.state)
-    detection = Detection(options.journal, options.state / "detect.json", journal, time.time)
-    indexing = Indexing(options.journal, options.state / "index", time.time)
-    tasks += (asyncio.create_task(detection.run()), asyncio.create_task(indexing.run()))
-    if options.elastic_url is None:
-        return _nobody
-    from audit.elastic.keys import Cluster, KeyedIndex  # noqa: PLC0415  # the client is heavy
-    from audit.elastic.shipping import Shipping  # noqa: PLC0415
-
-    cluster = Cluster(
-        options.elastic_url, options.elastic_ca, options.elastic_write_key, options.elastic_read_key,
-        options.elastic_namespace,
-    )  # fmt: skip
-    folder = options.state / "elastic"
-    shipping = Shipping(options.journal, folder, KeyedIndex(cluster), lambda: auditor.ends, time.time)
-    tasks.append(asyncio.create_task(shipping.run()))
-    if auditor.signed is not None:
-        shipping.checkpoint((auditor.folder / "checkpoint").read_text())
-    return shipping.checkpoint
-
-
-def _nobody(_note: str) -> None:
-    """Nobody wants to know."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -190,12 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--key", type=Path, required=True, help="signing key in note format, mode 0600")
     parser.add_argument("--interval", type=float, default=5.0, help="seconds a record may stay uncovered (5)")
     parser.add_argument("--records", type=int, default=1000, help="records that may stay uncovered (1000)")
-    parser.add_argument("--state", type=Path, help="folder for what it remembers beside the log: detection, index, …")
-    parser.add_argument("--elastic-url", help="Elasticsearch to ship to")
-    parser.add_argument("--elastic-ca", type=Path, help="certificate authority of the cluster, PEM")
-    parser.add_argument("--elastic-write-key", type=Path, help="file with the key that creates documents")
-    parser.add_argument("--elastic-read-key", type=Path, help="file with the key that looks documents up")
-    parser.add_argument("--elastic-namespace", default="default", help="namespace of the data streams (default)")
+    add_arguments(parser)
     return parser
 
 

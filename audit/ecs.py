@@ -233,6 +233,12 @@ _SYSTEM: dict[str, str] = {
     "sekisho.expired.sha256": "keyword",
     "sekisho.expired.first_at": "date",
     "sekisho.expired.last_at": "date",
+    "sekisho.log.origin": "keyword",
+    "sekisho.witness.name": "keyword",
+    "sekisho.witness.state": "keyword",
+    "sekisho.key.old": "keyword",
+    "sekisho.key.new": "keyword",
+    "sekisho.key.statement": "text",
 }
 
 _CASES: dict[str, str] = {

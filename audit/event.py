@@ -78,6 +78,9 @@ class Action(StrEnum):
     CASE_CLOSED = "case.closed"
     AUDIT_EXPIRED = "audit.expired"  # a segment came to the end of its retention: its records are deleted
     AUDIT_NOT_KEPT = "audit.not_kept"  # the auditor could not compress, or may not delete, as the settings say
+    AUDIT_WITNESS = "audit.witness"  # a witness stands otherwise towards the log than before
+    AUDIT_KEY_ROTATED = "audit.key_rotated"  # the old checkpoint key names the new one, before it signs anything
+    AUDIT_KEY_REPLACED = "audit.key_replaced"  # a key that no earlier one names: trust in it comes from elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,9 @@ SHAPES: Final[Mapping[Action, Shape]] = {
     Action.CASE_CLOSED: _CASE_ACT,
     Action.AUDIT_EXPIRED: Shape("sekisho.health", "event", ("file",), ("deletion",)),
     Action.AUDIT_NOT_KEPT: Shape("sekisho.health", "alert", ("file",), ("error",)),
+    Action.AUDIT_WITNESS: Shape("sekisho.health", "event", ("file",), ("info",)),
+    Action.AUDIT_KEY_ROTATED: Shape("sekisho.health", "event", ("configuration",), ("change",)),
+    Action.AUDIT_KEY_REPLACED: Shape("sekisho.health", "alert", ("configuration",), ("change",)),
 }
 
 BASE: Final[Mapping[Action, Mapping[str, Any]]] = {

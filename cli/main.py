@@ -29,6 +29,7 @@ from cli.commands import (
     sessions,
     tour,
     users,
+    witness,
 )
 from cli.exit_codes import ExitCode
 from cli.language import t
@@ -75,6 +76,7 @@ record_proofs.register(proofs.audit_group)
 checkpoints.register(proofs.audit_group)
 app.add_typer(proofs.audit_group, name="audit", cls=SpokenGroup)
 app.add_typer(proofs.receipts_group, name="receipts", cls=SpokenGroup)
+app.add_typer(witness.group, name="witness", cls=SpokenGroup)
 app.add_typer(demo.group, name="demo", cls=SpokenGroup)
 tour.register(app)
 

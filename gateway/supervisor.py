@@ -24,7 +24,7 @@ import orjson
 from audit.event import Action, event
 from audit.journal import Journal, JournalUnhealthy
 from gateway.settings import Settings
-from gateway.settings_parts.services import Elasticsearch
+from gateway.settings_parts.services import Elasticsearch, Witness
 from gateway.state.fencing import CHANNEL, RUNNING
 from gateway.supervision import child
 from gateway.supervision.process import Death, Spec, Supervised
@@ -83,6 +83,7 @@ class Supervisor:
         auditing = (
             "--journal", str(paths.journal), "--log", str(paths.log), "--key", str(paths.keys / "checkpoint.key"),
             "--state", str(self._settings.auditor_state), *_shipping(self._settings.elasticsearch),
+            *_witnessing(self._settings.witness),
         )  # fmt: skip
         specs = [
             Spec("steward", "gateway.steward", config, self._for_steward),
@@ -183,6 +184,14 @@ def _shipping(cluster: Elasticsearch | None) -> tuple[str, ...]:
         "--elastic-url", str(cluster.url), *ca, "--elastic-namespace", cluster.namespace,
         "--elastic-write-key", str(cluster.write_key_file), "--elastic-read-key", str(cluster.read_key_file),
     )  # fmt: skip
+
+
+def _witnessing(witness: Witness | None) -> tuple[str, ...]:
+    """Return the auditor's arguments for the witnesses: addresses and public keys."""
+    if witness is None:
+        return ()
+    ca = () if witness.ca is None else ("--witness-ca", str(witness.ca))
+    return (*(word for place in witness.places for word in ("--witness", *place.split(" "))), *ca)
 
 
 async def _end(processes: list[Supervised], patience: float) -> None:

@@ -1,7 +1,8 @@
 """Signed checkpoints on their way to the index: a small queue on disk, so that each one signed is also kept there.
 
 A checkpoint's document is `checkpoint:<origin>:<size>` in the dataset `health`, its text the whole signed note: with it
-and the public key alone a truncated, rolled-back or re-signed trail is found (promise P5). A later checkpoint proves an
+and the public key alone a truncated, rolled-back or re-signed trail is found (promise P5). With cosignatures it is
+another document, `…:<number of signatures>`: what is stored is never changed. A later checkpoint proves an
 earlier one, so beyond `KEPT` waiting ones only the newest stay.
 """
 
@@ -60,8 +61,8 @@ class CheckpointQueue:
 
 def checkpoint_document(text: str, wall: float) -> Document:
     """Return the document of a signed note (C2SP tlog-checkpoint: origin, size, root, then signatures)."""
-    origin, size, *_ = text.splitlines()
-    name = f"checkpoint:{origin}:{size}"
+    origin, size, _, _, *signatures = text.splitlines()
+    name = f"checkpoint:{origin}:{size}" + (f":{len(signatures)}" if len(signatures) > 1 else "")
     body = {
         "@timestamp": timestamp(wall), "ecs.version": ECS_VERSION, "event.id": name, "event.kind": "state",
         "event.category": ["file"], "event.type": ["info"], "event.dataset": "sekisho.health",

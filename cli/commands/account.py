@@ -19,6 +19,7 @@ from cli.language import t
 from cli.moments import age, shown
 from cli.private_file import write_private
 from cli.render.table import Column
+from cli.render.witnesses import shown_witnesses, witness_troubles
 
 _MDM_FAILURES = 3  # in a row: fewer are the weather
 WHO = (
@@ -123,6 +124,7 @@ def _summary(answer: dict[str, Any]) -> dict[str, Any]:
         t("ワーカー", "workers"): _workers(workers, answer["workers_expected"]),
         t("記録", "journal"): t("正常", "healthy") if answer["journal"]["healthy"] else t("異常", "unhealthy"),
         t("チェックポイント", "checkpoint"): f"{checkpoint.get('size', '-')} ({age(checkpoint.get('age'))})",
+        t("証人", "witnesses"): shown_witnesses(answer.get("witnesses", ()), answer["time"]),
         t("ポリシー", "policy"): f"{str(policy.get('hash', '-'))[:12]} {policy.get('title', '')}",
         t("未強制の規則", "not enforced"): _soft(policy.get("not_enforced", ())) or t("なし", "none"),
         t("セッション", "sessions"): f"{sessions['browser']} (+{sessions['operator']} {t('管理', 'operators')})",
@@ -188,6 +190,7 @@ def _troubles(answer: dict[str, Any]) -> list[str]:
         if state["last_fault"]:
             name, fault = state["name"], state["last_fault"]
             found.append(t(f"通知を送れません ({name}): {fault}", f"alerts do not go out ({name}): {fault}"))
+    found += witness_troubles(answer.get("witnesses", ()))
     checkpoint = answer["checkpoint"]
     if checkpoint is None or checkpoint["age"] > 60:
         found.append(t("チェックポイントが更新されていません (auditor)。", "checkpoints are not being made (auditor)."))

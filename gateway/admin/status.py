@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
+from audit.witnesses import standings
 from gateway.admin.elastic import shipping
 from gateway.admin.endpoint import Arguments, Call, Reply
 from gateway.admin.policy_versions import loaded
@@ -35,11 +37,18 @@ async def status(call: Call[Arguments]) -> Reply:
         "locks": len([lock for lock in reader.locks() if lock.expires_at is None or lock.expires_at > call.now]),
         "approvals": len(approvals),
         "checkpoint": _checkpoint(call),
+        "witnesses": _witnesses(call),
         "elasticsearch": shipping(call),
         "posture": context.posture.state() if context.posture is not None else None,
         "alerts": context.alerts.states() if context.alerts is not None else None,
     }
     return Reply(data, rows=1)
+
+
+def _witnesses(call: Call[Arguments]) -> list[dict[str, Any]]:
+    """How each witness that the settings name stands, as the auditor tells."""
+    settings = call.context.settings
+    return [] if settings.witness is None else [asdict(each) for each in standings(settings.auditor_state)]
 
 
 def _policy(call: Call[Arguments]) -> dict[str, Any] | None:

@@ -48,7 +48,8 @@ def is_loopback(host: str) -> bool:
     return host in _LOOPBACK_NAMES or re.fullmatch(r"127(?:\.[0-9]{1,3}){3}", host) is not None
 
 
-def _service_url(value: str) -> str:
+def checked_url(value: str) -> str:
+    """Return a service's URL without a final slash; raises ValueError saying what is expected."""
     match = _HTTP_URL.fullmatch(value)
     if match is None:
         raise ValueError("a URL such as https://graph.example/v1.0, without user, query or fragment")
@@ -96,7 +97,7 @@ def _secret_path(value: Path) -> Path:
 
 
 HostName = Annotated[str, AfterValidator(_host_name)]
-ServiceUrl = Annotated[str, AfterValidator(_service_url)]
+ServiceUrl = Annotated[str, AfterValidator(checked_url)]
 Address = Annotated[str, AfterValidator(_address)]
 SecretPath = Annotated[Path, AfterValidator(_secret_path)]
 LocalAddress = Annotated[str, AfterValidator(_local_address)]

@@ -6,9 +6,12 @@ Secrets are never settings: a setting names the file that holds one, or `credent
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from gateway.settings_parts.field import SecretPath, Section, ServiceUrl, required, setting
+from pydantic import AfterValidator
+
+from audit.note import COSIGNATURE, decode_verifier
+from gateway.settings_parts.field import SecretPath, Section, ServiceUrl, checked_url, required, setting
 
 _OPTIONAL_CA = "接続先を確かめる認証局(PEM)。書かなければ OS のもの"
 
@@ -35,6 +38,23 @@ class Elasticsearch(Section):
     write_key_file: SecretPath = required("書き込み用 API キーのファイル", "書く鍵は読めない")
     read_key_file: SecretPath = required("検索用 API キーのファイル", "読む鍵は書けない")
     namespace: str = setting("default", "データストリームの namespace", "Elastic の既定", pattern="^[a-z0-9_.]{1,100}$")
+
+
+def _witness(value: str) -> str:
+    url, _, key = value.partition(" ")
+    decode_verifier(key, COSIGNATURE)
+    return f"{checked_url(url)} {key}"
+
+
+class Witness(Section):
+    """Who else signs that the log only grows (C2SP tlog-witness): a second host, the prefecture."""
+
+    places: tuple[Annotated[str, AfterValidator(_witness)], ...] = required(
+        "証人ごとに「URL 公開鍵」(公開鍵は witness keygen が表示する)",
+        "別の組織が持つと、巻き戻しを隠せない",
+        min_length=1,
+    )
+    ca: Path | None = setting(None, _OPTIONAL_CA, "公開の証明書なら不要")
 
 
 class MailAlert(Section):

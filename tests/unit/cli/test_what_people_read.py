@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from typer.testing import CliRunner
 
+from audit.witnesses import State
 from cli.call import Call, Output
 from cli.commands.account import _troubles, _workers
 from cli.commands.proofs import RECEIPT
@@ -20,6 +21,7 @@ from cli.exit_codes import ExitCode
 from cli.main import app
 from cli.render.states import state_word
 from cli.render.table import Column, description, listing, table
+from cli.render.witnesses import shown_witnesses, witness_troubles
 
 SESSION = {
     "id": "s-" + "5" * 24, "user": "takahashi", "name": "髙橋 美咲", "mfa_method": "totp", "source_ip": "127.0.0.1",
@@ -75,6 +77,18 @@ def test_status_counts_the_workers_that_serve() -> None:
     }  # fmt: skip
     assert _troubles(answer) == ["ワーカー 2 個のうち 1 個が稼働していません。"]
     assert _troubles(answer | {"steward": {"healthy": True, "workers": [one, one]}}) == []
+
+
+def test_status_says_of_each_witness_what_to_do() -> None:
+    one = {"name": "w.example", "state": "cosigning", "detail": "", "size": 68, "time": 1_700_000_000}
+    back = {**one, "state": "rolled_back", "detail": "it cosigned 126 leaves, the log has 68"}
+    assert shown_witnesses([one], 1_700_000_007.0) == "w.example: 連署中 (68 件まで、7s前)"
+    assert shown_witnesses([], 0.0) == "設定なし"
+    assert witness_troubles([one]) == []
+    (said,) = witness_troubles([one, back])
+    assert "巻き戻しを指摘 (it cosigned 126 leaves, the log has 68)" in said
+    for state in State:
+        assert state.value in {"waiting", "cosigning"} or witness_troubles([{**one, "state": state.value}])
 
 
 def test_states_and_truths_are_words() -> None:
