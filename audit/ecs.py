@@ -253,5 +253,29 @@ _CASES: dict[str, str] = {
     "sekisho.finding.subject": "keyword",
 }
 
-FIELDS: Final[Mapping[str, str]] = {**_ECS, **_REQUEST, **_PEOPLE, **_DEVICES, **_SYSTEM, **_CASES}
+_RECONCILE: dict[str, str] = {
+    "sekisho.reconcile.since": "date",
+    "sekisho.reconcile.until": "date",
+    "sekisho.reconcile.repair": "boolean",
+    "sekisho.reconcile.records": "long",
+    "sekisho.reconcile.journal": "long",
+    "sekisho.reconcile.stored": "long",
+    "sekisho.reconcile.missing": "long",
+    "sekisho.reconcile.changed": "long",
+    "sekisho.reconcile.twice": "long",
+    "sekisho.reconcile.foreign": "long",
+    "sekisho.reconcile.sent": "long",
+    "sekisho.reconcile.on_the_way": "long",
+    "sekisho.reconcile.opened": "long",
+    "sekisho.reconcile.expired": "long",
+    "sekisho.reconcile.unproven": "long",
+    "sekisho.reconcile.aside": "long",
+    "sekisho.reconcile.checkpoints": "long",
+    "sekisho.reconcile.kind": "keyword",
+    "sekisho.reconcile.names": "keyword[]",
+    "sekisho.reconcile.hours": "date[]",
+    "sekisho.reconcile.gaps": "keyword[]",
+}
+
+FIELDS: Final[Mapping[str, str]] = {**_ECS, **_REQUEST, **_PEOPLE, **_DEVICES, **_SYSTEM, **_CASES, **_RECONCILE}
 """Every field of a record, by its dotted name, with its type."""

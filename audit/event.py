@@ -81,6 +81,8 @@ class Action(StrEnum):
     AUDIT_WITNESS = "audit.witness"  # a witness stands otherwise towards the log than before
     AUDIT_KEY_ROTATED = "audit.key_rotated"  # the old checkpoint key names the new one, before it signs anything
     AUDIT_KEY_REPLACED = "audit.key_replaced"  # a key that no earlier one names: trust in it comes from elsewhere
+    COPY_RECONCILED = "copy.reconciled"  # somebody compared a period of the copy with the journals
+    COPY_DIFFERS = "copy.differs"  # one way in which it was not what they call for
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,8 @@ SHAPES: Final[Mapping[Action, Shape]] = {
     Action.AUDIT_WITNESS: Shape("sekisho.health", "event", ("file",), ("info",)),
     Action.AUDIT_KEY_ROTATED: Shape("sekisho.health", "event", ("configuration",), ("change",)),
     Action.AUDIT_KEY_REPLACED: Shape("sekisho.health", "alert", ("configuration",), ("change",)),
+    Action.COPY_RECONCILED: Shape("sekisho.health", "event", ("file",), ("info",)),
+    Action.COPY_DIFFERS: Shape("sekisho.health", "alert", ("file",), ("error",)),
 }
 
 BASE: Final[Mapping[Action, Mapping[str, Any]]] = {

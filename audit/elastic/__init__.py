@@ -7,6 +7,10 @@ exactly once: from `source` (the journals), by `outcome` (item by item), with it
 
 `setup` runs an administrator's errand in a process of its own, as `gateway.admin.elastic` asks: `bootstrap` prepares a
 cluster with what `template` says, `check` looks whether it stands as needed.
+
+`reconciling`, another such process, compares the copy with the journals: `reconcile` holds what `copy` reads of the one
+against what `derivation` makes of the other, after a first look (`survey`, by `fingerprint`); `kept` judges stored
+checkpoints, `differences` is what was found.
 """
 
 __all__: list[str] = []

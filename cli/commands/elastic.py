@@ -16,7 +16,7 @@ from cli.confirm import carry_out
 from cli.exit_codes import ExitCode
 from cli.failure import Failure
 from cli.language import t
-from cli.moments import short
+from cli.moments import clock, parse_moment, short
 from cli.render.table import Column
 from cli.spoken import SpokenGroup
 
@@ -44,6 +44,25 @@ _LETTERS = (
     Column("status", "応答", "status"),
     Column("reason", "理由", "reason"),
 )
+_HOURS = (
+    Column("hour", "時", "hour", clock, keep=True),
+    Column("dataset", "種類", "dataset"),
+    Column("journal", "記録", "journal"),
+    Column("stored", "複製", "stored"),
+    Column("missing", "欠け", "missing"),
+    Column("foreign", "由来不明", "foreign"),
+    Column("changed", "相違", "changed"),
+    Column("twice", "重複", "twice"),
+)
+_KINDS = {
+    "missing": t("複製に欠けている記録", "missing from the copy"),
+    "changed": t("内容が記録と異なるもの", "content differs"),
+    "twice": t("二つの索引にあるもの", "in two backing indices"),
+    "foreign": t("どの記録にも由来しないもの", "known to no journal"),
+    "checkpoint": t("手元のログが続いていないチェックポイント", "checkpoints that our log does not lead to"),
+    "unreadable": t("連鎖が途切れ、照合できない記録", "journals whose chain breaks"),
+}
+_NAMED = 10  # names told of each kind
 AdminUser = Annotated[str, typer.Option("--admin-user", help=t("Elasticsearch の管理者", "its administrator"))]
 AdminFile = Annotated[Path | None, typer.Option("--admin-password-file", help=t("パスワードのファイル", "a file"))]
 Retention = Annotated[str, typer.Option("--retention", help=t("保存期間 (例 365d)", "e.g. 365d"))]
@@ -136,3 +155,60 @@ def retry(
     if answer is not None:
         stored, refused = len(answer["stored"]), len(answer["refused"])
         tell(t(f"{stored} 件を送り、{refused} 件は再び拒否されました。", f"{stored} stored, {refused} refused again."))
+
+
+@shows(group, "reconcile", "複製を記録と照合 (欠け・相違・由来不明)", "compare the copy with the journals")
+def reconcile(
+    call: Call,
+    since: Annotated[str, typer.Option("--since", help=t("いつから (例 24h)", "from, e.g. 24h"))] = "24h",
+    until: Annotated[str, typer.Option("--until", help=t("いつまで (既定は今)", "to; default now"))] = "",
+    repair: Annotated[
+        bool, typer.Option("--repair", help=t("欠けているものを送り直す", "send what is missing"))
+    ] = False,
+    reason: Annotated[str, typer.Option("--reason", help=t("--repair の理由", "why; for --repair"))] = "",
+) -> None:
+    """Exit code 7: the copy is not what the journals call for (0 once --repair stored all that was missing)."""
+    body = {"since": _moment(call, "--since", since), "until": _moment(call, "--until", until) if until else None}
+    if repair and not reason.strip():
+        raise Failure(ExitCode.USAGE, t("--repair には --reason が必要です。", "--repair needs --reason."))
+    path = "/v1/elasticsearch/" + ("repair" if repair else "reconcile")
+    rows: list[dict[str, Any]] = []
+    found: dict[str, Any] = {}
+    for line in call.client().stream(path, body | ({"reason": reason} if repair else {})):
+        if "row" in line:
+            rows.append(line["row"])
+        found = line.get("summary", found)
+    if call.output in (Output.JSON, Output.YAML) and not call.fields:
+        call.one({**found, "hours": rows})
+    else:
+        call.rows(rows, _HOURS, t("この期間の記録はありません。", "no records in this period."))
+    _tell_found(found)
+    if not (found["equal"] or found["mended"]):
+        raise typer.Exit(ExitCode.INTEGRITY)
+
+
+def _moment(call: Call, option: str, text: str) -> float:
+    try:
+        return parse_moment(text, call.now)
+    except ValueError as error:
+        raise Failure(ExitCode.USAGE, f"{option}: {error}") from error
+
+
+def _tell_found(found: Mapping[str, Any]) -> None:
+    total = found["total"]
+    for each in found["findings"]:
+        gaps = [t("番号の欠け: ", "gaps: ") + ", ".join(each["gaps"])] if each["gaps"] else []
+        tell(f"{_KINDS[each['kind']]}: {each['count']}", [*each["names"][:_NAMED], *gaps])
+    if total["on_the_way"] or total["aside"] or total["expired"]:
+        way, aside, expired = total["on_the_way"], total["aside"], total["expired"]
+        english = f"not counted: {way} on the way, {aside} dead letters, {expired} expired."
+        tell(t(f"送信中 {way}、受付不可 {aside}、保存期間後 {expired} は違いに数えません。", english))
+    if found["equal"]:
+        tell(
+            t(f"{total['journal']} 件が記録と一致しました。", f"{total['journal']} documents agree with the journals.")
+        )
+    elif found["mended"]:
+        tell(t(f"欠けていた {total['sent']} 件を送り直しました。", f"{total['sent']} missing ones were stored again."))
+    else:
+        words = "sekisho anomalies ls で事案を、--repair で欠けの送り直しを。違いそのものは消せません。"
+        tell(t(words, "see sekisho anomalies ls; --repair sends what is missing; nothing else can be undone."))

@@ -47,7 +47,8 @@ _ACTIONS_JA: Final[Mapping[str, str]] = {
     "posture.synced": "端末管理の取得", "posture.failed": "端末管理の失敗", "admin.requested": "管理操作",
     "admin.done": "管理操作の結果", "tls.failed": "TLSの失敗", "process.started": "起動",
     "process.died": "停止", "worker.fenced": "ワーカー停止", "journal.opened": "記録の開始",
-    "audit.gap": "記録の欠落", "clock.jumped": "時刻の飛び",
+    "audit.gap": "記録の欠落", "clock.jumped": "時刻の飛び", "copy.reconciled": "複製の照合",
+    "copy.differs": "複製の相違",
 }  # fmt: skip
 _VERDICTS_JA: Final[Mapping[str, str]] = {
     "forward": "許可", "refuse": "拒否", "sign_in": "要サインイン", "step_up": "要本人確認", "limited": "制限",

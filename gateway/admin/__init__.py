@@ -8,8 +8,8 @@ written down, then done. `server` joins the two; `endpoint` is what a command is
 - People and access: `users`, `users_import` (rows by `csv_import`, paper by `letters`), `sessions` (whom they hit:
   `targets`), `locks`, `devices`; `people` finds who is meant.
 - What is protected and how: `apps`, `policy_versions`, `policy_questions`.
-- Looking: `events`, `anomalies`, `status`, `alerts`, `elastic`. Long searches run in a child process: `searching` here,
-  `search_child` there. `clock` takes an operator's word after a leap.
+- Looking: `events`, `anomalies`, `status`, `alerts`, `elastic` (`reconcile` compares it with the journals). Long
+  searches run in a child process: `searching` here, `search_child` there. `clock` takes an operator's word on a leap.
 """
 
 __all__: list[str] = []

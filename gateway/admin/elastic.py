@@ -115,17 +115,22 @@ def _administrator(given: Administrator) -> dict[str, Any]:
     return {"user": given.user, "password": given.password.get_secret_value(), "retention": given.retention}
 
 
-async def _errand(call: Call[Any], operation: str, more: dict[str, Any]) -> dict[str, Any]:
-    """Have a child process speak to the cluster; raises Problem with what it said."""
+def job_of(call: Call[Any]) -> dict[str, Any]:
+    """Return what every errand at the cluster needs to know; raises Problem where none is configured."""
     settings = call.context.settings
     cluster = settings.elasticsearch
     if cluster is None:
         raise Problem(AdminReason.CONFLICT, "設定に [elasticsearch] がありません。")
-    job = {
-        "op": operation, "url": str(cluster.url), "ca": str(cluster.ca) if cluster.ca else "",
+    return {
+        "url": str(cluster.url), "ca": str(cluster.ca) if cluster.ca else "",
         "namespace": cluster.namespace, "write_key_file": str(cluster.write_key_file),
-        "read_key_file": str(cluster.read_key_file), "folder": str(settings.auditor_state / "elastic"), **more,
+        "read_key_file": str(cluster.read_key_file), "folder": str(settings.auditor_state / "elastic"),
     }  # fmt: skip
+
+
+async def _errand(call: Call[Any], operation: str, more: dict[str, Any]) -> dict[str, Any]:
+    """Have a child process speak to the cluster; raises Problem with what it said."""
+    job = {"op": operation, **job_of(call), **more}
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "audit.elastic.setup",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

@@ -101,7 +101,7 @@ def alert_of(record: Mapping[str, Any]) -> Alert | None:
             detail = f"{record.get('sekisho.clock.jump_seconds', '')} 秒"
         case "audit.refused":
             kind, key = AlertKind.TRAIL_REFUSED, str(record.get("sekisho.log.writer", ""))
-            detail = str(record.get("message", ""))
+            detail = str(record.get("error.message", ""))
         case _:
             return None
     return Alert(
