@@ -21,6 +21,7 @@ from audit.cases import ACTIONS, Case, CaseBook, CaseReader
 from audit.detect.refusals import Refusals
 from audit.detect.sessions import SessionPlaces
 from audit.detect.signal import Seen, Signal
+from audit.detect.trail import Gaps
 from audit.event import Action, event, timestamp
 from audit.reader import IntegrityError, JournalReader
 from audit.segment import Link, record_of, writers
@@ -39,7 +40,7 @@ class Engine:
         """Load where it stood and follow the cases; raises OSError, IntegrityError, ValueError for a foreign file."""
         self._journals = journals
         self._state = state
-        self._detectors: tuple[SessionPlaces | Refusals, ...] = (SessionPlaces(), Refusals())
+        self._detectors: tuple[SessionPlaces | Refusals | Gaps, ...] = (SessionPlaces(), Refusals(), Gaps())
         self.refused: dict[str, IntegrityError] = {}
         links: dict[str, Link] = {}
         if state.exists():

@@ -19,6 +19,13 @@ class Kind(StrEnum):
     REFUSALS_OF_USER = "refusals_of_user"
     REFUSALS_OF_ADDRESS = "refusals_of_address"
     SIGN_IN_FAILURES_OF_ADDRESS = "sign_in_failures_of_address"
+    TRAIL_BROKEN = "trail_broken"
+    RECORDS_LOST = "records_lost"
+    COPY_LACKS = "copy_lacks"
+    COPY_CHANGED = "copy_changed"
+    COPY_DOUBLED = "copy_doubled"
+    COPY_FOREIGN = "copy_foreign"
+    LOG_CONTRADICTED = "log_contradicted"
 
 
 class Severity(StrEnum):
