@@ -43,6 +43,20 @@ def letters(folder: Path) -> list[Letter]:
     ]  # fmt: skip
 
 
+def letters_ever(path: Path) -> int:
+    """Return how many letters were ever set aside in this file; raises OSError."""
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def mend(path: Path) -> None:
+    """Cut what a crash left of a letter behind the last whole one: its document is still to be sent. Raises OSError."""
+    if path.exists():
+        data = path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            durable.cut(path, whole)
+
+
 def settle(folder: Path, numbers: Iterable[int]) -> None:
     """Note that these letters were delivered after all; raises OSError."""
     lines = "".join(f"{number}\n" for number in numbers)

@@ -11,7 +11,7 @@ The open requests are state of their own (`snapshot`), so that a reader's cursor
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from audit.completion import fold
@@ -25,11 +25,15 @@ _JOURNAL = {"writer": "sekisho.journal.writer", "epoch": "sekisho.journal.epoch"
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document to create, with dotted names; `dataset` lacks its `sekisho.` prefix."""
+    """One document to create, with dotted names; `dataset` lacks its `sekisho.` prefix.
+
+    `packed` is the body as JSON where somebody has made it already: it is made once, by whoever needs it first.
+    """
 
     id: str
     dataset: str
     body: dict[str, Any]
+    packed: bytes = field(default=b"", compare=False, repr=False)
 
 
 @dataclass(slots=True)
@@ -117,8 +121,8 @@ def _body(record: Mapping[str, Any], name: str) -> dict[str, Any]:
     body = dict(record)
     for key in ("v", "prev"):
         body.pop(key, None)
-    for key, field in _JOURNAL.items():
-        body[field] = body.pop(key)
+    for key, journal in _JOURNAL.items():
+        body[journal] = body.pop(key)
     body["event.id"] = name
     return body
 

@@ -75,6 +75,16 @@ def append(path: Path, data: bytes) -> None:
         sync_directory(path.parent)
 
 
+def cut(path: Path, size: int) -> None:
+    """Make a file end after `size` bytes, durably; raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.ftruncate(descriptor, size)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def publish(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Make `path` hold exactly `data` for readers of this moment; nothing is synced."""
     temporary = path.with_name(path.name + ".tmp")

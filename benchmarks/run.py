@@ -1,6 +1,6 @@
-"""`make bench`: what the gateway costs beside nginx, and how fast a revocation ends connections (promises P4 and P3).
+"""`make bench`: the gateway's cost beside nginx, revocation, shipping to Elasticsearch (promises P4, P3 and P6).
 
-`python -m benchmarks.run [--quick] [--rounds N] [--seconds S] [--no-revocation]`. Rounds are interleaved, candidates in
+`python -m benchmarks.run [--quick] [--rounds N] [--seconds S] [--no-revocation] [--no-shipping]`. Rounds are interleaved, candidates in
 random order, each in fresh processes: proxies on core 0, app and wrk on core 1. CPU µs per request is user and system
 time over the requests that wrk completed; ratios are taken within a round, since absolute figures mean nothing on a
 shared machine. Prints a table, writes `benchmarks/results/latest.json`, exits 1 where a bound does not hold.
@@ -32,6 +32,9 @@ from tests.support.running_city import HOST, ROOT
 RESULTS: Final = Path(__file__).parent / "results" / "latest.json"
 WRITTEN_BOUND: Final = 3.5  # full chain `written`, request path, over nginx
 REVOCATION_BOUND: Final = 100.0  # ms, p99
+RATE_BOUND: Final = 0.8  # of the official client's bulk helper
+LAG_BOUND: Final = 2.0  # seconds, p95, at 1,000 records a second
+BURST_BOUND: Final = 30.0  # seconds until the lag is back: five minutes after a minute, on a scale of one to ten
 VOID: Final = 0.25  # a round counts if nginx does at least this share of what the app does alone
 
 NAMES: Final = {
@@ -148,6 +151,32 @@ def revocation(quick: bool) -> dict[str, Any]:
     return told
 
 
+def shipping(quick: bool) -> dict[str, Any]:
+    """Figures of `benchmarks.shipping`: the rate in three turns, one where it must be quick; lag and burst."""
+    command = [sys.executable, "-m", "benchmarks.shipping", "1" if quick else "3"]
+    told: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT).stdout)
+    rate, lag = told["rate"], told["lag"]
+    print(
+        f"shipping: {rate['ratio']['median']:.2f} × the official bulk helper's rate; lag p95 {lag['p95']:.2f} s; "
+        f"back after {lag['burst_seconds']:.0f} s; auditor {lag['auditor_cpu_micros_per_record']} µs a record"
+    )
+    return told
+
+
+def shipping_faults(told: dict[str, Any]) -> list[str]:
+    """What of P6's bounds does not hold."""
+    ratio, lag, back = told["rate"]["ratio"]["median"], told["lag"]["p95"], told["lag"]["burst_seconds"]
+    return [
+        f"P6: {what}: {got}, bound {bound}"
+        for what, got, bound, holds in (
+            ("rate beside the official helper", f"{ratio:.2f}", RATE_BOUND, ratio >= RATE_BOUND),
+            ("lag p95 in seconds", f"{lag:.2f}", LAG_BOUND, lag < LAG_BOUND),
+            ("seconds after a burst", f"{back:.0f}", BURST_BOUND, told["lag"]["recovered"] and back <= BURST_BOUND),
+        )
+        if not holds
+    ]
+
+
 def main() -> None:
     """Measure, print, write, judge."""
     parser = argparse.ArgumentParser(prog="benchmarks.run")
@@ -155,6 +184,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--no-revocation", action="store_true")
+    parser.add_argument("--no-shipping", action="store_true")
     asked = parser.parse_args()
     count = asked.rounds or (2 if asked.quick else 8)
     seconds = asked.seconds or (1.5 if asked.quick else 3.0)
@@ -182,6 +212,10 @@ def main() -> None:
             print(f"revocation, to the {name}: {', '.join(told)}")
         if worst["p99"] > REVOCATION_BOUND:
             failed.append(f"P3: revocation p99 {worst['p99']:.0f} ms, bound {REVOCATION_BOUND:.0f} ms")
+    if not asked.no_shipping:
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        result["shipping"] = shipping(asked.quick)
+        failed += shipping_faults(result["shipping"])
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     sys.exit("\n".join(failed) or 0)

@@ -29,9 +29,12 @@ class CheckpointQueue:
         """Load what waits; a torn last line, left by a crash, was promised to nobody. Raises OSError."""
         self._path = path
         self._waiting: list[Document] = []
-        for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else ():
+        *whole, torn = path.read_bytes().split(b"\n") if path.exists() else (b"",)
+        for line in whole:
             row = orjson.loads(line)
             self._waiting.append(Document(row["id"], "health", row["body"]))
+        if torn:
+            self._keep(self._waiting)
 
     def __len__(self) -> int:
         return len(self._waiting)

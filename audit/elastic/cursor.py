@@ -3,6 +3,9 @@
 `done` is where everything before was stored or set aside. `sending` is where the batch ends that was on its way when
 the file was written: after a crash the documents between the two may or may not be stored, and a rollover in between
 would make `create` take them twice. So they are looked up before they are sent again.
+
+Of an open request only its place is kept, not its record: the file is written several times a second, and a city has
+thousands of tunnels open. Version 1 kept the records; it is still read.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ import orjson
 from audit import durable
 from audit.segment import Link
 
-VERSION = 1
+VERSION = 2
+_READABLE = (1, 2)
 
 
 class CursorInvalid(Exception):
@@ -26,7 +30,11 @@ class CursorInvalid(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Positions by writer, and the requests that were open there (`audit.documents.Folder.snapshot`)."""
+    """Positions by writer, and the requests that were open there, by id.
+
+    An open request is `{"at": [writer, epoch, seq], "since": seconds, "shown": bool}`; in version 1 it has its `record`
+    instead of `at` (`audit.documents.Folder.snapshot`).
+    """
 
     done: Mapping[str, Link] = field(default_factory=dict)
     open_requests: Mapping[str, Any] = field(default_factory=dict)
@@ -47,7 +55,7 @@ class Cursor:
         """Read the file's content; raise `CursorInvalid`."""
         try:
             body = orjson.loads(data)
-            if body["v"] != VERSION:
+            if body["v"] not in _READABLE:
                 raise CursorInvalid(f"version {body['v']}, expected {VERSION}")
             sending = body["sending"]
             return cls(_links(body["done"]), body["open"], None if sending is None else _links(sending))

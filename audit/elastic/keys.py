@@ -6,7 +6,10 @@ the new file in place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,46 +44,71 @@ def access_of(cluster: Cluster) -> ElasticAccess:
     return ElasticAccess(cluster.url, cluster.ca, keys[0], keys[1], cluster.namespace)
 
 
+def forbidden(answer: Mapping[str, Any]) -> bool:
+    """Tell whether a bulk answer says of any item that the key may not do it (403, `security_exception`)."""
+    return bool(answer.get("errors")) and any(
+        isinstance(told.get("error"), dict) and told["error"].get("type") == "security_exception"
+        for item in answer.get("items") or ()
+        for told in item.values()
+    )
+
+
 class KeyedIndex:
-    """An `audit.elastic.index.Index` that takes new keys from their files when the old ones are refused."""
+    """An `audit.elastic.index.Index` that takes new keys from their files when the old ones are refused.
+
+    Several calls may be under way: connections of keys that were replaced end with their last call, so that no other
+    call's answer is cut.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._access: ElasticAccess | None = None
         self._index: ElasticIndex | None = None
+        self._doubted = False
+        self._calls: Counter[ElasticIndex] = Counter()
 
     async def create(self, documents: Sequence[Document]) -> Mapping[str, Any]:
         """Create all of them; raise `IndexUnavailable`."""
-        index = await self._current()
-        try:
-            return await index.create(documents)
-        except IndexUnavailable as fault:
-            self._doubt(fault)
-            raise
+        async with self._current() as index:
+            answer = await index.create(documents)
+            self._doubted = self._doubted or forbidden(answer)
+            return answer
 
     async def stored(self, documents: Sequence[Document]) -> frozenset[str]:
         """Return the ids of those that any backing index holds; raise `IndexUnavailable`."""
-        index = await self._current()
-        try:
+        async with self._current() as index:
             return await index.stored(documents)
-        except IndexUnavailable as fault:
-            self._doubt(fault)
-            raise
 
     async def close(self) -> None:
         """Let the connections go."""
-        if self._index is not None:
-            await self._index.close()
-        self._index = self._access = None
+        index, self._index, self._access = self._index, None, None
+        if index is not None:
+            await index.close()
 
-    def _doubt(self, fault: IndexUnavailable) -> None:
-        if fault.fault is IndexFault.REFUSED:
-            self._access = None
+    @asynccontextmanager
+    async def _current(self) -> AsyncIterator[ElasticIndex]:
+        index = await self._ready()
+        self._calls[index] += 1
+        try:
+            yield index
+        except IndexUnavailable as fault:
+            self._doubted = self._doubted or fault.fault is IndexFault.REFUSED
+            raise
+        finally:
+            self._calls[index] -= 1
+            if not self._calls[index]:
+                del self._calls[index]
+                if index is not self._index:
+                    await index.close()
 
-    async def _current(self) -> ElasticIndex:
-        if self._index is not None and self._access is not None:
+    async def _ready(self) -> ElasticIndex:
+        """Return what the keys in the files open; the same as before where they did not change."""
+        if self._index is not None and not self._doubted:
             return self._index
-        access = access_of(self._cluster)
-        await self.close()
-        self._access, self._index = access, ElasticIndex(access)
+        access = await asyncio.to_thread(access_of, self._cluster)
+        self._doubted = False
+        if self._index is None or access != self._access:
+            old, self._access, self._index = self._index, access, ElasticIndex(access)
+            if old is not None and not self._calls[old]:
+                await old.close()
         return self._index

@@ -1,7 +1,8 @@
 """What a bulk answer means, item by item. Pure.
 
 Seen on a real server: 409 on `create` = stored already; 429 comes for one item or for the whole request; an index with
-a failure store answers 201 for a rejected document, under another `_id`, with `"failure_store": "used"`.
+a failure store answers 201 for a rejected document, under another `_id`, with `"failure_store": "used"`: it is not
+where anybody looks for it, so it counts as rejected.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from audit.documents import Document
 
 CREATED: Final = 201
 CONFLICT: Final = 409
-RETRIED: Final = frozenset({408, 429, 500, 502, 503, 504})
-BLOCKED: Final = "cluster_block_exception"  # a write block or a read-only index: 403, and it passes
+RETRIED: Final = frozenset({401, 403, 404, 408, 429, 500, 502, 503, 504})
+"""What says nothing of the document: a write block or a key that may not (403), no such stream and none made (404), no
+room (429), a shard that is away (503). It passes, or somebody mends it, and nothing is set aside meanwhile."""
+FULL: Final = "validation_exception"  # 400: the cluster may not have one more shard, so a stream cannot be made
 
 
 class AnswerInvalid(Exception):
@@ -53,14 +56,16 @@ def outcome(batch: Sequence[Document], answer: Mapping[str, Any]) -> BatchOutcom
         result = item.get("create") if isinstance(item, dict) else None
         if not isinstance(result, dict) or not isinstance(result.get("status"), int):
             raise AnswerInvalid("an item is no answer to `create`")
-        status, reason = result["status"], _reason(result)
+        status = result["status"]
         if status == CREATED and result.get("failure_store") != "used":
             created.append(document)
-        elif status == CREATED:
+            continue
+        reason = _reason(result)
+        if status == CREATED:
             rejected.append(Rejected(document, status, "the failure store took it: the mapping does not fit"))
         elif status == CONFLICT:
             already.append(document)
-        elif status in RETRIED or BLOCKED in reason:
+        elif status in RETRIED or reason.startswith(FULL):
             again.append(document)
             waiting_for = waiting_for or reason
         else:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from audit.documents import Document, Folder
 from audit.elastic.cursor import Cursor
-from audit.reader import IntegrityError, JournalReader
-from audit.segment import Link, record_of, writers
+from audit.reader import IntegrityError, JournalReader, Record
+from audit.scan import load
+from audit.segment import Link, record_of, segments, writers
+
+_LEAST: Final = 64 * 1024  # bytes read of one journal at once, however many there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,37 +23,83 @@ class Portion:
 
     documents: tuple[Document, ...]
     links: Mapping[str, Link]
-    open_requests: Mapping[str, Any]
+    open_requests: Mapping[str, Any]  # as `audit.elastic.cursor.Cursor` keeps them
     oldest: str = ""  # the earliest `@timestamp` among the records behind it, "" = none
+    more: bool = False  # a journal had more than was to be read
 
 
 class DocumentSource:
     """Follows every writer's journal. A writer whose chain breaks is read no further (`refused`)."""
 
     def __init__(self, journals: Path, cursor: Cursor) -> None:
+        """Go on from `cursor`; reads the decisions that were open there. Raises OSError."""
         self._journals = journals
-        self._folder = Folder.restore(cursor.open_requests)
+        self._folder = Folder.restore(_reopened(journals, cursor.open_requests))
         self._readers = {name: JournalReader(journals, name, link) for name, link in cursor.done.items()}
+        self._links = dict(cursor.done)  # behind the last record that was handed out
         self.refused: dict[str, IntegrityError] = {}
 
-    def portion(self, now: float, chunk: int) -> Portion:
-        """Return what the journals have grown by, about `chunk` bytes of each; `now` decides what is overdue."""
+    def portion(self, now: float, budget: int) -> Portion:
+        """Return what the journals have grown by, about `budget` bytes of all; `now` decides what is overdue."""
         made: list[Document] = []
-        oldest = ""
-        for name in writers(self._journals):
+        oldest, more = "", False
+        names = writers(self._journals)
+        share = max(_LEAST, budget // max(1, len(names)))
+        for name in names:
             if name in self.refused:
                 continue
             reader = self._readers.setdefault(name, JournalReader(self._journals, name))
-            try:
-                records = reader.read(chunk)
-            except IntegrityError as error:
-                self.refused[name] = error
-                continue
-            for record in records:
-                body = record_of(record.line)
-                if not oldest or body["@timestamp"] < oldest:
-                    oldest = body["@timestamp"]
-                made += self._folder.take(body, now)
+            size = 0
+            while size < share and (records := self._read(reader, share - size)):
+                for record in records:
+                    size += len(record.line)
+                    body = record_of(record.line)
+                    if not oldest or body["@timestamp"] < oldest:
+                        oldest = body["@timestamp"]
+                    made += self._folder.take(body, now)
+            more = more or size >= share
         made += self._folder.overdue(now)
-        links = {name: reader.link for name, reader in self._readers.items() if reader.link.seq}
-        return Portion(tuple(made), links, self._folder.snapshot(), oldest)
+        return Portion(tuple(made), dict(self._links), self._open(), oldest, more)
+
+    def _read(self, reader: JournalReader, size: int) -> list[Record]:
+        try:
+            records = reader.read(size)
+        except IntegrityError as error:  # also of the good records before the bad one nothing was handed out
+            self.refused[reader.writer] = error
+            return []
+        if reader.link.seq:
+            self._links[reader.writer] = reader.link
+        return records
+
+    def _open(self) -> dict[str, Any]:
+        return {
+            waiting.record["http.request.id"]: {
+                "at": [waiting.record[name] for name in ("writer", "epoch", "seq")],
+                "since": waiting.since, "shown": waiting.shown,
+            }
+            for waiting in self._folder.open_requests()
+        }  # fmt: skip
+
+
+def _reopened(journals: Path, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Give open requests their records back (`Folder.restore`); one whose decision is no longer kept is left out."""
+    whole = {request: row for request, row in kept.items() if "record" in row}
+    wanted: dict[str, dict[tuple[int, int], str]] = defaultdict(dict)
+    for request, row in kept.items():
+        if request not in whole:
+            writer, epoch, seq = row["at"]
+            wanted[writer][epoch, seq] = request
+    for writer, places in wanted.items():
+        known = segments(journals / writer) if (journals / writer).is_dir() else []
+        left = sorted(places)
+        for segment in reversed(known):
+            here = []
+            while left and left[-1] >= segment.key:
+                here.append(left.pop())
+            lines = load(segment).split(b"\n")[:-1] if here else []
+            for epoch, seq in here:
+                index = seq - segment.first_seq
+                if epoch == segment.epoch and index < len(lines):
+                    request = places[epoch, seq]
+                    whole[request] = {**kept[request], "record": record_of(lines[index] + b"\n")}
+    return whole

@@ -19,7 +19,7 @@ import elasticsearch
 import pytest
 
 from audit.documents import Document
-from audit.elastic import shipper as shipping
+from audit.elastic import delivery
 from audit.elastic.bootstrap import Keys, make_keys, put_templates
 from audit.elastic.client import ElasticAccess, ElasticIndex
 from audit.elastic.index import IndexFault, IndexUnavailable
@@ -162,7 +162,7 @@ def test_unknown_field_is_set_aside_with_the_servers_reason(prepared: Node, tmp_
     async def main() -> None:
         async with ElasticIndex(where) as index:
             shipper = Shipper(tmp_path / "journal", paths(tmp_path), index, lambda: NOW)
-            await shipper._deliver((good, bad), doubtful=False)
+            await shipper.deliver((good, bad))
             assert (shipper.counts.created, shipper.counts.rejected) == (1, 1)
 
     asyncio.run(main())
@@ -192,7 +192,7 @@ class AnswerLost(ElasticIndex):
 def test_rollover_between_a_lost_answer_and_the_retry_doubles_nothing(
     prepared: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shipping, "SETTLE", 0.1)
+    monkeypatch.setattr(delivery, "SETTLE", 0.1)
     write_journal(tmp_path / "journal", 500)
     where = access(prepared, "rollover")
 
@@ -208,7 +208,7 @@ def test_rollover_between_a_lost_answer_and_the_retry_doubles_nothing(
 
 
 def test_write_block_is_waited_for(prepared: Node, tmp_path: Path) -> None:
-    write_journal(tmp_path / "journal", 50)
+    last = write_journal(tmp_path / "journal", 50)
     where = access(prepared, "blocked")
 
     async def main() -> None:
@@ -217,8 +217,7 @@ def test_write_block_is_waited_for(prepared: Node, tmp_path: Path) -> None:
             await shipper.step()
             stream = "logs-sekisho.session-blocked"
             await asyncio.to_thread(call, prepared, "PUT", f"/{stream}/_settings", {"index.blocks.write": True})
-            last = bytes.fromhex(json.loads((tmp_path / "cursor.json").read_bytes())["done"]["worker-0"][2])
-            write_journal(tmp_path / "journal", 50, start=51, prev=last.hex().encode())
+            write_journal(tmp_path / "journal", 50, start=51, prev=last)
             sending = asyncio.create_task(ship_all(shipper))
             await until(lambda: shipper.counts.put_off > 0)
             await asyncio.to_thread(call, prepared, "PUT", f"/{stream}/_settings", {"index.blocks.write": False})
@@ -230,8 +229,8 @@ def test_write_block_is_waited_for(prepared: Node, tmp_path: Path) -> None:
 
 @pytest.mark.promise("P6.nothing-lost-when-the-server-is-killed")
 def test_server_killed_and_back_while_shipping(prepared: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipping, "SETTLE", 0.5)
-    monkeypatch.setattr(shipping, "BATCH_DOCUMENTS", 200)
+    monkeypatch.setattr(delivery, "SETTLE", 0.5)
+    monkeypatch.setattr(delivery, "BATCH_DOCUMENTS", 200)
     write_journal(tmp_path / "journal", 6000)
     where = access(prepared, "killed")
 

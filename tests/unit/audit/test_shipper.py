@@ -12,11 +12,13 @@ import orjson
 import pytest
 
 from audit.documents import Document
-from audit.elastic import shipper as shipping
+from audit.elastic import delivery
 from audit.elastic.cursor import Cursor, CursorInvalid
+from audit.elastic.delivery import batches
 from audit.elastic.index import IndexFault, IndexUnavailable
 from audit.elastic.outcome import AnswerInvalid, outcome
-from audit.elastic.shipper import Shipper, ShipperPaths, batches
+from audit.elastic.pace import Pace
+from audit.elastic.shipper import Shipper, ShipperPaths
 from audit.event import Action, event
 from audit.segment import Link, encode, head
 
@@ -90,8 +92,8 @@ class Stage:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipping, "BACKOFF_FLOOR", 0.0)
-    monkeypatch.setattr(shipping, "SETTLE", 0.0)
+    monkeypatch.setattr(delivery, "BACKOFF_FLOOR", 0.0)
+    monkeypatch.setattr(delivery, "SETTLE", 0.0)
 
 
 def make(tmp_path: Path, stage: Stage) -> Shipper:
@@ -230,8 +232,11 @@ def test_answers_that_answer_something_else(answer: dict[str, Any]) -> None:
         ({"status": 429}, "again"),
         ({"status": 503}, "again"),
         ({"status": 403, "error": {"type": "cluster_block_exception", "reason": "x"}}, "again"),
-        ({"status": 403, "error": {"type": "security_exception", "reason": "x"}}, "rejected"),
+        ({"status": 403, "error": {"type": "security_exception", "reason": "x"}}, "again"),
+        ({"status": 404, "error": {"type": "index_not_found_exception", "reason": "x"}}, "again"),
+        ({"status": 400, "error": {"type": "validation_exception", "reason": "maximum shards open"}}, "again"),
         ({"status": 400}, "rejected"),
+        ({"status": 400, "error": {"type": "document_parsing_exception", "reason": "x"}}, "rejected"),
         ({"status": 201, "failure_store": "used"}, "rejected"),
     ],
 )
@@ -243,9 +248,11 @@ def test_items_are_sorted_by_what_they_mean(item: dict[str, Any], place: str) ->
 
 
 def test_batches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipping, "BATCH_BYTES", 100)
-
-    made = list(batches([Document(f"d{n}", "access", {"message": "x" * 30}) for n in range(7)]))
+    pace = Pace()
+    pace.size = 350
+    made = list(batches([Document(f"d{n}", "access", {"message": "x" * 30}) for n in range(7)], pace))
 
     assert [len(batch) for batch in made] == [2, 2, 2, 1]
     assert [d.id for batch in made for d in batch] == [f"d{n}" for n in range(7)]
+    monkeypatch.setattr(delivery, "BATCH_DOCUMENTS", 3)
+    assert [len(batch) for batch in batches([Document("d", "access", {})] * 7, Pace())] == [3, 3, 1]
