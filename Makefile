@@ -1,7 +1,7 @@
 # Each target sets up what it needs: .venv from the locked requirements (a second run only compares a stamp).
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
-.PHONY: demo tour test bench check mutate venv system
+.PHONY: demo tour test torture bench check mutate venv system
 
 # The sample city in ./demo, until Ctrl-C; the next run resumes it.
 demo: venv
@@ -14,6 +14,10 @@ tour: venv system
 # Everything under tests/, answering for every promise clause that tests show. In CI a missing real part is a failure.
 test: venv system
 	$(PYTHON) -m pytest --whole -n 2 --dist loadfile $(TESTS)
+
+# Long runs: every fault at every system call, floods, corpora in full. One part after another; a line a part at the end.
+torture: venv system
+	$(PYTHON) -m pytest --torture --whole $(or $(TORTURE),tests/torture tests/corpora)
 
 # What the gateway costs beside nginx, and how fast a revocation ends connections; fails where a bound does not hold.
 bench: venv system

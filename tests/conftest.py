@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.support import loopback_only
+from tests.support.figures import Figures, saying
 from tests.support.one_stack import OneStack
 from tests.support.promises import Promises, is_whole_run, load_clauses
 
@@ -12,15 +15,31 @@ pytest_plugins = ["tests.support.real_parts"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer `--whole`, with which the run answers for every promise clause that tests show."""
+    """Offer `--whole`, with which a run answers for every promise clause, and `--torture`, the long runs."""
     parser.addoption("--whole", action="store_true", help="fail when a listed promise clause was not shown")
+    parser.addoption("--torture", action="store_true", help="run tests/torture, and the long form of other tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start watching."""
     loopback_only.install()
+    torture = bool(config.getoption("--torture"))
     config.pluginmanager.register(OneStack(), "one-stack")
-    config.pluginmanager.register(Promises(load_clauses(), is_whole_run(config)), "promises")
+    config.pluginmanager.register(Figures(printed=torture), "figures")
+    shown_by = "torture" if torture else "test"
+    config.pluginmanager.register(Promises(load_clauses(), is_whole_run(config), shown_by), "promises")
+
+
+@pytest.fixture(scope="session")
+def torture(pytestconfig: pytest.Config) -> bool:
+    """Whether this is a long run (`make torture`), in which a test may take its longer form."""
+    return bool(pytestconfig.getoption("--torture"))
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Say one measured figure, as a sentence with its unit; the summary of a long run prints it."""
+    return saying(request.node)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

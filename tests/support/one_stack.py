@@ -18,8 +18,8 @@ FOLDERS = frozenset({"system", "browser"})
 
 
 def starts_a_stack(item: pytest.Item | None) -> bool:
-    """Whether the test lies in a folder of tests over whole installations."""
-    return item is not None and item.path.parent.name in FOLDERS
+    """Whether the test lies in a folder of tests over whole installations, or is marked as one."""
+    return item is not None and (item.path.parent.name in FOLDERS or item.get_closest_marker("one_stack") is not None)
 
 
 class OneStack:

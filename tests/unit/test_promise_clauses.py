@@ -86,6 +86,27 @@ def test_a_run_in_several_processes_fails_for_a_clause(suite: pytest.Pytester, c
     result.stdout.fnmatch_lines([says])
 
 
+def test_a_long_run_answers_for_its_own_clauses() -> None:
+    clauses = [Clause("P1.a", "first", "test"), Clause("P9.l", "long run's", "torture")]
+    promises = Promises({clause.id: clause for clause in clauses}, strict=True, shown_by="torture")
+    assert promises.missing == ["P9.l"]
+    promises.pytest_runtest_logreport(report("P9.l"))
+    assert promises.missing == []
+
+
+def test_a_long_run_prints_its_figures_part_by_part(suite: pytest.Pytester) -> None:
+    suite.makeconftest(
+        "import pytest\nfrom tests.support.figures import Figures, saying\n"
+        "@pytest.fixture\ndef figure(request):\n    return saying(request.node)\n"
+        'def pytest_configure(config):\n    config.pluginmanager.register(Figures(printed=True), "figures")\n'
+    )
+    suite.makepyfile(
+        test_flood='def test_it(figure):\n    figure("10 requests")\n', test_matrix="def test_it():\n    assert False\n"
+    )
+    result = suite.runpytest_inprocess("-n", "1", "-p", "no:hypothesispytest", "-p", "no:pytest_timeout")
+    result.stdout.fnmatch_lines_random(["test_flood: 1 passed, 0 s", "    10 requests", "test_matrix: 1 failed, 0 s"])
+
+
 @pytest.mark.parametrize("field", ['shown_by = "hope"', 'text = ""'])
 def test_a_list_that_says_nothing_is_refused(tmp_path: Path, field: str) -> None:
     good = 'id = "P1.a"\ntext = "x"\nshown_by = "test"\n'
