@@ -2,9 +2,10 @@
 
 `Coalescer` keeps the first records of an address and minute in full and counts the rest: each minute one
 `request.coalesced` record per address, reason and outcome, with count, first and last. The table of addresses is
-bounded too; addresses beyond it share one row. `BoundedJournal` deletes its oldest sealed segments beyond a total size,
-each time after an `audit.trimmed` record that says which record was the last to go; `audit.verify` accepts exactly
-that.
+bounded too; addresses beyond it share one row. While the journal is sparing (the disk fills) every request is only
+counted, and nearly all in the shared rows: sign-in, which begins as a stranger's, goes on. `BoundedJournal` deletes
+its oldest sealed segments beyond a total size, each time after an `audit.trimmed` record that says which record was
+the last to go; `audit.verify` accepts exactly that.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from audit import stored
 from audit.event import Action, event, timestamp
 from audit.journal import Journal
 from audit.journal_thread import Done
+from audit.room import Reserve
 from audit.segment import TRIMMED, record_of, segments
 from audit.segment_writer import Sealed
 
 _MINUTE: Final = 60.0
 _ADDRESSES: Final = 10_000  # rows of the table; about 2 MiB
+_FEW: Final = 16  # rows of the table while room is spared
 _OTHERS: Final = ""  # the row of addresses beyond the table
 
 
@@ -61,13 +64,16 @@ class Coalescer:
         if minute != self._minute:
             self.flush(wall)
             self._minute = minute
+        budget, addresses = (0, _FEW) if self._journal.sparing else (self._budget, self._addresses)
         spent = self._spent.get(address)
-        if spent is None and len(self._spent) >= self._addresses:
-            address, spent = _OTHERS, self._budget
+        if spent is None and len(self._spent) >= addresses:
+            address, spent = _OTHERS, budget
         spent = spent or 0
-        if spent < self._budget:
+        if spent < budget:
             self._spent[address] = spent + 1
             return self._journal.append(record, False, done)
+        if not budget and address != _OTHERS:
+            self._spent.setdefault(address, 0)
         key = address, reason, str(record.get("event.outcome", "failure"))
         row = self._rows.get(key)
         if row is None:
@@ -98,7 +104,7 @@ class Coalescer:
                 "event.outcome": outcome,
                 "event.type": ("access", "denied" if outcome == "failure" else "allowed"),
             }
-            self._journal.append(event(Action.REQUEST_COALESCED, wall, fields), False, None)
+            self._journal.append(event(Action.REQUEST_COALESCED, wall, fields), False, None, essential=True)
             del self._rows[key]
             made += 1
         self._spent = {}
@@ -118,13 +124,14 @@ class BoundedJournal(Journal):
         segment_age: float,
         stall_limit: float = 1.0,
         clock: Callable[[], float] = time.time,
+        reserve: Reserve | None = None,
     ) -> None:
         """Raises ValueError for a writer whose name does not end in `.anonymous`: only there a hole is accepted."""
         if not writer.endswith(".anonymous"):
             raise ValueError(f"writer: got {writer!r}, expected a name ending in .anonymous")
         super().__init__(
             directory, writer, segment_bytes=segment_bytes, segment_age=segment_age,
-            stall_limit=stall_limit, clock=clock,
+            stall_limit=stall_limit, clock=clock, reserve=reserve,
         )  # fmt: skip
         self._folder = directory / writer
         self._total_bytes = total_bytes
@@ -137,7 +144,7 @@ class BoundedJournal(Journal):
         self._trim_beyond()
 
     def _trim_beyond(self) -> None:
-        if not self.healthy:
+        if not (self.healthy or self.sparing):
             return  # the next seal, or the next start, finds the same surplus
         total = sum(item.bytes for item in self._sealed)
         going: list[Sealed] = []
@@ -190,4 +197,4 @@ class BoundedJournal(Journal):
                 self._thread.do(partial(self._files.remove, names))
 
         self._removed = total  # a second trim may come before this one is kept
-        self.append(event(Action.AUDIT_TRIMMED, self._clock(), fields), True, kept)
+        self.append(event(Action.AUDIT_TRIMMED, self._clock(), fields), True, kept, essential=True)

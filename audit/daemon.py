@@ -28,6 +28,7 @@ from audit.issued import IssuedLog
 from audit.journal import Journal, JournalUnhealthy
 from audit.log import LogDamaged
 from audit.reader import MANY
+from audit.room import Floor, Reserve
 from audit.weight import lighten
 
 WRITER: Final = "auditor"
@@ -141,7 +142,10 @@ async def _serve(options: argparse.Namespace) -> None:
         loop.add_signal_handler(number, stop.set)
     signer = read_signer(options.key.read_text())
     auditor = await asyncio.to_thread(Auditor, options.journal, options.log, signer)
-    journal = Journal(options.journal, WRITER, segment_bytes=_SEGMENT_BYTES, segment_age=_SEGMENT_AGE)
+    floor = Floor(options.reserve_percent / 100, options.reserve_bytes)
+    journal = Journal(
+        options.journal, WRITER, segment_bytes=_SEGMENT_BYTES, segment_age=_SEGMENT_AGE, reserve=Reserve(floor, floor)
+    )
     beside: list[asyncio.Task[None]] = []
     try:
         journal.open(loop)
@@ -168,6 +172,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--interval", type=float, default=5.0, help="seconds a record may stay uncovered (5)")
     parser.add_argument("--records", type=int, default=1000, help="records that may stay uncovered (1000)")
     add_arguments(parser)
+    parser.add_argument("--reserve-percent", type=float, default=1.0, help="of the disk its journal leaves free (1)")
+    parser.add_argument("--reserve-bytes", type=int, default=2**30, help="that this is at most (1 GiB)")
     return parser
 
 

@@ -239,6 +239,10 @@ _SYSTEM: dict[str, str] = {
     "sekisho.key.old": "keyword",
     "sekisho.key.new": "keyword",
     "sekisho.key.statement": "text",
+    "sekisho.disk.free": "long",
+    "sekisho.disk.total": "long",
+    "sekisho.disk.used_percent": "float",
+    "sekisho.disk.limited": "keyword[]",
 }
 
 _CASES: dict[str, str] = {

@@ -83,6 +83,8 @@ class Action(StrEnum):
     AUDIT_KEY_REPLACED = "audit.key_replaced"  # a key that no earlier one names: trust in it comes from elsewhere
     COPY_RECONCILED = "copy.reconciled"  # somebody compared a period of the copy with the journals
     COPY_DIFFERS = "copy.differs"  # one way in which it was not what they call for
+    DISK_FILLING = "disk.filling"  # beyond the alarm, or another kind of record is no longer taken
+    DISK_RECOVERED = "disk.recovered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,8 @@ SHAPES: Final[Mapping[Action, Shape]] = {
     Action.AUDIT_KEY_REPLACED: Shape("sekisho.health", "alert", ("configuration",), ("change",)),
     Action.COPY_RECONCILED: Shape("sekisho.health", "event", ("file",), ("info",)),
     Action.COPY_DIFFERS: Shape("sekisho.health", "alert", ("file",), ("error",)),
+    Action.DISK_FILLING: _HEALTH,
+    Action.DISK_RECOVERED: _HEALTH,
 }
 
 BASE: Final[Mapping[Action, Mapping[str, Any]]] = {

@@ -15,6 +15,11 @@ Any error, and any batch older than the stall limit, makes the journal unhealthy
 `JournalUnhealthy`, every later `append` raises it, and whatever the stuck call still achieves is never reported as
 kept. The thread then opens a new epoch in a new file; its first record is `audit.gap` with what was refused. Only when
 that record is durable is the journal healthy again. The code that recovers is the code that starts.
+
+A journal with a reserve (`audit.room`) refuses before the disk does: below the first floor it takes only records that
+are `essential` (they end what is under way, or room was left for them), below the last none; `audit.gap` says how many
+were refused, as soon as there is room again. Nothing failed then, so the epoch goes on. The thread looks at the disk by
+its own timer: a record costs nothing more.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
 from typing import Any, Final
@@ -32,6 +38,7 @@ import orjson
 
 from audit.event import Action, event, text
 from audit.journal_thread import Batch, Done, Failure, WriterThread
+from audit.room import Level, Reserve, Room, Watch
 from audit.segment import GENESIS, LINE_LIMIT, SALT, WRITER_NAME, Link, Unchained, encode_all, head
 from audit.segment_writer import Sealed, SegmentWriter
 
@@ -43,6 +50,15 @@ _PATIENCE: Final = 0.004  # seconds that a record nobody waits for may stay with
 
 class JournalUnhealthy(Exception):
     """The record is not kept, and nothing that depends on it may happen."""
+
+
+@dataclass(slots=True)
+class _Short:
+    """A time without enough room, for the gap record."""
+
+    reason: str
+    at: float  # monotonic seconds
+    refused: int = 0
 
 
 class Journal:
@@ -57,16 +73,19 @@ class Journal:
         segment_age: float,
         stall_limit: float = 1.0,
         clock: Callable[[], float] = time.time,
+        reserve: Reserve | None = None,
     ) -> None:
         """Prepare, touching nothing.
 
         `segment_bytes` and `segment_age` (seconds) bound a segment; `stall_limit` (seconds) bounds how long a record
-        may wait for the disk; `clock` gives the time of the journal's own records.
+        may wait for the disk; `clock` gives the time of the journal's own records; `reserve` is what the disk keeps
+        free of them, None = whatever it takes.
         """
         if not WRITER_NAME.fullmatch(writer):
             raise ValueError(f"writer: got {writer!r}, expected {WRITER_NAME.pattern}")
         self.writer = writer
         self._files = SegmentWriter(directory / writer, writer)
+        self._room = None if reserve is None else Watch(directory / writer, reserve)
         self._segment_bytes = segment_bytes
         self._segment_age = segment_age
         self._stall_limit = stall_limit
@@ -85,6 +104,8 @@ class Journal:
         self._acknowledged = 0
         self._fault = "not opened"
         self._failure: Failure | None = None
+        self._level = Level.AMPLE
+        self._short: _Short | None = None
 
     @property
     def healthy(self) -> bool:
@@ -95,6 +116,11 @@ class Journal:
     def fault(self) -> str:
         """Why the journal is unhealthy; empty while it is healthy."""
         return self._fault
+
+    @property
+    def sparing(self) -> bool:
+        """Whether only essential records are kept, because the disk fills."""
+        return self._level is Level.SPARING and self._failure is None and self._thread is not None
 
     @property
     def epoch(self) -> int:
@@ -110,7 +136,7 @@ class Journal:
         self._loop = loop
         self._thread = WriterThread(
             self._files, segment_bytes=self._segment_bytes, segment_age=self._segment_age, clock=self._clock,
-            call=loop.call_soon_threadsafe, listener=self,
+            call=loop.call_soon_threadsafe, listener=self, watch=self._room,
         )  # fmt: skip
         try:
             end = self._thread.start(_START_LIMIT)
@@ -121,26 +147,30 @@ class Journal:
         self._continue(end)
         self._fault = ""
 
-    def append(self, event: dict[str, Any], synced: bool, done: Done | None) -> int:
+    def append(self, event: dict[str, Any], synced: bool, done: Done | None, essential: bool = False) -> int:
         """Add a record and return its number in this epoch; `done` is called in the loop once it is kept.
+
+        `essential`: room was left for it, see above.
 
         Raises `JournalUnhealthy` when no record can be kept, TypeError when the event is no JSON, ValueError when it
         is empty or longer than a line may be. After a raise nothing was added and `done` is never called.
         """
-        if self._fault:
+        if self._fault and not (essential and self.sparing):
             raise self._refused()
         try:
             payload = orjson.dumps(event)
         except TypeError:
             payload = orjson.dumps(_mended(event))
-        return self.append_encoded(payload, synced, done)
+        return self.append_encoded(payload, synced, done, b"", essential)
 
-    def append_encoded(self, payload: bytes, synced: bool, done: Done | None, members: bytes = b"") -> int:
+    def append_encoded(
+        self, payload: bytes, synced: bool, done: Done | None, members: bytes = b"", essential: bool = False
+    ) -> int:
         """Add a record that is JSON already: `payload` is one object as `orjson` writes it. Else like `append`.
 
         `members` are further ones of that object, each with a comma behind it: what many records have in common.
         """
-        if self._fault:
+        if self._fault and not (essential and self.sparing):
             raise self._refused()
         if not _EMPTY < len(payload) <= _LONGEST - len(members):
             size = len(members) + len(payload)
@@ -158,9 +188,11 @@ class Journal:
     def _refused(self) -> JournalUnhealthy:
         if self._failure is not None:
             self._failure.refused += 1
+        elif self._short is not None:
+            self._short.refused += 1
         return JournalUnhealthy(self._fault)
 
-    async def record(self, event: dict[str, Any], synced: bool = True) -> int:
+    async def record(self, event: dict[str, Any], synced: bool = True, essential: bool = False) -> int:
         """Add a record and wait until it is kept; returns its number, raises like `append`."""
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -172,7 +204,7 @@ class Journal:
             else:
                 kept.set_exception(error)
 
-        seq = self.append(event, synced, done)
+        seq = self.append(event, synced, done, essential)
         await kept
         return seq
 
@@ -302,9 +334,35 @@ class Journal:
         if failure.refused > reported:
             late = {"sekisho.gap.reason": failure.reason, "sekisho.gap.refused": failure.refused - reported}
             self.append(event(Action.AUDIT_GAP, self._clock(), late), True, None)
+        self._mind_room()
 
     def sealed(self, segment: Sealed) -> None:
         """A segment was sealed; a bounded journal counts them."""
+
+    def room_changed(self, level: Level, room: Room) -> None:
+        """Take less, or everything again, from now on."""
+        self._level = level
+        if level is not Level.AMPLE and self._short is None:
+            reason = f"disk reserve: {room.free} of {room.total} bytes and {room.free_nodes} files are free"
+            self._short = _Short(reason, time.monotonic())
+        if self._failure is None and self._thread is not None:
+            self._mind_room()
+
+    def _mind_room(self) -> None:
+        """Be short of room, or be done with that: then what was refused meanwhile is recorded."""
+        short = self._short
+        if short is None:
+            return
+        if self._level is not Level.AMPLE:
+            self._fault = short.reason
+            return
+        self._fault, self._short = "", None
+        if short.refused:
+            gap = {
+                "sekisho.gap.reason": short.reason, "sekisho.gap.refused": short.refused, "sekisho.gap.failed": 0,
+                "sekisho.gap.seconds": round(time.monotonic() - short.at, 3),
+            }  # fmt: skip
+            self.append(event(Action.AUDIT_GAP, self._clock(), gap), True, None)
 
 
 def _nobody(_error: BaseException | None) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from audit.event import Action, event
+from audit.room import Level, Room, Watch
 from audit.segment import GENESIS, Link, encode, head
 from audit.segment_writer import Sealed, SegmentWriter, Settled
 
@@ -74,6 +75,9 @@ class Listener(Protocol):
     def sealed(self, segment: Sealed) -> None:
         """A segment will not change any more."""
 
+    def room_changed(self, level: Level, room: Room) -> None:
+        """The file system passed a floor of the journal's reserve, down or up."""
+
 
 class _Stop(Exception):
     """The journal is being closed."""
@@ -95,14 +99,16 @@ class WriterThread:
         clock: Callable[[], float],
         call: Callable[..., object],
         listener: Listener,
+        watch: Watch | None,
     ) -> None:
-        """`call(function, *arguments)` runs a function in the loop, from this thread."""
+        """`call(function, *arguments)` runs a function in the loop, from this thread; `watch` looks at the disk."""
         self._files = files
         self._segment_bytes = segment_bytes
         self._segment_age = segment_age
         self._clock = clock
         self._call_loop = call
         self._listener = listener
+        self._watch = watch
         self._queue: SimpleQueue[Batch | Callable[[], None] | None] = SimpleQueue()
         self._opened: SimpleQueue[Link | Exception] = SimpleQueue()
         self._stopping = threading.Event()
@@ -172,12 +178,13 @@ class WriterThread:
         unsynced: list[Batch] = []
         synced_at = time.monotonic()
         while True:
+            self._look()
             batches, stop = self._take(self._patience(bool(unsynced), synced_at))
             if batches:
-                files.write(
-                    b"".join([batch.data for batch in batches]),
-                    batches[0].end.epoch, batches[0].first_seq, time.monotonic(),
-                )  # fmt: skip
+                data = b"".join([batch.data for batch in batches])
+                files.write(data, batches[0].end.epoch, batches[0].first_seq, time.monotonic())
+                if self._watch is not None:
+                    self._watch.wrote(len(data))
                 self._end = batches[-1].end
                 unsynced += batches
                 self._report(batches, synced=False)
@@ -188,8 +195,16 @@ class WriterThread:
                 unsynced = []
             if not unsynced and files.is_open and (stop or self._seal_due()):
                 self._call(self._listener.sealed, files.seal(self._end))
+                if self._watch is not None:
+                    self._watch.sealed()
             if stop:
                 raise _Stop
+
+    def _look(self) -> None:
+        """Look at the disk if it is time; the loop hears of a floor that was passed."""
+        watch = self._watch
+        if watch is not None and (room := watch.look(time.monotonic())) is not None:
+            self._call(self._listener.room_changed, watch.level, room)
 
     def _report(self, batches: list[Batch], *, synced: bool) -> None:
         if self._failure is not self._handled:
@@ -209,12 +224,14 @@ class WriterThread:
         return files.size >= self._segment_bytes or time.monotonic() - files.opened_at >= self._segment_age
 
     def _patience(self, unsynced: bool, synced_at: float) -> float | None:
-        """Return how long (seconds) to sleep before a sync or a seal is due, None = until woken."""
+        """Return how long (seconds) to sleep before a sync, a seal or a look is due, None = until woken."""
+        now = time.monotonic()
         if unsynced:
-            return max(0.0, synced_at + SYNC_INTERVAL - time.monotonic())
+            return max(0.0, synced_at + SYNC_INTERVAL - now)
+        due = [] if self._watch is None else [self._watch.wait(now)]
         if self._files.is_open:
-            return max(0.0, self._files.opened_at + self._segment_age - time.monotonic())
-        return None
+            due.append(max(0.0, self._files.opened_at + self._segment_age - now))
+        return min(due, default=None)
 
     def _take(self, timeout: float | None) -> tuple[list[Batch], bool]:
         """Return everything queued, waiting up to `timeout` seconds for the first; second: whether to stop."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from aiohttp import web
 
 from audit.event import Action, event
-from audit.journal import Journal
+from audit.journal import Journal, JournalUnhealthy
 from gateway.admin.server import build_admin_app
 from gateway.alerting import Alerting
 from gateway.identity.context import ControlContext
@@ -30,6 +30,7 @@ from gateway.portal.published import published_pages
 from gateway.portal.server import build_portal_app
 from gateway.posture.device_sync import DeviceSync
 from gateway.settings import Settings
+from gateway.settings_parts.bounds import Writes
 from gateway.state.sealing import Sealing
 from gateway.state.steward_client import StewardClient, StewardUnavailable
 from gateway.state.store import Reader
@@ -50,6 +51,7 @@ def open_context(settings: Settings) -> ControlContext:
         segment_bytes=settings.journal.segment_bytes,
         segment_age=settings.journal.segment_age,
         stall_limit=settings.timeouts.journal_stall,
+        reserve=settings.journal.reserve(Writes.CONTROL),
     )
     return ControlContext(
         settings=settings,
@@ -62,6 +64,15 @@ def open_context(settings: Settings) -> ControlContext:
     )
 
 
+async def _record_start(context: ControlContext) -> None:
+    """Say that control started; without room for that it serves all the same: what needs no record works."""
+    started = {"process.name": WRITER, "process.pid": os.getpid()}
+    try:
+        await context.journal.record(event(Action.PROCESS_STARTED, context.clock(), started))
+    except JournalUnhealthy as error:
+        _log.warning("%s", error)
+
+
 async def run(settings: Settings, asked_to_stop: asyncio.Event) -> None:
     """Serve until asked to stop. Raises StewardUnavailable when the steward does not answer at the start."""
     context = open_context(settings)
@@ -69,9 +80,7 @@ async def run(settings: Settings, asked_to_stop: asyncio.Event) -> None:
     runners: list[web.AppRunner] = []
     watches: list[asyncio.Task[None]] = []
     try:
-        await context.journal.record(
-            event(Action.PROCESS_STARTED, context.clock(), {"process.name": WRITER, "process.pid": os.getpid()})
-        )
+        await _record_start(context)
         await _publish_pages(context)
         context, watches = _watch(context)
         runners.append(await _serve(build_portal_app(context), settings.paths.control_socket))

@@ -188,7 +188,7 @@ class WorkerGatekeeper:
                 return
             record = verdict.record
             if "user.id" in record:
-                self._trail.journal.append(record, False, done)
+                self._trail.journal.append(record, False, done, type(verdict) is Local)
             else:
                 address, reason = record.get("source.ip", ""), record["sekisho.reason"]
                 self._trail.strangers.append(record, address, reason, self.moment().wall, done)
@@ -209,11 +209,11 @@ class WorkerGatekeeper:
             wall = self.moment().wall
             if isinstance(verdict, Forward):
                 record = completion_record(verdict.request_id, outcome, wall)
-                self._trail.journal.append_encoded(dumps(record), False, None)
+                self._trail.journal.append_encoded(dumps(record), False, None, b"", True)
                 return
             record = own_page_completion(verdict, outcome, wall)
             if "user.id" in record:
-                self._trail.journal.append(record, False, None)
+                self._trail.journal.append(record, False, None, True)
             else:
                 outcome_name = record["sekisho.outcome"]
                 self._trail.strangers.append(record, request.peer.address, outcome_name, wall, None)

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from audit.event import Action, event
 from audit.journal import Journal
 from gateway.settings import Settings
+from gateway.settings_parts.bounds import Writes
 from gateway.state import schema
 from gateway.state.administrator import Administrator, Tools
 from gateway.state.arguments import Arguments
@@ -62,7 +63,7 @@ class Steward:
             self._load_policy(tx)
         self.journal = Journal(
             paths.journal, "steward", segment_bytes=journal.segment_bytes, segment_age=journal.segment_age,
-            stall_limit=settings.timeouts.journal_stall,
+            stall_limit=settings.timeouts.journal_stall, reserve=settings.journal.reserve(Writes.LAST),
         )  # fmt: skip
         self.journal.open(loop)
         self._uses = Uses(self._tables, self._clock.now)

@@ -23,15 +23,19 @@ import orjson
 
 from audit.event import Action, event
 from audit.journal import Journal, JournalUnhealthy
+from audit.room import look
 from gateway.settings import Settings
+from gateway.settings_parts.bounds import Writes
 from gateway.settings_parts.services import Elasticsearch, Witness
 from gateway.state.fencing import CHANNEL, RUNNING
 from gateway.supervision import child
+from gateway.supervision.filling import Filling
 from gateway.supervision.process import Death, Spec, Supervised
 from gateway.supervision.slots import Slots, open_slots
 
 LOG = logging.getLogger("sekisho.supervisor")
 DRAIN = 30.0  # seconds for workers to end what is under way
+_DISK_EACH = 2.0  # seconds between two looks at the journals' disk
 _REST = 10.0  # seconds for each of the other processes
 STATUS = "supervisor.json"
 
@@ -52,7 +56,7 @@ class Supervisor:
         bounds = settings.journal
         self._journal = Journal(
             settings.paths.journal, "supervisor", segment_bytes=bounds.segment_bytes, segment_age=bounds.segment_age,
-            stall_limit=settings.timeouts.journal_stall,
+            stall_limit=settings.timeouts.journal_stall, reserve=settings.journal.reserve(Writes.LAST),
         )  # fmt: skip
         self._processes: dict[str, Supervised] = {}
         self._said_ready = False
@@ -70,7 +74,9 @@ class Supervisor:
             self._processes[spec.name] = process
             process.start()
         self._record(Action.PROCESS_STARTED, {"process.name": "supervisor", "process.pid": os.getpid()})
+        watching = asyncio.create_task(self._watch_disk())
         await stop.wait()
+        watching.cancel()
         await self._stop_in_order()
         (self._settings.paths.run / STATUS).unlink(missing_ok=True)
         await asyncio.to_thread(self._journal.close, 5.0)
@@ -82,6 +88,8 @@ class Supervisor:
         paths = self._settings.paths
         auditing = (
             "--journal", str(paths.journal), "--log", str(paths.log), "--key", str(paths.keys / "checkpoint.key"),
+            "--reserve-percent", str(self._settings.journal.reserve_last_percent),
+            "--reserve-bytes", str(self._settings.journal.reserve(Writes.LAST).last.most),
             "--state", str(self._settings.auditor_state), *_shipping(self._settings.elasticsearch),
             *_witnessing(self._settings.witness),
         )  # fmt: skip
@@ -132,6 +140,21 @@ class Supervisor:
             return  # that process is dead already
         process.signal(signal.SIGKILL)
         self._record(Action.WORKER_FENCED, {"sekisho.worker": process.spec.name, "process.pid": message["pid"]})
+
+    async def _watch_disk(self) -> None:
+        """Record when the journals' disk fills beyond the alarm or a reserve, and when it has room again."""
+        journal, folder = self._settings.journal, self._settings.paths.journal
+        filling = Filling(journal.disk_alarm_percent / 100, journal.reserves())
+        while True:
+            try:
+                seen = filling.see(await asyncio.to_thread(look, folder))
+            except OSError as error:
+                LOG.warning("the disk of %s does not answer: %s", folder, error)
+            else:
+                if seen is not None:
+                    LOG.warning("%s: %s", *seen)
+                    self._record(*seen)
+            await asyncio.sleep(_DISK_EACH)
 
     def _record(self, action: Action, fields: dict[str, Any]) -> None:
         try:

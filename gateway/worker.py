@@ -37,6 +37,7 @@ from gateway.gate.verdict import Forward
 from gateway.gatekeeper import Rates, Trail, WorkerGatekeeper
 from gateway.keyfiles import ASSERTION_CURRENT, SEALING
 from gateway.settings import Settings
+from gateway.settings_parts.bounds import Writes
 from gateway.state.changes import Change
 from gateway.state.feed import FeedClient
 from gateway.state.view import View
@@ -131,7 +132,10 @@ class Worker:
 
     async def _open(self) -> None:
         fields = {"sekisho.worker": self.name, "process.pid": os.getpid()}
-        await self._journal.record(event(Action.PROCESS_STARTED, time.time(), fields))
+        try:
+            await self._journal.record(event(Action.PROCESS_STARTED, time.time(), fields), essential=True)
+        except JournalUnhealthy as error:  # it refuses with a reason until the disk takes records
+            LOG.warning("%s", error)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
@@ -233,11 +237,12 @@ def _journals(settings: Settings, name: str) -> tuple[Journal, BoundedJournal]:
     return (
         Journal(
             settings.paths.journal, name, segment_bytes=journal.segment_bytes, segment_age=journal.segment_age,
-            stall_limit=stall,
+            stall_limit=stall, reserve=journal.reserve(Writes.STAFF),
         ),
         BoundedJournal(
             settings.paths.journal, f"{name}.anonymous", total_bytes=journal.anonymous_total_bytes,
             segment_bytes=journal.segment_bytes, segment_age=journal.segment_age, stall_limit=stall,
+            reserve=journal.reserve(Writes.STRANGERS),
         ),
     )  # fmt: skip
 

@@ -123,6 +123,7 @@ def _summary(answer: dict[str, Any]) -> dict[str, Any]:
     return {
         t("ワーカー", "workers"): _workers(workers, answer["workers_expected"]),
         t("記録", "journal"): t("正常", "healthy") if answer["journal"]["healthy"] else t("異常", "unhealthy"),
+        t("ディスク", "disk"): _disk(answer["disk"]),
         t("チェックポイント", "checkpoint"): f"{checkpoint.get('size', '-')} ({age(checkpoint.get('age'))})",
         t("証人", "witnesses"): shown_witnesses(answer.get("witnesses", ()), answer["time"]),
         t("ポリシー", "policy"): f"{str(policy.get('hash', '-'))[:12]} {policy.get('title', '')}",
@@ -134,6 +135,31 @@ def _summary(answer: dict[str, Any]) -> dict[str, Any]:
         t("端末管理", "MDM"): _posture(answer.get("posture")),
         t("通知", "alerts"): _alerts(answer.get("alerts")),
     }
+
+
+def _disk(disk: dict[str, Any] | None) -> str:
+    if disk is None:
+        return t("不明", "unknown")
+    used, free = disk["used_percent"], f"{disk['free'] / 2**30:.1f} GiB"
+    return t(f"使用率 {used} %、空き {free}", f"{used} % used, {free} free")
+
+
+def _disk_troubles(disk: dict[str, Any] | None) -> list[str]:
+    if disk is None:
+        return [t("記録のディスクの空きが分かりません。", "the journals' disk does not answer.")]
+    if disk["limited"]:
+        words = {
+            "strangers": t("名乗らない要求の個別の記録", "single records of strangers"),
+            "staff": t("職員の新しい要求", "new requests of staff"),
+            "control": t("サインインと管理", "sign-in and administration"),
+            "last": t("すべての記録", "every record"),
+        }
+        names = t("、", ", ").join(words[kind] for kind in disk["limited"])
+        return [t(f"ディスクの空きが足りず、止めています: {names}", f"too little room on the disk; stopped: {names}")]
+    if disk["alarm"]:
+        used = disk["used_percent"]
+        return [t(f"記録のディスクの {used} % を使っています。", f"{used} % of the journals' disk are in use.")]
+    return []
 
 
 def _posture(state: dict[str, Any] | None) -> str:
@@ -180,6 +206,7 @@ def _troubles(answer: dict[str, Any]) -> list[str]:
             found.append(t(words, f"{expected - serving} of {expected} workers are not serving."))
     if not answer["journal"]["healthy"]:
         found.append(t("記録を書き込めません。ディスクを確認してください。", "the journal cannot be written."))
+    found += _disk_troubles(answer["disk"])
     if answer["policy"] is None:
         found.append(t("有効なポリシーがありません。すべて拒否されます。", "no active policy: everything is refused."))
     posture = answer.get("posture")

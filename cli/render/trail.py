@@ -48,7 +48,7 @@ _ACTIONS_JA: Final[Mapping[str, str]] = {
     "admin.done": "管理操作の結果", "tls.failed": "TLSの失敗", "process.started": "起動",
     "process.died": "停止", "worker.fenced": "ワーカー停止", "journal.opened": "記録の開始",
     "audit.gap": "記録の欠落", "clock.jumped": "時刻の飛び", "copy.reconciled": "複製の照合",
-    "copy.differs": "複製の相違",
+    "copy.differs": "複製の相違", "disk.filling": "ディスクの空きの減少", "disk.recovered": "ディスクの空きの回復",
 }  # fmt: skip
 _VERDICTS_JA: Final[Mapping[str, str]] = {
     "forward": "許可", "refuse": "拒否", "sign_in": "要サインイン", "step_up": "要本人確認", "limited": "制限",

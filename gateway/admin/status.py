@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from audit.room import look
 from audit.witnesses import standings
 from gateway.admin.elastic import shipping
 from gateway.admin.endpoint import Arguments, Call, Reply
 from gateway.admin.policy_versions import loaded
 from gateway.state.command import StewardUnavailable
 from gateway.state.records import AppState, PolicyState
+from gateway.supervision.filling import limited
 from policies.model import Mode
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
 
 
 async def status(call: Call[Arguments]) -> Reply:
@@ -28,6 +34,7 @@ async def status(call: Call[Arguments]) -> Reply:
         "steward": steward,
         "workers_expected": context.settings.workers.count,
         "journal": {"healthy": call.context.journal.healthy},
+        "disk": await asyncio.to_thread(_disk, context.settings),
         "policy": _policy(call),
         "sessions": {
             "browser": sum(1 for session in sessions if not session.operator),
@@ -49,6 +56,21 @@ def _witnesses(call: Call[Arguments]) -> list[dict[str, Any]]:
     """How each witness that the settings name stands, as the auditor tells."""
     settings = call.context.settings
     return [] if settings.witness is None else [asdict(each) for each in standings(settings.auditor_state)]
+
+
+def _disk(settings: Settings) -> dict[str, Any] | None:
+    """Return the room on the journals' disk, and whose new records it has none for; None where it does not answer."""
+    try:
+        room = look(settings.paths.journal)
+    except OSError:
+        return None
+    return {
+        "total": room.total,
+        "free": room.free,
+        "used_percent": round(room.used * 100, 1),
+        "alarm": room.used * 100 >= settings.journal.disk_alarm_percent,
+        "limited": limited(settings.journal.reserves(), room),
+    }
 
 
 def _policy(call: Call[Arguments]) -> dict[str, Any] | None:

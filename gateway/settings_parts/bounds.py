@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Self
 
 from pydantic import model_validator
 
+from audit.room import Floor, Reserve
 from gateway.settings_parts.field import Section, required, setting
 
 
@@ -113,6 +115,15 @@ class SignIn(Section):
         return self
 
 
+class Writes(StrEnum):
+    """Whose records a journal holds, from those that a filling disk stops first to those that it stops last."""
+
+    STRANGERS = "strangers"
+    STAFF = "staff"
+    CONTROL = "control"  # sign-in and administration
+    LAST = "last"  # steward, supervisor, auditor
+
+
 class JournalSettings(Section):
     """The durable local record."""
 
@@ -126,3 +137,51 @@ class JournalSettings(Section):
     anonymous_total_bytes: int = setting(
         2**30, "名乗らない拒否の記録全体の上限", "外からの洪水でディスクを埋めさせない", unit="B", ge=2**20, le=2**40
     )
+    disk_alarm_percent: float = setting(
+        80.0, "空き容量の警告を出す使用率", "消す・増やす時間が残る", unit="%", ge=50, le=95
+    )
+    reserve_strangers_percent: float = setting(
+        10.0, "名乗らない要求を件数だけにする空き", "職員の記録のために残す", unit="%", ge=2, le=40
+    )
+    reserve_staff_percent: float = setting(
+        5.0, "職員の新しい要求を拒否する空き", "サインインと管理のために残す", unit="%", ge=1, le=30
+    )
+    reserve_control_percent: float = setting(
+        3.0, "サインインと管理を拒否する空き", "失効と検証のために残す", unit="%", ge=0.5, le=20
+    )
+    reserve_last_percent: float = setting(
+        1.0, "すべての記録を拒否する空き", "ディスクが満ちる前に止まる", unit="%", ge=0.2, le=10
+    )
+    reserve_most_bytes: int = setting(
+        16 * 2**30, "名乗らない要求のために残す空きの上限(ほかは比例)", "大きいディスクでは割合が過大になる",
+        unit="B", ge=2**30, le=2**44,
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _room_is_left_in_order(self) -> Self:
+        shares = [self._percent(kind) for kind in Writes]
+        if not 100 - self.disk_alarm_percent > shares[0] or shares != sorted(set(shares), reverse=True):
+            raise ValueError(
+                "100 - disk_alarm_percent > reserve_strangers_percent > reserve_staff_percent"
+                " > reserve_control_percent > reserve_last_percent"
+            )
+        return self
+
+    def reserve(self, kind: Writes) -> Reserve:
+        """Return what a journal of this kind leaves free.
+
+        What is essential among the records of strangers and staff is kept as long as sign-in and administration are.
+        """
+        last = Writes.CONTROL if kind in (Writes.STRANGERS, Writes.STAFF) else kind
+        return Reserve(self._floor(kind), self._floor(last))
+
+    def reserves(self) -> dict[str, Reserve]:
+        """Return every kind's reserve, the one that a filling disk stops first in front."""
+        return {kind.value: self.reserve(kind) for kind in Writes}
+
+    def _percent(self, kind: Writes) -> float:
+        return float(getattr(self, f"reserve_{kind.value}_percent"))
+
+    def _floor(self, kind: Writes) -> Floor:
+        percent = self._percent(kind)
+        return Floor(percent / 100, int(self.reserve_most_bytes * percent / self.reserve_strangers_percent))

@@ -20,6 +20,7 @@ class AlertKind(StrEnum):
     CASE_OPENED = "case_opened"
     CLOCK_JUMPED = "clock_jumped"
     TRAIL_REFUSED = "trail_refused"
+    DISK_FILLING = "disk_filling"
     TEST = "test"
 
 
@@ -30,6 +31,7 @@ TITLES: Mapping[AlertKind, str] = {
     AlertKind.CASE_OPENED: "確認が必要な事案があります",
     AlertKind.CLOCK_JUMPED: "時計が大きく進みました",
     AlertKind.TRAIL_REFUSED: "監査記録に整合しない内容があります",
+    AlertKind.DISK_FILLING: "記録のディスクの空きが少なくなっています",
     AlertKind.TEST: "通知の試験です",
 }
 
@@ -40,6 +42,7 @@ NEXT_STEPS: Mapping[AlertKind, str] = {
     AlertKind.CASE_OPENED: "sekisho anomalies ls で内容を確かめてください。",
     AlertKind.CLOCK_JUMPED: "時刻の同期を確かめてください。受け入れるまで新しい通信は拒否されます。",
     AlertKind.TRAIL_REFUSED: "sekisho audit verify を実行し、結果を保管してください。",
+    AlertKind.DISK_FILLING: "空きを増やしてください。減り続けると、職員の要求、サインインと管理の順に止まります。",
     AlertKind.TEST: "この通知が届けば、設定は正しく働いています。",
 }
 
@@ -73,7 +76,15 @@ class Alert:
 
 MDM_FAILURES_BEFORE_ALERT = 3
 
-ACTIONS = ("audit.gap", "worker.fenced", "posture.failed", "case.opened", "clock.jumped", "audit.refused")
+ACTIONS = (
+    "audit.gap",
+    "worker.fenced",
+    "posture.failed",
+    "case.opened",
+    "clock.jumped",
+    "audit.refused",
+    "disk.filling",
+)
 """The acts whose records may call for an alert."""
 
 
@@ -102,6 +113,12 @@ def alert_of(record: Mapping[str, Any]) -> Alert | None:
         case "audit.refused":
             kind, key = AlertKind.TRAIL_REFUSED, str(record.get("sekisho.log.writer", ""))
             detail = str(record.get("error.message", ""))
+        case "disk.filling":
+            limited = "、".join(map(str, record.get("sekisho.disk.limited", ())))
+            kind, key = AlertKind.DISK_FILLING, limited or "alarm"
+            detail = f"使用率 {record.get('sekisho.disk.used_percent', '')} %" + (
+                f"、制限中: {limited}" if limited else ""
+            )
         case _:
             return None
     return Alert(

@@ -1,7 +1,8 @@
 """What the supervisor works with, and the other side of it in every process that it starts.
 
 `gateway.supervisor` binds the listening sockets with `slots`, keeps each process running with `process`, and speaks
-over inherited descriptors with `child`, which every process of the gateway imports. Begin with `process`.
+over inherited descriptors with `child`, which every process of the gateway imports. `filling` tells of the journals'
+disk. Begin with `process`.
 """
 
 __all__: list[str] = []

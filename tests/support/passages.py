@@ -48,15 +48,18 @@ class Lines:
         self.lines: list[bytes] = []
         self._prev = GENESIS.hex().encode()
 
-    def append(self, event: dict[str, Any], synced: bool, done: Callable[..., object] | None) -> None:
+    def append(
+        self, event: dict[str, Any], synced: bool, done: Callable[..., object] | None, essential: bool = False
+    ) -> None:
         """Keep an event."""
-        self.append_encoded(orjson.dumps(event), synced, done)
+        self.append_encoded(orjson.dumps(event), synced, done, b"", essential)
 
     def append_encoded(
-        self, payload: bytes, synced: bool, done: Callable[..., object] | None, members: bytes = b""
-    ) -> None:
+        self, payload: bytes, synced: bool, done: Callable[..., object] | None, members: bytes = b"",
+        essential: bool = False,
+    ) -> None:  # fmt: skip
         """Keep what is JSON already."""
-        del synced, done
+        del synced, done, essential
         seq = len(self.lines) + 1
         salt = hashlib.sha256(bytes([seq])).digest()[:16]
         line, self._prev = encode_all(head("worker-0", 1), seq, self._prev, salt, [(members, payload)])

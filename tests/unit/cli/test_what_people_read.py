@@ -73,6 +73,7 @@ def test_status_counts_the_workers_that_serve() -> None:
     assert _workers([one, gone], 2) == "2 個中 1 個が稼働"
     answer = {
         "steward": {"healthy": True, "workers": [one, gone]}, "workers_expected": 2, "journal": {"healthy": True},
+        "disk": {"total": 100, "free": 60 * 2**30, "used_percent": 40.0, "alarm": False, "limited": []},
         "policy": {}, "checkpoint": {"age": 1.0},
     }  # fmt: skip
     assert _troubles(answer) == ["ワーカー 2 個のうち 1 個が稼働していません。"]
