@@ -3,21 +3,50 @@
 What is relied on (POSIX leaves more open; Linux man pages fsync(2), rename(2), open(2), and "Files are hard",
 Pillai et al., OSDI 2014): data are on disk once fdatasync returned 0; a name is on disk once its directory was synced;
 rename replaces a name atomically. After a failed fsync the kernel may have dropped the dirty pages and a second fsync
-may answer success for data that are gone: so no caller ever syncs the same file again, it writes a new one.
+may answer success for data that are gone: so no caller ever syncs the same data again, it writes them anew. A directory
+that exists may owe its existence to a process that died before it synced the parent: so each process syncs the parents
+of the directories that it uses once. A descriptor is gone once close(2) was called, whatever that answers.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from pathlib import Path
+from typing import Final
+
+_LOOK_BACK: Final = 65_536  # bytes
+_KNOWN: Final = 4096  # directories whose names are known to be durable
+_durable_names: set[Path] = set()
 
 
 def make_directory(path: Path) -> None:
-    """Create the directory and its missing parents (mode 0700) and make their names durable."""
-    if not path.is_dir():
+    """Create the directory and its missing parents (mode 0700); their names are durable when this returns."""
+    if path in _durable_names and path.is_dir():
+        return
+    if path.is_dir():
+        try:
+            sync_directory(path.parent)
+        except PermissionError:  # the parent is somebody else's, so somebody else made the name
+            return
+    else:
         make_directory(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)
         sync_directory(path.parent)
+    if len(_durable_names) >= _KNOWN:
+        _durable_names.clear()
+    _durable_names.add(path)
+
+
+def close(descriptor: int) -> None:
+    """Close a descriptor of which nothing is expected any more: what had to be durable was synced before.
+
+    Never twice: on Linux the number is free once close(2) was called, also where it answers EINTR or EIO, and may be
+    another file's a moment later.
+    """
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
 
 
 def sync_directory(path: Path) -> None:
@@ -26,7 +55,7 @@ def sync_directory(path: Path) -> None:
     try:
         os.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        close(descriptor)
 
 
 def create(path: Path, mode: int = 0o600) -> int:
@@ -40,7 +69,10 @@ def write_all(descriptor: int, data: bytes) -> None:
     if written < len(data):
         view = memoryview(data)
         while written < len(data):
-            written += os.write(descriptor, view[written:])
+            more = os.write(descriptor, view[written:])
+            if not more:
+                raise OSError(errno.EIO, "write(2) takes no byte and gives no reason")
+            written += more
 
 
 def replace(path: Path, data: bytes, mode: int = 0o644, *, sync_parent: bool = True) -> None:
@@ -56,23 +88,42 @@ def replace(path: Path, data: bytes, mode: int = 0o644, *, sync_parent: bool = T
         os.fchmod(descriptor, mode)
         os.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        close(descriptor)
     temporary.rename(path)
     if sync_parent:
         sync_directory(path.parent)
 
 
 def append(path: Path, data: bytes) -> None:
-    """Append `data` to a file and make it durable; the file's name is made durable when it is new."""
-    fresh = not path.exists()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    r"""Append whole lines (`data` ends in \n) to a file of lines and make them durable, and the file's name with them.
+
+    Raises OSError; then the file is as it was, unless even taking the lines back fails. So a piece without its newline
+    at the end was promised to nobody, and is cut off: what is appended never joins it. One process at a time.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     try:
-        write_all(descriptor, data)
-        os.fdatasync(descriptor)
+        before = _end_of_lines(descriptor)
+        try:
+            write_all(descriptor, data)
+            os.fdatasync(descriptor)
+            if not before:  # it may be new, or its name may never have been synced
+                sync_directory(path.parent)
+        except OSError:
+            os.ftruncate(descriptor, before)
+            raise
     finally:
-        os.close(descriptor)
-    if fresh:
-        sync_directory(path.parent)
+        close(descriptor)
+
+
+def _end_of_lines(descriptor: int) -> int:
+    """Return where the last whole line ends, and cut off what follows."""
+    size = end = os.fstat(descriptor).st_size
+    while end and os.pread(descriptor, 1, end - 1) != b"\n":
+        start = max(0, end - _LOOK_BACK)
+        end = start + os.pread(descriptor, end - start, start).rfind(b"\n") + 1
+    if end < size:
+        os.ftruncate(descriptor, end)
+    return end
 
 
 def cut(path: Path, size: int) -> None:
@@ -93,5 +144,5 @@ def publish(path: Path, data: bytes, mode: int = 0o600) -> None:
     try:
         write_all(descriptor, data)
     finally:
-        os.close(descriptor)
+        close(descriptor)
     temporary.rename(path)

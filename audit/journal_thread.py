@@ -155,7 +155,7 @@ class WriterThread:
     def _run(self) -> None:
         try:
             self._files.acquire()
-            self._end = self._begin(self._files.settle(suspect=False), None, 0)
+            self._end = self._begin(self._files.settle(), None, 0)
         except Exception as error:  # noqa: BLE001 (`start` raises it)
             self._files.release()
             self._opened.put(error)
@@ -260,8 +260,8 @@ class WriterThread:
                 continue
             reported = failure.refused
             try:
-                self._end = self._begin(self._files.settle(suspect=True), failure, reported)
-            except OSError as again:
+                self._end = self._begin(self._files.settle(), failure, reported)
+            except Exception as again:  # noqa: BLE001 (whatever it is: tried again, and told in the gap's reason)
                 failure.reason = f"{failure.reason.partition('; then: ')[0]}; then: {again}"
                 continue
             self._handled = failure

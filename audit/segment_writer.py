@@ -3,8 +3,10 @@
 Order of steps, and why a crash between any two is harmless:
 
 * **settle** (start, or after a failure): whole records of the segment left behind are kept, what follows the last of
-  them goes to `.torn` first and only then is the segment sealed without it. Where a sync had failed, the records are
-  written to a new file (`durable`: a failed fsync is never retried). Doing it twice gives the same files.
+  them goes to `.torn` first and only then is the segment sealed without it. The records are written to a new file: a
+  sync of the old one may have failed, in this process or in the one before, and is never retried (`durable`). Once the
+  new file stands, the old one counts for nothing and goes. Doing it twice gives the same files. A `.torn` that no later
+  epoch has told of is told of again.
 * **begin** an epoch: its first record is written and synced as `.opening`, then renamed to `.active`, then the folder
   is synced. Before the rename nobody has seen the record; after it the record is durable.
 * **write / sync**: append, fdatasync. The folder is synced before the first sync of a new segment counts.
@@ -17,11 +19,15 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from audit import durable, stored
 from audit.segment import SEALED, Chain, LineFault, Link, Segment, claimed, name_of, segments, whole_lines
+
+_TORN: Final = re.compile(r"(\d{6,})-(\d{12,})\.torn")
 
 
 class JournalLocked(OSError):
@@ -75,12 +81,12 @@ class SegmentWriter:
     def acquire(self) -> None:
         """Create the folder and take its lock; raises `JournalLocked` while another process holds it."""
         durable.make_directory(self.folder)
-        self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock = os.open(self.folder / "lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            os.close(self._lock)
-            self._lock = -1
+            lock, self._lock = self._lock, -1
+            durable.close(lock)
             if error.errno == errno.EWOULDBLOCK:
                 raise JournalLocked(errno.EWOULDBLOCK, f"{self.folder}: another process writes this journal") from error
             raise
@@ -88,54 +94,44 @@ class SegmentWriter:
     def release(self) -> None:
         """Close the open segment and let the folder go."""
         self.abandon()
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            durable.close(lock)
 
     def abandon(self) -> None:
         """Close the open segment without a word about what it holds: `settle` will look."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            durable.close(descriptor)
 
-    def settle(self, *, suspect: bool) -> Settled:
-        """Seal what an earlier run or a failure left behind; `suspect`: a write or sync of this process had failed."""
+    def settle(self) -> Settled:
+        """Seal what an earlier run or a failure left behind; raises OSError."""
         self.abandon()
-        torn: Torn | None = None
-        last: Link | None = None
         for leftover in self.folder.glob("*.opening"):
             leftover.unlink()
+        unsealed = {each.path for each in segments(self.folder) if not each.sealed}
         for path in sorted(self.folder.glob("*.active")):
-            last, torn = self._settle_segment(path, suspect)
+            if path in unsealed:
+                self._settle_segment(path)
+            path.unlink()
         durable.sync_directory(self.folder)
-        if last is None:
-            last = self._last_of_sealed()
-        return Settled(last, torn)
+        last = self._last_of_sealed()
+        return Settled(last, self._untold(last))
 
-    def _settle_segment(self, path: Path, suspect: bool) -> tuple[Link | None, Torn | None]:
+    def _settle_segment(self, path: Path) -> None:
         data = path.read_bytes()
-        keep, last = valid_prefix(self.writer, data)
-        tail = data[keep:]
-        torn = None
-        if tail:
-            aside = path.with_suffix(".torn")
-            durable.replace(aside, tail, 0o400)
-            torn = Torn(aside.name, len(tail))
-        sealed = path.with_suffix(".jsonl")
-        if not keep:
-            path.unlink()
-        elif tail or suspect:
-            durable.replace(sealed, data[:keep], 0o400)
-            path.unlink()
-        else:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-                os.fchmod(descriptor, 0o400)
-            finally:
-                os.close(descriptor)
-            path.rename(sealed)
-        return last, torn
+        keep, _ = valid_prefix(self.writer, data)
+        if keep < len(data):
+            durable.replace(path.with_suffix(".torn"), data[keep:], 0o400)
+        if keep:
+            durable.replace(path.with_suffix(".jsonl"), data[:keep], 0o400)
+
+    def _untold(self, last: Link | None) -> Torn | None:
+        """Return the tail set aside that no record tells of: each epoch's first record tells of those before it."""
+        epoch = last.epoch if last else 0
+        names = sorted(path.name for path in self.folder.glob("*.torn"))
+        untold = [name for name in names if (match := _TORN.fullmatch(name)) and int(match[1]) >= epoch]
+        return Torn(untold[-1], (self.folder / untold[-1]).stat().st_size) if untold else None
 
     def _last_of_sealed(self) -> Link | None:
         for segment in reversed(segments(self.folder)):
@@ -156,7 +152,7 @@ class SegmentWriter:
             opening.rename(self._path)
             durable.sync_directory(self.folder)
         except OSError:
-            os.close(descriptor)
+            durable.close(descriptor)
             raise
         self._descriptor, self._key, self.size, self.opened_at = descriptor, (epoch, 1), len(line), now
         self._folder_dirty = False

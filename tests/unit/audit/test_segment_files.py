@@ -203,7 +203,7 @@ def mode(path: Path) -> int:
 
 def test_the_life_of_a_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = opened(tmp_path)
-    assert files.settle(suspect=False) == Settled(None, None)
+    assert files.settle() == Settled(None, None)
     calls = Calls(monkeypatch)
     made, links = lines(4)
     assert not files.is_open
@@ -263,10 +263,9 @@ def test_one_process_holds_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert descriptors() == before - 1
 
 
-@pytest.mark.parametrize("suspect", [False, True])
 @pytest.mark.parametrize("tail", [b"", b'{"salt":"00', b"x\n"])
 def test_what_was_left_behind_is_sealed_and_its_tail_set_aside(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tail: bytes, suspect: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tail: bytes
 ) -> None:
     files = opened(tmp_path)
     made, links = lines(2)
@@ -274,7 +273,7 @@ def test_what_was_left_behind_is_sealed_and_its_tail_set_aside(
     active.write_bytes(b"".join(made) + tail)
     (files.folder / name_of(2, 1, "opening")).touch()
     calls = Calls(monkeypatch)
-    found = files.settle(suspect=suspect)
+    found = files.settle()
     torn = Torn(name_of(1, 1, "torn"), len(tail)) if tail else None
     assert found == Settled(links[1], torn)
     sealed = active.with_suffix(".jsonl")
@@ -288,9 +287,8 @@ def test_what_was_left_behind_is_sealed_and_its_tail_set_aside(
     assert made_calls[-1] == "fsync folder"
     aside = ["fchmod", "fsync file", "rename→.torn", "fsync folder"] if tail else []
     rewritten = ["fchmod", "fsync file", "rename→.jsonl", "fsync folder"]
-    kept = ["fsync file", "fchmod", "rename→.jsonl"]
-    assert made_calls[:-1] == [*aside, *(rewritten if tail or suspect else kept)]
-    assert files.settle(suspect=suspect) == Settled(links[1], None)
+    assert made_calls[:-1] == [*aside, *rewritten]
+    assert files.settle() == Settled(links[1], torn)  # until an epoch has told of it
     files.release()
 
 
@@ -298,10 +296,10 @@ def test_a_segment_without_a_whole_record_goes_and_the_one_before_is_the_last(tm
     files = opened(tmp_path)
     made, links = lines(3)
     (files.folder / name_of(1, 1, "jsonl")).write_bytes(made[0] + made[1])
-    (files.folder / name_of(1, 3, "jsonl")).write_bytes(b"")
+    (files.folder / name_of(1, 2, "jsonl")).write_bytes(b"")
     active = files.folder / name_of(1, 3, "active")
     active.write_bytes(made[2][:-1])
-    found = files.settle(suspect=False)
+    found = files.settle()
     assert found == Settled(links[1], Torn(name_of(1, 3, "torn"), len(made[2]) - 1))
     assert not active.exists()
     files.release()
