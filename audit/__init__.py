@@ -1,6 +1,7 @@
 """Remembers: append-only, provable, searchable.
 
-Begin with `event` and `ecs`, what a record says, and `journal`, what keeps it.
+Begin with `event` and `ecs`, what a record says, and `journal`, what keeps it. `numbers` knows 個人番号 and card
+numbers, which no record holds.
 
 - Keeping: `journal` is what a process writes to, `journal_thread` makes its file calls, `segment_writer` its files,
   `segment` is their format, `durable` the one place that writes files durably. `anonymous` bounds what strangers can

@@ -9,17 +9,20 @@ whoever reads lines reads them whole (`audit.segment.record_of`). So what an act
 
 Nothing secret enters a record: no token, password, code, cookie, body. `text` turns whatever bytes a client sent into
 text that is one JSON string, one line on a terminal after JSON encoding, and from which the bytes can be recovered.
+`event` hides the numbers of persons (`audit.numbers`) in every field whose words somebody outside chose.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from audit.ecs import ECS_VERSION, FIELDS
+from audit.ecs import ECS_VERSION, FIELDS, GIVEN
+from audit.numbers import masked
 
 
 class Action(StrEnum):
@@ -191,6 +194,9 @@ ALLOWED: Final = ("access", "allowed")
 DENIED: Final = ("access", "denied")
 """`event.type` of a decision, by its outcome."""
 
+LONGEST: Final = 4096
+"""Characters of one text from outside in one record."""
+
 IMPLIED: Final = frozenset({"event.dataset", "event.kind", "event.category", "event.type", "ecs.version"})
 """The fields that a line may leave out."""
 
@@ -262,9 +268,36 @@ def event(action: Action, wall: float, fields: Mapping[str, Any] | None = None, 
     action's constant one, so that a decision can say `event.type = ["access", "denied"]`.
     """
     record: dict[str, Any] = {"@timestamp": timestamp(wall), **BASE[action]}
-    given = {**(fields or {}), **named}
-    record.update((name, value) for name, value in given.items() if value is not None)
+    for name, value in {**(fields or {}), **named}.items():
+        if value is not None:
+            record[name] = told(value) if name in GIVEN else value
     return record
+
+
+def told(value: Any) -> Any:
+    """Return a JSON value from outside as a record may have it.
+
+    Numbers of persons are hidden, what UTF-8 cannot carry is spelled as by `text`, and of a text longer than
+    `LONGEST` characters the beginning is kept, with the SHA-256 (hex) and length of the whole.
+    """
+    if isinstance(value, str):
+        return masked(_bounded(value))
+    if isinstance(value, dict):
+        return {told(name) if isinstance(name, str) else name: told(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [told(item) for item in value]
+    return value
+
+
+def _bounded(value: str) -> str:
+    try:
+        whole_text = value.encode()
+    except UnicodeEncodeError:
+        value = text(value)
+        whole_text = value.encode()
+    if len(value) <= LONGEST:
+        return value
+    return f"{value[:LONGEST]}… (sha256:{hashlib.sha256(whole_text).hexdigest()}, {len(value)} characters)"
 
 
 def text(value: bytes | str) -> str:

@@ -139,4 +139,7 @@ class AppForm(BaseModel):
     activity: Literal["navigation", "any"] = "navigation"
     preflight: PreflightForm = Field(default_factory=PreflightForm)
     health_path: Annotated[str, AfterValidator(_optional_path)] = ""
-    masked_paths: list[UrlPath] = Field(default_factory=list)
+    masked_paths: list[UrlPath] = Field(default_factory=list, max_length=64)
+    masked_queries: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=64)]], Field(max_length=16), AfterValidator(_once)
+    ] = Field(default_factory=list)

@@ -131,6 +131,7 @@ def _record(form: AppForm, created_by: str) -> App:
         preflight_origins=tuple(form.preflight.origins),
         health_path=form.health_path,
         masked_paths=tuple(form.masked_paths),
+        masked_queries=tuple(form.masked_queries),
         state=AppState.PENDING.value,
         created_by=created_by,
         approved_by="",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from audit.event import ALLOWED, BASE, DENIED, Action, text, timestamp
+from audit.numbers import masked
 from gateway.gate.facts import FACTS_FIELD
-from gateway.gate.masking import masked_path, query_digest
+from gateway.gate.masking import add_path, agent, query_digest, query_digests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,7 @@ _DECIDED = BASE[Action.REQUEST_DECIDED]
 _DENIED_TYPE = list(DENIED)
 _ALLOWED_TYPE = list(ALLOWED)
 AGENT_BYTES = 256
+_PATH = "http.path"
 _LISTED = 8  # unmet conditions told in one record
 
 SUCCESS = "success"
@@ -30,23 +32,27 @@ def request_fields(
 ) -> dict[str, Any]:
     """Return what a record says of the request itself. `key` is the installation's key for digests."""
     peer = request.peer
-    path = request.path_text
-    if app is not None and app.masked_paths:
-        path = masked_path(path, app.masked_paths, key)
     fields = {
         "@timestamp": timestamp(moment.wall),
         **_DECIDED,
         "http.request.id": request_id,
         "http.request.method": request.method,
-        "url.domain": request.host,
-        "url.path": path,
+        "url.domain": masked(request.host),
         "sekisho.listener": peer.listener,
     }
+    add_path(fields, request.path_text, () if app is None else app.masked_paths, key)
     if peer.address:
         fields["source.ip"] = peer.address
     if request.query is not None:
-        fields["url.query"] = query_digest(key, request.query)
+        add_query(fields, request.query, () if app is None else app.masked_queries, key)
     return fields
+
+
+def add_query(record: dict[str, Any], query: bytes, names: tuple[str, ...], key: bytes) -> None:
+    """Add the digest of a query, and those of the values under the names that the app lists."""
+    record["url.query"] = query_digest(key, query)
+    if names and (digests := query_digests(key, query, names)) is not None:
+        record["sekisho.query_digests"] = digests
 
 
 def allowed_fields(named: Mapping[str, Any], host: str) -> dict[str, Any]:
@@ -63,9 +69,9 @@ def allowed_fields(named: Mapping[str, Any], host: str) -> dict[str, Any]:
 
 def add_agent(record: dict[str, Any], request: RequestHead) -> None:
     """Add the browser's own name: for requests that were not forwarded, where it helps to understand what came."""
-    agent = request.find.get(b"user-agent")
-    if agent:
-        record["user_agent.original"] = text(agent[:AGENT_BYTES])
+    found = request.find.get(b"user-agent")
+    if found:
+        record["user_agent.original"] = agent(found[:AGENT_BYTES])
 
 
 def close_record(record: dict[str, Any], verdict: str, reason: str) -> dict[str, Any]:
@@ -101,12 +107,16 @@ def add_extras(record: dict[str, Any], decision: Decision) -> None:
 
 
 def add_explanation(record: dict[str, Any], explanation: Explanation) -> None:
-    """Add which conditions were not met, with thresholds and actual values: for the CISO, never for the page."""
+    """Add which conditions were not met, with thresholds and actual values: for the CISO, never for the page.
+
+    Of a path, what the record already says of it: the value that the policy saw may not stand there.
+    """
     if explanation.unmet:
         record["sekisho.unmet"] = [
-            {"fact": unmet.attribute, "operator": unmet.operator, "required": unmet.required, "actual": unmet.actual}
+            {"fact": unmet.attribute, "operator": unmet.operator, "required": unmet.required,
+             "actual": record["url.path"] if unmet.attribute == _PATH else unmet.actual}
             for unmet in explanation.unmet[:_LISTED]
-        ]
+        ]  # fmt: skip
     if explanation.nearest:
         record["sekisho.nearest"] = explanation.nearest
 
@@ -123,5 +133,5 @@ def fault_record(peer: Peer, fault: RequestFault, wall: float, request_id: str) 
     if peer.address:
         record["source.ip"] = peer.address
     if peer.server_name:
-        record["tls.client.server_name"] = text(peer.server_name)
+        record["tls.client.server_name"] = masked(text(peer.server_name))
     return close_record(record, "refuse", fault.reason.value)

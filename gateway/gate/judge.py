@@ -9,15 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from audit.event import text, timestamp
+from audit.event import timestamp
+from audit.numbers import may_hold
 from gateway.gate.case import Case
 from gateway.gate.credentials import app_token, digest_of
 from gateway.gate.cross_site import is_forged, is_preflight, preflight_headers
-from gateway.gate.decision_record import AGENT_BYTES
+from gateway.gate.decision_record import AGENT_BYTES, add_query
 from gateway.gate.instant import instant_of
 from gateway.gate.limits import OPEN
 from gateway.gate.locks import standing_lock
-from gateway.gate.masking import masked_path, query_digest
+from gateway.gate.masking import add_path, agent, unnumbered
 from gateway.gate.own_pages import judge_own_page
 from gateway.gate.passage import Passage
 from gateway.gate.presence import Absent, app_session_of, device_of
@@ -198,12 +199,16 @@ def _forward(
         "@timestamp": timestamp(moment.wall),
         "http.request.id": request_id,
         "http.request.method": request.method,
-        "url.path": masked_path(path, app.masked_paths, key) if app.masked_paths else path,
+        "url.path": path,
     }
+    if app.masked_paths:
+        add_path(record, path, app.masked_paths, key)
+    elif may_hold(request.path):
+        record["url.path"] = unnumbered(path)
     if request.query is not None:
-        record["url.query"] = query_digest(key, request.query)
-    if (agent := request.find.get(b"user-agent")) is not None and agent != standing.agent:
-        record["user_agent.original"] = text(agent[:AGENT_BYTES])
+        add_query(record, request.query, app.masked_queries, key)
+    if (named := request.find.get(b"user-agent")) is not None and named != standing.agent:
+        record["user_agent.original"] = agent(named[:AGENT_BYTES])
     return Forward(
         request_id, record, app, standing.user, standing.session, standing.app_session.id, standing.device,
         standing.claims, standing.headers, instant.granted(decision), moment,

@@ -198,6 +198,7 @@ class App(Row):
     state: str  # AppState
     created_by: str
     approved_by: str
+    masked_queries: tuple[str, ...] = ()  # names in queries whose values are kept as digests one by one
 
 
 @dataclass(frozen=True, slots=True)

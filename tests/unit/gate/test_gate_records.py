@@ -111,7 +111,7 @@ TABLE: list[tuple[str, Callable[[], World], RequestHead, dict[str, Any]]] = [
      head("POST", path="/people/12/34", query="a=1", user_agent=LONG), {
         **ALLOWED, **STANDING, **JUDGED, "sekisho.verdict": "forward", "sekisho.reason": "allowed",
         "rule.id": "docs-staff", "http.request.method": "POST", "url.path": f"/people/{keyed(b'12')}/34",
-        "url.query": keyed(b"a=1"), "user_agent.original": "a" * 256,
+        "url.query": keyed(b"a=1"), "user_agent.original": "a" * 256, "sekisho.path_digests": [keyed(b"12")[1:]],
     }),
     ("allowed, same browser as at sign-in", lambda: world_with("session", replace(SESSION, user_agent="same")),
      head(user_agent="same"), {
