@@ -8,7 +8,8 @@ A policy file travels `yaml_positions` (data with places) → `schema` (pydantic
   `units` (how durations, times and dates are written), `words` (conditions in Japanese).
 - Deciding: `evaluate` (three-valued leaves), `layout` (rules for one kind of request), `compile`, `narrow` (many
   questions within one second), `explain` (why, and what would help), `zones` (address → network).
-- Keeping it right: `testing` (tests inside the file), `check` (lint), `versions` (hash, difference in words).
+- Keeping it right: `testing` (tests inside the file), `check` (lint), `masks` (what records hide, no rule names),
+  `versions` (hash, difference in words).
 
 Workers import `model` and `compile` and their closure only; pydantic and YAML stay in `load`, `schema` and
 `yaml_positions`.

@@ -9,15 +9,18 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from audit.numbers import holds
 from gateway.admin.approval_request import approval_row, propose
 from gateway.admin.devices import device_named
 from gateway.admin.endpoint import Arguments, Call, Change, Listing, Reply, listed
 from gateway.admin.people import person
+from gateway.admin.policy_versions import loaded
 from gateway.admin.problem import AdminReason, Problem, not_found
 from gateway.apps.probe import probe, sample_headers
 from gateway.apps.registry import Surroundings, changes, collisions, hosts_taken, parse_apps, warnings
 from gateway.apps.source import SourceFaults
-from gateway.state.records import App, Approval, AppState
+from gateway.state.records import App, Approval, AppState, PolicyState
+from policies.masks import named
 
 KIND = "app"
 SourceText = Annotated[str, Field(min_length=1, max_length=200_000)]
@@ -150,6 +153,7 @@ def check_effect(call: Call[Any], approval: Approval) -> None:
     others = hosts_taken(call.context.reader.apps(), app.id)
     for _, got, expected in collisions(app, _around(call), others):
         raise Problem(AdminReason.CONFLICT, f"{app.id} は今の登録と両立しません: {got} ({expected})")
+    _refuse_named(call, (app,))
 
 
 def _app(call: Call[Any], app_id: str) -> App:
@@ -166,12 +170,23 @@ def _around(call: Call[Any]) -> Surroundings:
     return Surroundings(portal.host, portal.rp_id, tuple(call.context.reader.apps()), logins, sockets)
 
 
+def _refuse_named(call: Call[Any], apps: tuple[App, ...]) -> None:
+    """Raise Problem conflict where a registration masks what a rule of the active policy names (design §6)."""
+    active = next((each for each in call.context.reader.policies() if each.state == PolicyState.ACTIVE), None)
+    rules = () if active is None else loaded(active.source, active.hash[:12]).rules
+    found = [str(each) for each in named(rules, [(app.id, app.masked_paths) for app in apps], holds)]
+    if found:
+        raise Problem(AdminReason.CONFLICT, "有効なポリシーと両立しません。" + " ".join(found))
+
+
 def _parsed(call: Call[Any], source: str, file: str) -> tuple[App, ...]:
     try:
-        return parse_apps(source, file, _around(call), call.by)
+        apps = parse_apps(source, file, _around(call), call.by)
     except SourceFaults as found:
         faults = [dataclasses.asdict(fault) for fault in found.faults]
         raise Problem(AdminReason.FILE_FAULTS, f"{file} に誤りがあります。", extra={"faults": faults}) from found
+    _refuse_named(call, apps)
+    return apps
 
 
 def _plan(call: Call[Any], apps: tuple[App, ...]) -> list[dict[str, Any]]:

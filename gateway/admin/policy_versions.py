@@ -8,11 +8,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from audit.numbers import holds
 from gateway.admin.approval_request import approval_row, propose
 from gateway.admin.endpoint import Arguments, Call, Change, Listing, Reply, listed
 from gateway.admin.problem import AdminReason, Problem, not_found
 from gateway.state.records import Approval, PolicyState, PolicyVersion
 from policies.load import PolicyFaults, load_policy
+from policies.masks import named
 from policies.model import PolicyIR, Rule
 
 KIND = "policy"
@@ -63,6 +65,7 @@ async def show(call: Call[OnePolicy]) -> Reply:
 async def check(call: Call[PolicyText]) -> Reply:
     """Load the file as the gateway would, tests included."""
     ir = loaded(call.arguments.source, call.arguments.file)
+    _refuse_masked(call, ir, call.arguments.file)
     return Reply({"hash": ir.hash, "rules": len(ir.rules), "tests": len(ir.tests)}, rows=1)
 
 
@@ -153,6 +156,17 @@ def loaded(source: str, file: str) -> PolicyIR:
         raise Problem(AdminReason.FILE_FAULTS, f"{file} に誤りがあります。", extra={"faults": faults}) from found
 
 
+def _refuse_masked(call: Call[Any], ir: PolicyIR, file: str) -> None:
+    """Raise Problem with every path of a rule that records mask, so that decisions could not be replayed."""
+    apps = [(app.id, app.masked_paths) for app in call.context.reader.apps()]
+    found = [
+        {"file": file, "line": each.line, "column": 1, "key": each.rule, "got": each.path, "expected": str(each)}
+        for each in named(ir.rules, apps, holds)
+    ]
+    if found:
+        raise Problem(AdminReason.FILE_FAULTS, f"{file} に誤りがあります。", extra={"faults": found})
+
+
 def _moved(rule: Rule) -> Rule:
     """The rule without its place in the file."""
     return dataclasses.replace(rule, line=0)
@@ -170,6 +184,7 @@ def _row(version: PolicyVersion) -> dict[str, Any]:
 
 def _difference(call: Call[Any], source: str, file: str) -> dict[str, Any]:
     new = loaded(source, file)
+    _refuse_masked(call, new, file)
     active = _active(call)
     old_source = active.source if active else ""
     old = {rule.id: rule for rule in load_policy(old_source.encode(), "active").rules} if active else {}

@@ -9,12 +9,15 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from audit.event import Action, event
+from audit.numbers import holds
 from gateway.state import schema
 from gateway.state.arguments import Arguments
 from gateway.state.command import Command, CommandRefused, Draft, Outcome, Surroundings
 from gateway.state.records import App, Approval, AppState, Device, PolicyState, PolicyVersion
 from gateway.state.tables import ActivePolicy, Page
 from gateway.state.transaction import Transaction
+from policies.masks import named
+from policies.model import PolicyIR
 
 _SERIAL = re.compile("[1-9a-f][0-9a-f]{0,39}")  # RFC 5280 §4.1.2.2: at most 20 octets
 _PAGES_LIMIT = 4 * 1024 * 1024  # characters in all: every worker holds them
@@ -70,6 +73,7 @@ def put_policy(tx: Transaction, args: Arguments, around: Surroundings) -> Outcom
 def activate_policy(tx: Transaction, args: Arguments, around: Surroundings) -> Outcome:
     """`hash by` (and `ir`, added by the steward itself) → `ms`: the swap, approved by another person than its author.
 
+    Refused where a rule names what an app's registration masks: its decisions could not be replayed.
     A version that was in force before (a rollback) has its approval already.
     """
     name, by, ir = args.text("hash"), args.text("by"), args.mapping("ir")
@@ -79,6 +83,9 @@ def activate_policy(tx: Transaction, args: Arguments, around: Surroundings) -> O
         raise CommandRefused("unknown_policy", "no such version")
     if not version.approved_by and by in ("", version.created_by):
         raise CommandRefused("not_permitted", "a policy is activated by another person than its author")
+    rules, masks = PolicyIR.from_wire(ir).rules, [(app.id, app.masked_paths) for app in tx.find(App)]
+    for hidden in named(rules, masks, holds):
+        raise CommandRefused("masked_named", str(hidden))
     previous = [each for each in tx.find(PolicyVersion, state=PolicyState.ACTIVE.value) if each.hash != name]
     for each in previous:
         tx.put(replace(each, state=PolicyState.RETIRED))

@@ -11,6 +11,7 @@ from audit.event import check
 from gateway.state.command import CommandRefused
 from gateway.state.commands import COMMANDS
 from gateway.state.records import App, Approval, AppSession, Device, Lock, PolicyVersion
+from tests.support.gate_world import condition, policy, rule
 from tests.support.steward_process import session, token_hash, user
 from tests.unit.state.conftest import NOW, World
 
@@ -19,6 +20,7 @@ APP = App(
     "staff", ("jwt",), "X-Sekisho-Jwt-Assertion", ("GET", "POST"), "preserve", "synced",
     "navigation", (), "/", (), "active", "owner", "ciso",
 )  # fmt: skip
+IR = policy().to_wire()
 LOCK = Lock("l1", "user", "u1", "窓口へ", "調査", "ciso", NOW, NOW + 60)
 DEVICE = Device(
     "d1", "uuid-1", "PC1", "graph", "s0001", "windows", "10.0", True, True, False, True, None, (), None, NOW, NOW, ()
@@ -171,15 +173,28 @@ def test_locks_policies_apps_approvals(city: World) -> None:
     refused(city, "approval_over", "approval.decide", id="p1", by="ciso", granted=True)
 
 
+def test_a_policy_that_names_what_an_app_masks_is_not_activated(city: World) -> None:
+    city.run("app.put", app=dataclasses.replace(APP, masked_paths=("/people/*",)).to_row())
+    version = PolicyVersion(token_hash("one"), "題", "one", "author", NOW, "proposed", "")
+    city.run("policy.put", version=version.to_row())
+    about = condition("app", "any_of", "tax")
+    spelled = policy(rule("r", when=(about, condition("http.path", "under", "/people/1")))).to_wire()
+    numbered = policy(rule("r", when=(about, condition("http.path", "under", "/x/123456789018")))).to_wire()
+    for ir in (spelled, numbered):
+        refused(city, "masked_named", "policy.activate", hash=version.hash, by="ciso", ir=ir)
+    free = policy(rule("r", when=(about, condition("http.path", "template", "/people/*/edit")))).to_wire()
+    city.run("policy.activate", hash=version.hash, by="ciso", ir=free)
+
+
 def test_a_policy_is_activated_by_another_person_and_retires_the_one_before(city: World) -> None:
     for source in ("one", "two"):
         version = PolicyVersion(token_hash(source), source, source, "author", 0, "active", "author")
         city.run("policy.put", version=version.to_row())
-        refused(city, "not_permitted", "policy.activate", hash=version.hash, by="author", ir={})
-        city.run("policy.activate", hash=version.hash, by="ciso", ir={})
+        refused(city, "not_permitted", "policy.activate", hash=version.hash, by="author", ir=IR)
+        city.run("policy.activate", hash=version.hash, by="ciso", ir=IR)
     states = {each.title: each.state for each in city.reader.policies()}
     assert states == {"one": "retired", "two": "active"}
-    city.run("policy.activate", hash=token_hash("one"), by="author", ir={})  # a rollback was approved before
+    city.run("policy.activate", hash=token_hash("one"), by="author", ir=IR)  # a rollback was approved before
     refused(city, "bad_arguments", "policy.put", version=dataclasses.replace(version, hash="0" * 64).to_row())
 
 
