@@ -26,6 +26,7 @@ from cli.commands import (
     policy,
     proofs,
     record_proofs,
+    reveals,
     sessions,
     tour,
     users,
@@ -74,6 +75,7 @@ app.add_typer(clock.group, name="clock", cls=SpokenGroup)
 app.add_typer(mdm_sim.group, name="mdm-sim", cls=SpokenGroup)
 record_proofs.register(proofs.audit_group)
 checkpoints.register(proofs.audit_group)
+proofs.audit_group.add_typer(reveals.group)
 app.add_typer(proofs.audit_group, name="audit", cls=SpokenGroup)
 app.add_typer(proofs.receipts_group, name="receipts", cls=SpokenGroup)
 app.add_typer(witness.group, name="witness", cls=SpokenGroup)

@@ -72,7 +72,7 @@ def search(
     if call.output is Output.NDJSON and not call.fields:
         count = call.stream(records)
     else:
-        rows = [_row(record) for record in records] if call.output is Output.TABLE else list(records)
+        rows = [seen(record) for record in records] if call.output is Output.TABLE else list(records)
         empty = t("該当する記録はありません。--since で期間を広げてください。", "no records; widen --since.")
         call.rows(rows, COLUMNS, empty)
         count = len(rows)
@@ -145,7 +145,8 @@ def _moment(call: Call, option: str, text: str) -> float | None:
         raise Failure(ExitCode.USAGE, f"{option}: {error}") from error
 
 
-def _row(record: dict[str, Any]) -> dict[str, Any]:
+def seen(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the record with what tables show of it."""
     return {
         **record, "who": trail.who(record), "happening": trail.happening(record), "act": trail.action(record),
         "subject": trail.subject(record), "result": trail.outcome(record), "why": trail.why(record),
@@ -157,13 +158,13 @@ def _told(record: dict[str, Any]) -> dict[str, Any]:
     """The story of one record first, then every field as it is kept."""
     zone = str(record.get("sekisho.zone") or "")
     place = " ".join(filter(None, (str(record.get("source.ip") or ""), f"({zone})" if zone else "")))
-    row = {"@timestamp": record.get("@timestamp"), **_row(record), "from": place, "device": record.get("device.id")}
+    row = {"@timestamp": record.get("@timestamp"), **seen(record), "from": place, "device": record.get("device.id")}
     return {column.key: row.get(column.key) for column in STORY if row.get(column.key)}
 
 
 def _lines(records: Iterable[dict[str, Any]]) -> Iterator[str]:
     for record in records:
-        row = _row(record)
+        row = seen(record)
         parts = (clock(record.get("@timestamp")), row["result"], row["who"], row["act"], row["subject"], row["why"],
                  row["reference"])  # fmt: skip
         yield " ".join(str(part) for part in parts if part)

@@ -2,14 +2,16 @@
 
 Begin with `endpoints`, the whole surface in one table, and `guard`, the one way into every command: who, may they,
 written down, then done. `server` joins the two; `endpoint` is what a command is, `problem` how one fails,
-`expectations` what an argument should have been, `trail` its records, `operator_use` its token's idleness.
+`expectations` what an argument should have been, `trail` its records (`asked`: of which arguments), `operator_use` its
+token's idleness.
 
 - Operators: `sign_in`, `approvals` of what others proposed (`approval_request`: the two-person rule).
 - People and access: `users`, `users_import` (rows by `csv_import`, paper by `letters`), `sessions` (whom they hit:
   `targets`), `locks`, `devices`; `people` finds who is meant.
 - What is protected and how: `apps`, `policy_versions`, `policy_questions`.
-- Looking: `events`, `anomalies`, `status`, `alerts`, `elastic` (`reconcile` compares it with the journals). Long
-  searches run in a child process: `searching` here, `search_child` there. `clock` takes an operator's word on a leap.
+- Looking: `events`, `anomalies`, `status`, `alerts`, `elastic` (`reconcile` compares it with the journals); `reveals`
+  by a value that records hold as a digest, which `unlinking` keeps out of every other answer. Long searches run in a
+  child process: `searching` here, `search_child` there. `clock` takes an operator's word on a leap.
 """
 
 __all__: list[str] = []

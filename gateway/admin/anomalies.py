@@ -12,6 +12,7 @@ from audit.reader import IntegrityError
 from audit.search import show as recorded
 from gateway.admin.endpoint import Arguments, Call, Change, Listing, Reply, listed
 from gateway.admin.problem import AdminReason, Problem, not_found
+from gateway.admin.unlinking import unlinked
 
 _EVIDENCE = 20  # records shown of one case
 
@@ -128,4 +129,4 @@ def _finding_row(finding: Finding) -> dict[str, Any]:
 
 
 def _evidence(journals: Path, names: list[str]) -> list[dict[str, Any]]:
-    return [record for name in names for record in recorded(journals, name)]
+    return [unlinked(record) for name in names for record in recorded(journals, name)]

@@ -13,7 +13,9 @@ from gateway.state.records import Approval
 LIFETIME = 7 * 86400.0  # seconds a proposal waits
 
 
-async def propose(call: Call[Any], kind: str, subject: str, detail: dict[str, Any]) -> Approval:
+async def propose(
+    call: Call[Any], kind: str, subject: str, detail: dict[str, Any], lifetime: float = LIFETIME
+) -> Approval:
     """Store a proposal; earlier open proposals about the same subject are refused to avoid two truths."""
     for other in call.context.reader.approvals(pending=True):
         if (other.kind, other.subject) == (kind, subject) and other.expires_at > call.now:
@@ -28,7 +30,7 @@ async def propose(call: Call[Any], kind: str, subject: str, detail: dict[str, An
         detail=json.dumps(detail, ensure_ascii=False, sort_keys=True),
         requested_by=call.by,
         requested_at=call.now,
-        expires_at=call.now + LIFETIME,
+        expires_at=call.now + lifetime,
         decided_by="",
         decided_at=None,
         granted=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from gateway.admin import apps, policy_versions
+from gateway.admin import apps, policy_versions, reveals
 from gateway.admin.approval_request import approval_row
 from gateway.admin.endpoint import Call, Change, Listing, Reply, Role, listed
 from gateway.admin.problem import AdminReason, Problem, not_found
@@ -62,6 +62,7 @@ def _open(call: Call[Decide]) -> Approval:
 
 
 def _check(call: Call[Any], approval: Approval) -> None:
+    reveals.refuse_plain_grant(approval)
     if approval.kind == apps.KIND:
         apps.check_effect(call, approval)
     elif approval.kind == policy_versions.KIND:

@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr
 from audit.dead_letters import Letter, letters
 from gateway.admin.endpoint import Arguments, Call, Change, Listing, Reply, listed
 from gateway.admin.problem import AdminReason, Problem, not_found
+from gateway.admin.unlinking import unlinked
 
 _PATIENCE = 120.0  # seconds for one errand
 FRESH = 10.0  # seconds after which the status says that nobody writes it
@@ -89,7 +90,7 @@ async def letters_show(call: Call[OneLetter]) -> Reply:
     """One of them, whole."""
     for letter in _letters(call):
         if letter.id == call.arguments.letter:
-            return Reply(asdict(letter), rows=1)
+            return Reply(unlinked(asdict(letter)), rows=1)
     raise not_found("届かなかった記録", call.arguments.letter)
 
 

@@ -17,6 +17,7 @@ from gateway.admin import (
     policy_questions,
     policy_versions,
     reconcile,
+    reveals,
     sessions,
     sign_in,
     status,
@@ -38,7 +39,7 @@ from gateway.admin.endpoint import (
 
 def endpoints() -> tuple[Endpoint[Any], ...]:
     """Every endpoint. The half-finished sign-ins belong to the table that is returned."""
-    return (*_signing_in(), *_people(), *_access(), *_policy(), *_trail(), *_copy())
+    return (*_signing_in(), *_people(), *_access(), *_policy(), *_trail(), *_reveals(), *_copy())
 
 
 def _signing_in() -> tuple[Endpoint[Any], ...]:
@@ -127,6 +128,15 @@ def _trail() -> tuple[Endpoint[Any], ...]:
         Endpoint("anomalies.show", "GET", one, READERS, anomalies.OneCase, cases.show),
         Endpoint("anomalies.ack", "POST", one + "/acknowledge", CHANGERS, anomalies.Acknowledge, cases.ack),
         Endpoint("anomalies.close", "POST", one + "/close", CISO_ONLY, anomalies.Close, cases.close),
+    )
+
+
+def _reveals() -> tuple[Endpoint[Any], ...]:
+    one = "/v1/reveals/{reveal}"
+    return (
+        Endpoint("reveals.ask", "POST", "/v1/reveals", READERS, reveals.Ask, reveals.ask),
+        Endpoint("reveals.grant", "POST", one + "/grant", READERS, reveals.Grant, reveals.grant),
+        Endpoint("reveals.answer", "POST", one + "/answer", READERS, reveals.Answer, reveals.answer),
     )
 
 

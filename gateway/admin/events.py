@@ -12,6 +12,7 @@ from audit.search import show as recorded
 from gateway.admin.endpoint import Arguments, Call, Reply, Stream
 from gateway.admin.problem import AdminReason, Problem, not_found
 from gateway.admin.searching import Request, lines, records
+from gateway.admin.unlinking import unlinked
 from gateway.gate.reference import parse_reference
 
 _PLACE = re.compile(r"[a-z0-9.-]{1,64}:\d{1,9}:\d{1,15}")  # of a record: writer, epoch, number
@@ -45,7 +46,7 @@ async def show(call: Call[OneEvent]) -> Reply:
     """Every record of one request, or the one record."""
     if _PLACE.fullmatch(call.arguments.reference):
         places = call.context.settings.paths.journal, call.arguments.reference
-        one = await asyncio.to_thread(recorded, *places)
+        one = [unlinked(each) for each in await asyncio.to_thread(recorded, *places)]
         if not one:
             raise not_found("記録", call.arguments.reference)
         return Reply({"items": one, "total": len(one)}, rows=len(one))

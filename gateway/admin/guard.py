@@ -23,6 +23,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from audit.journal import JournalUnhealthy
+from gateway.admin.asked import asked
 from gateway.admin.endpoint import Arguments, Call, Change, Endpoint, Operator, Role, Stream
 from gateway.admin.expectations import expected
 from gateway.admin.operator_use import OperatorUse
@@ -78,7 +79,7 @@ class Guard:
             names = "、".join(sorted(ROLE_NAMES[role] for role in endpoint.roles))
             raise Problem(AdminReason.NOT_PERMITTED, f"この操作には次のいずれかの役割が必要です: {names}")
         arguments = _validated(endpoint, given)
-        trail.arguments = arguments.recorded()
+        trail.arguments = asked(arguments.recorded(), self._context.reader.apps())
         if isinstance(arguments, Change):
             trail.justification, trail.ticket = arguments.reason, arguments.ticket
         await trail.requested()

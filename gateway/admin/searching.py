@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.admin.problem import AdminReason, Problem
+from gateway.admin.unlinking import unlinked_line
 from gateway.identity.context import ControlContext
 
 _LINE = 4 * 1024 * 1024  # bytes: a record is far smaller
@@ -36,8 +37,13 @@ class Request(BaseModel):
     order: Literal["newest", "oldest"] = "newest"
 
 
-async def lines(context: ControlContext, request: Request, *, follow: bool) -> AsyncGenerator[bytes]:
-    """Records of the trail as NDJSON lines; with `follow` also those still to come. Raises Problem search_failed."""
+async def lines(
+    context: ControlContext, request: Request, *, follow: bool, linked: bool = False
+) -> AsyncGenerator[bytes]:
+    """Records of the trail as NDJSON lines; with `follow` also those still to come. Raises Problem search_failed.
+
+    Without digests, but where `linked`.
+    """
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "gateway.admin.search_child" if follow else "audit.index.query",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=_LINE,
@@ -52,7 +58,7 @@ async def lines(context: ControlContext, request: Request, *, follow: bool) -> A
         child.stdin.write(json.dumps(job).encode() + b"\n")
         await child.stdin.drain()
         async for line in child.stdout:
-            yield line
+            yield line if linked else unlinked_line(line)
         fault = (await child.stderr.read()).decode(errors="replace").strip()
         if await child.wait() != 0:
             last = fault.splitlines()[-1] if fault else "?"
@@ -63,6 +69,6 @@ async def lines(context: ControlContext, request: Request, *, follow: bool) -> A
             await child.wait()
 
 
-async def records(context: ControlContext, request: Request) -> list[dict[str, Any]]:
+async def records(context: ControlContext, request: Request, *, linked: bool = False) -> list[dict[str, Any]]:
     """The records of a bounded search, parsed."""
-    return [json.loads(line) async for line in lines(context, request, follow=False)]
+    return [json.loads(line) async for line in lines(context, request, follow=False, linked=linked)]
