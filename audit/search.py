@@ -9,12 +9,10 @@ it was decided, however long it then was open: one answer, at one time, whicheve
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import heapq
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -24,45 +22,13 @@ import orjson
 from audit import stored
 from audit.completion import DECIDED, decisions, fold, joined, leans
 from audit.event import IMPLIED, Action, implied, timestamp
+from audit.query import ID, Query, agrees, folded
 from audit.reader import JournalReader
-from audit.scan import COMPLETED, SLACK, Position, RawLine, at, newest_first, place_of, request_of, time_of
+from audit.scan import COMPLETED, SLACK, RawLine, at, newest_first, place_of, request_of, time_of
 from audit.segment import segments, writers
 
 _HELD: Final = 100_000  # decisions a follower remembers to complete their requests
-_UNWRITTEN: Final = orjson.dumps([implied(each, how) for each in Action for how in ("", "success", "failure")])
-_ID: Final = "event.id"
-
-
-class CursorInvalid(ValueError):
-    """The cursor was not made by `page`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What to look for. Times are seconds since the epoch; `since` is inclusive, `until` exclusive.
-
-    `filters` maps a dotted field to a value; a list field matches when it contains the value, and all filters must
-    match; `event.id` is an answer's own, or its request's. `actions` names the acts (`event.action`) of which one must
-    be the record's; empty = any. `text` is found anywhere in a record, ASCII letters without case. `after` is a cursor
-    of `page`.
-    """
-
-    since: float | None = None
-    until: float | None = None
-    filters: Mapping[str, str] = field(default_factory=dict)
-    text: str = ""
-    limit: int = 100
-    newest_first: bool = True
-    after: str = ""
-    actions: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some answers and where to go on; `cursor` is empty when there is nothing more."""
-
-    events: tuple[dict[str, Any], ...]
-    cursor: str
+_UNWRITTEN: Final = orjson.dumps([implied(each, how) for each in Action for how in ("", "success", "failure")]).lower()
 
 
 class _Matcher:
@@ -70,18 +36,18 @@ class _Matcher:
 
     def __init__(self, query: Query) -> None:
         self._query = query
-        self.place = place_of(query.filters.get(_ID, ""))
-        unwritten = IMPLIED if self.place is None else {*IMPLIED, _ID}
+        self.place = place_of(query.filters.get(ID, ""))
+        unwritten = IMPLIED if self.place is None else {*IMPLIED, ID}
         self.needles = [
             orjson.dumps(value)[1:-1] for name, value in query.filters.items() if value and name not in unwritten
         ]
         self.since = timestamp(query.since).encode() if query.since is not None else b""
         self.stop = timestamp(query.since - SLACK).encode() if query.since is not None else b""
         self._until = timestamp(query.until).encode() if query.until is not None else b""
-        escaped = orjson.dumps(query.text)[1:-1]
-        self._text = escaped.lower() if query.text.isascii() else escaped
-        if self._text in _UNWRITTEN.lower():  # a line need not have it in its bytes
-            self._text = b""
+        self._text = folded(query.text)
+        plain = orjson.dumps(self._text)[1:-1] == self._text.encode()
+        if not plain or self._text.encode() in _UNWRITTEN:  # a line need not have it in its bytes
+            self._text = ""
         self._actions = [b'"event.action":' + orjson.dumps(action) for action in query.actions]
 
     def is_asked_for(self, line: bytes) -> bool:
@@ -106,50 +72,22 @@ class _Matcher:
             return False
         if not self._text:
             return True
-        both = line + other + raw.id.encode()
-        return self._text in (both.lower() if self._query.text.isascii() else both)
+        return self._text in folded((line + other).decode(errors="replace") + raw.id)
 
     def matches(self, event: Mapping[str, Any]) -> bool:
         """Compare the fields, and look for the text in the event as it is answered."""
         return agrees(self._query, event)
 
 
-def agrees(query: Query, event: Mapping[str, Any]) -> bool:
-    """Whether an event is what `query` asks for by act, fields and text; times are compared elsewhere."""
-    if query.actions and event.get("event.action") not in query.actions:
-        return False
-    if not all(_says(event, name, value) for name, value in query.filters.items()):
-        return False
-    if not query.text:
-        return True
-    wanted, there = orjson.dumps(query.text)[1:-1], orjson.dumps(event)
-    return wanted.lower() in there.lower() if query.text.isascii() else wanted in there
-
-
-def _says(event: Mapping[str, Any], name: str, wanted: str) -> bool:
-    if name == _ID and event.get("event.action") == Action.REQUEST_DECIDED:
-        return wanted in (event.get(_ID), event.get("http.request.id"))  # by the latter a request is shipped
-    return _equal(event.get(name), wanted)
-
-
-def _equal(found: object, wanted: str) -> bool:
-    if isinstance(found, list):
-        return any(_equal(item, wanted) for item in found)
-    if isinstance(found, bool):
-        return wanted == ("true" if found else "false")
-    return found is not None and str(found) == wanted
-
-
 class _Stream:
     """One writer's matching records, newest first."""
 
-    def __init__(self, root: Path, writer: str, matcher: _Matcher, before: Position | None) -> None:
+    def __init__(self, root: Path, writer: str, matcher: _Matcher) -> None:
         self._root = root
         self._writer = writer
         self._matcher = matcher
-        self._before = before
         self._completions: dict[bytes, RawLine] = {}
-        self._lines = newest_first(root, writer, matcher.needles, before, matcher.stop, self._completions)
+        self._lines = newest_first(root, writer, matcher.needles, None, matcher.stop, self._completions)
 
     def __iter__(self) -> Iterator[tuple[RawLine, dict[str, Any]]]:
         for raw in self._lines:
@@ -172,10 +110,7 @@ class _Stream:
 
         One whose decision stands before the walk's end is no answer: its request is of a time that is not asked for.
         """
-        alone = {
-            request: raw for request, raw in self._completions.items()
-            if (self._before is None or raw.position < self._before) and self._matcher.may(raw, b"")
-        }  # fmt: skip
+        alone = {request: raw for request, raw in self._completions.items() if self._matcher.may(raw, b"")}
         found = decisions(self._root, self._writer, alone)
         for request, raw in alone.items():
             if request not in found and self._matcher.matches(event := raw.parse()):
@@ -184,7 +119,7 @@ class _Stream:
 
 def _merged(root: Path, query: Query) -> Iterator[tuple[RawLine, dict[str, Any]]]:
     """Yield matches of all writers, newest first by their times."""
-    matcher, after = _Matcher(query), _positions(query.after)
+    matcher = _Matcher(query)
     heap: list[tuple[bytes, int, RawLine, dict[str, Any], Iterator[tuple[RawLine, dict[str, Any]]]]] = []
 
     def push(number: int, stream: Iterator[tuple[RawLine, dict[str, Any]]]) -> None:
@@ -195,7 +130,7 @@ def _merged(root: Path, query: Query) -> Iterator[tuple[RawLine, dict[str, Any]]
     for number, writer in enumerate(writers(root)):
         if matcher.place is not None and writer != matcher.place[0]:
             continue
-        push(number, iter(_Stream(root, writer, matcher, after.get(writer))))
+        push(number, iter(_Stream(root, writer, matcher)))
     while heap:
         _, number, raw, event, stream = heapq.heappop(heap)
         yield raw, event
@@ -203,7 +138,7 @@ def _merged(root: Path, query: Query) -> Iterator[tuple[RawLine, dict[str, Any]]
 
 
 def search(root: Path, query: Query) -> Iterator[dict[str, Any]]:
-    """Yield at most `query.limit` events of the journals under `root`; raises `CursorInvalid`."""
+    """Yield at most `query.limit` events of the journals under `root`."""
     if query.newest_first:
         for count, (_, event) in enumerate(_merged(root, query), 1):
             yield event
@@ -212,20 +147,6 @@ def search(root: Path, query: Query) -> Iterator[dict[str, Any]]:
     else:
         oldest = deque((event for _, event in _merged(root, query)), maxlen=query.limit)
         yield from reversed(oldest)
-
-
-def page(root: Path, query: Query) -> Page:
-    """Return one page of answers, newest first, and the cursor of the next; raises `CursorInvalid`."""
-    positions = _positions(query.after)
-    for writer in writers(root):
-        positions.setdefault(writer, _end_of(root, writer))
-    events: list[dict[str, Any]] = []
-    for raw, event in _merged(root, replace(query, after=_cursor(positions))):
-        if len(events) == query.limit:
-            return Page(tuple(events), _cursor(positions))
-        events.append(event)
-        positions[raw.writer] = raw.position
-    return Page(tuple(events), "")
 
 
 def show(root: Path, reference: str) -> list[dict[str, Any]]:
@@ -297,7 +218,7 @@ async def follow(root: Path, query: Query, idle: float = 0.2) -> AsyncIterator[d
     following = await asyncio.to_thread(Following, root, query)
     told: set[object] = set()
     if query.since is not None:
-        for event in await asyncio.to_thread(list, search(root, replace(query, newest_first=False, after=""))):
+        for event in await asyncio.to_thread(list, search(root, replace(query, newest_first=False))):
             told.add(event.get("event.id"))
             yield event
     while True:
@@ -316,26 +237,3 @@ def _reader_at_end(root: Path, writer: str) -> JournalReader:
         if last is not None:
             return JournalReader(root, writer, last)
     return JournalReader(root, writer)
-
-
-def _end_of(root: Path, writer: str) -> Position:
-    """Return the place after a writer's last record, so that later pages don't see what came after the first."""
-    found = segments(root / writer)
-    if not found:
-        return 1, 1
-    last = found[-1]
-    return last.epoch, last.first_seq + stored.count(last)
-
-
-def _cursor(positions: Mapping[str, Position]) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps(positions)).decode()
-
-
-def _positions(cursor: str) -> dict[str, Position]:
-    if not cursor:
-        return {}
-    try:
-        found = orjson.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
-        return {str(writer): (int(epoch), int(seq)) for writer, (epoch, seq) in found.items()}
-    except (UnicodeEncodeError, binascii.Error, orjson.JSONDecodeError, AttributeError, TypeError, ValueError) as error:
-        raise CursorInvalid(f"cursor: got {cursor[:40]!r}, expected one of an earlier page") from error

@@ -19,8 +19,9 @@ import orjson
 
 from audit.index import reading
 from audit.index.files import MANIFEST
+from audit.query import Query
 from audit.reader import IntegrityError
-from audit.search import CursorInvalid, Query, search
+from audit.search import search
 from audit.weight import lighten
 
 
@@ -53,7 +54,7 @@ def main() -> int:
         for event in answers(Path(job["journals"]), Path(job["index"]), query_of(job)):
             sys.stdout.buffer.write(orjson.dumps(event) + b"\n")
         sys.stdout.buffer.flush()
-    except (CursorInvalid, IntegrityError, OSError) as error:
+    except (IntegrityError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

@@ -16,8 +16,8 @@ import orjson
 from audit.documents import Document, Folder, OpenRequest
 from audit.event import timestamp
 from audit.index.files import COLUMNS, Manifest, event_of, load
+from audit.query import Query, agrees
 from audit.reader import JournalReader
-from audit.search import Query, agrees
 from audit.segment import record_of, writers
 
 _ROWS: Final = 1000  # fetched at once

@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 
-from audit.search import CursorInvalid, Query, follow
+from audit.query import Query
+from audit.search import follow
 from audit.verify import IntegrityError
 from audit.weight import lighten
 
@@ -33,7 +34,7 @@ def main() -> int:
     )
     try:
         asyncio.run(_follow(Path(job["journals"]), query))
-    except (CursorInvalid, IntegrityError, OSError) as error:
+    except (IntegrityError, OSError) as error:
         print(error, file=sys.stderr)  # noqa: T201 (this process has no log: its parent reads the line)
         return 1
     return 0

@@ -17,7 +17,8 @@ from audit.event import Action, event, short
 from audit.index import reading
 from audit.index.query import answers
 from audit.index.writer import IndexWriter
-from audit.search import Query, search
+from audit.query import Query
+from audit.search import search
 from tests.support.trails import Trail
 
 T0 = 1_700_000_000.0

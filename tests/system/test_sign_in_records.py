@@ -11,7 +11,8 @@ import httpx
 import pyotp
 import pytest
 
-from audit.search import Query, search
+from audit.query import Query
+from audit.search import search
 from tests.support.city import City, running_city
 from tests.support.form_client import PASSWORD, Client, enrol
 from tests.support.steward_process import session

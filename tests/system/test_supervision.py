@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from audit.search import Query, search
+from audit.query import Query
+from audit.search import search
 from tests.support.steward_process import ROOT, install
 
 NAMES = ("steward", "auditor", "control", "worker-0", "worker-1")

@@ -21,7 +21,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from audit.event import check
 from audit.journal import Journal
-from audit.search import Query, search
+from audit.query import Query
+from audit.search import search
 from gateway.admin.endpoint import Change, Endpoint, Role
 from gateway.admin.endpoints import endpoints
 from gateway.admin.server import build_admin_app

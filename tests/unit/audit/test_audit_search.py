@@ -1,4 +1,4 @@
-"""Search: folding, filters, time, paging and following, over sealed and active segments."""
+"""Search: folding, filters, time and following, over sealed and active segments."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 
 from audit.event import Action, event, timestamp
 from audit.journal import Journal
+from audit.query import Query
 from audit.scan import RawLine
-from audit.search import CursorInvalid, Following, Query, follow, page, search, show
+from audit.search import Following, follow, search, show
 from tests.support.trails import Trail, decision
 
 T0 = 1_700_000_000.0
@@ -72,22 +73,6 @@ def test_decision_and_completion_are_one_answer_newest_first(filled: Trail) -> N
 )
 def test_queries(filled: Trail, query: dict[str, Any], expected: list[int]) -> None:
     assert numbers(find(filled, **query)) == expected
-
-
-def test_pages_are_exact_while_more_is_written(filled: Trail) -> None:
-    seen: list[int] = []
-    query = Query(filters={"event.action": "request.decided"}, limit=7)
-    while True:
-        found = page(filled.journals, query)
-        seen += numbers(found.events)
-        if len(seen) == 7:
-            filled.write("worker-0", [decision(1000)])
-        if not found.cursor:
-            break
-        query = Query(filters=query.filters, limit=7, after=found.cursor)
-    assert seen == list(range(39, -1, -1))
-    with pytest.raises(CursorInvalid):
-        page(filled.journals, Query(after="no cursor"))
 
 
 def test_show_finds_by_reference_number_and_by_record(filled: Trail) -> None:

@@ -14,8 +14,9 @@ from audit.completion import NAMED, decisions, fold, leans, named
 from audit.detect.engine import Engine
 from audit.documents import Document, documents
 from audit.event import IMPLIED, Action, check, event, short
+from audit.query import Query
 from audit.reader import JournalReader
-from audit.search import Following, Query, search, show
+from audit.search import Following, search, show
 from audit.segment import record_of
 from audit.verify import verify_journals
 from tests.support.gate_world import NOW
@@ -135,7 +136,7 @@ QUERIES = [
     Query(filters={"sekisho.reason": "user_disabled", "user.name": "tanaka"}),
     Query(filters={"http.request.id": SOCKET}),
     Query(text="NETWORK"),
-    Query(text="event.kind"),
+    Query(text="ＮＥＴｗork"),
     Query(text="多い"),
     Query(text="users_disabled"),
     Query(actions=frozenset({"request.decided"})),
