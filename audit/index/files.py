@@ -19,14 +19,21 @@ from audit.documents import Document
 from audit.segment import Link
 
 MANIFEST: Final = "manifest.json"
-VERSION: Final = 1
+VERSION: Final = 2
 COLUMNS: Final[Mapping[str, str]] = {
-    "event.action": "action", "event.dataset": "dataset", "event.outcome": "outcome", "user.id": "user_id",
-    "user.name": "user_name", "sekisho.app.id": "app_id", "sekisho.session.id": "session_id", "device.id": "device_id",
-    "source.ip": "source_ip", "sekisho.reason": "reason", "http.request.id": "request_id", "rule.id": "rule_id",
-    "url.domain": "domain", "sekisho.verdict": "verdict",
+    name: name.removeprefix("sekisho.").replace(".", "_")
+    for name in (
+        "event.action", "event.dataset", "event.kind", "event.outcome", "user.id", "user.name", "user.target.id",
+        "user.target.name", "device.id", "source.ip", "url.domain", "url.path", "http.request.id",
+        "http.request.method", "http.response.status_code", "rule.id", "rule.version", "sekisho.app.id",
+        "sekisho.app.sensitivity", "sekisho.app_session.id", "sekisho.area", "sekisho.case.id", "sekisho.by",
+        "sekisho.admin.command", "sekisho.finding.kind", "sekisho.lock.id", "sekisho.outcome", "sekisho.policy.hash",
+        "sekisho.reason", "sekisho.session.id", "sekisho.verdict", "sekisho.worker", "sekisho.zone",
+    )
 }  # fmt: skip
-"""The usual fields, each with a column of its own."""
+"""The fields that people ask for by value, each with a column of its own. All hold one keyword, number or address."""
+FOLDED: Final = "folded"
+"""The column with an event's text as searches compare it (`audit.query.text_of`), where that is not plain ASCII."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from audit import durable
 from audit.documents import Document
 from audit.elastic.cursor import Cursor
 from audit.elastic.source import DocumentSource
-from audit.index.files import COLUMNS, MANIFEST, event_of, load, save
+from audit.index.files import COLUMNS, FOLDED, MANIFEST, event_of, load, save
+from audit.query import text_of
 from audit.reader import IntegrityError
 
 BATCH: Final = 20_000  # documents of one file at most
@@ -29,9 +30,15 @@ LARGE: Final = 64 * 1024 * 1024  # bytes from which a file is left alone
 _CHUNK: Final = 1 << 20
 _SCHEMA: Final = {
     "ts": "VARCHAR", "writer": "VARCHAR", "epoch": "BIGINT", "seq": "BIGINT",
-    **dict.fromkeys(COLUMNS.values(), "VARCHAR"), "event": "VARCHAR",
+    **dict.fromkeys(COLUMNS.values(), "VARCHAR"), FOLDED: "VARCHAR", "event": "VARCHAR",
 }  # fmt: skip
-_FORMAT: Final = "(FORMAT parquet, COMPRESSION zstd)"
+_GROUP: Final = 16_384  # rows
+_FORMAT: Final = (
+    f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_GROUP}, DICTIONARY_SIZE_LIMIT {_GROUP}, "
+    "STRING_DICTIONARY_PAGE_SIZE_LIMIT 4194304)"
+)
+"""A group's keywords are one dictionary however many they are: then it has a Bloom filter, and who asks for one path or
+one request reads none of the groups without it."""
 
 
 class IndexWriter:
@@ -131,6 +138,7 @@ def _strangers(folder: Path, named: set[str]) -> Iterable[Path]:
 
 def _row(document: Document) -> dict[str, Any]:
     writer, epoch, seq, event = event_of(document)
+    encoded = orjson.dumps(event).decode()
     row = {"ts": event["@timestamp"], "writer": writer, "epoch": epoch, "seq": seq}
     row |= {column: event.get(field) for field, column in COLUMNS.items()}
-    return row | {"event": orjson.dumps(event).decode()}
+    return row | {FOLDED: None if encoded.isascii() else text_of(event), "event": encoded}

@@ -17,7 +17,7 @@ from audit.event import Action, event, short
 from audit.index import reading
 from audit.index.query import answers
 from audit.index.writer import IndexWriter
-from audit.query import Query
+from audit.query import Query, counted
 from audit.search import search
 from tests.support.trails import Trail
 
@@ -31,6 +31,7 @@ def passage(number: int, *, complete: bool) -> list[dict[str, Any]]:
         "http.request.id": f"R{number:015d}", "user.name": PEOPLE[number % 3], "sekisho.reason": "allowed",
         "sekisho.verdict": "forward", "url.path": f'/書類/"{number}"', "user.group.name": ["tax", "staff"],
         "event.outcome": "success", "event.type": ["access", "allowed"], "sekisho.app.id": "docs",
+        "sekisho.app.business": "ﾃﾞﾝｼ書類Ａ" if number % 7 == 0 else "電子 書類",
     }  # fmt: skip
     at = T0 + number
     written = dict if number % 3 else short  # lines of both shapes stand in a journal
@@ -131,6 +132,10 @@ QUESTIONS = [
     Query(text='"12"', limit=1000),
     Query(text="SUZUKI", limit=1000),
     Query(text="not there"),
+    Query(text="ＳＵＺＵＫＩ", limit=1000),
+    Query(text="デンシ書類a", limit=1000),
+    Query(text="電子\u3000書類", limit=1000),
+    Query(text="user.name"),  # the name of a field, not a value
     Query(filters={"event.id": "worker-1:2:3"}),
     Query(filters={"event.id": "worker-0:1:2"}),
     Query(filters={"event.id": f"R{100:015d}"}),
@@ -139,6 +144,9 @@ QUESTIONS = [
     Query(text="WORKER-1:2:", limit=1000),
     Query(actions=frozenset({"session.ended"}), limit=1000),
     Query(actions=frozenset({"session.ended", "journal.opened"}), filters={"user.name": "suzuki"}, limit=30),
+    Query(filters={"url.path": '/書類/"23"'}),
+    Query(filters={"sekisho.reason": "denied_by_rule", "event.kind": "event"}, limit=3),
+    Query(filters={"user.name": "sato"}, text="x0000", limit=4, newest_first=False),
 ]
 
 
@@ -156,13 +164,26 @@ def test_same_answers(places: tuple[Path, Path], query: Query) -> None:
     assert [row["@timestamp"] for row in found] == [row["@timestamp"] for row in wanted]
 
 
+BY = [(), ("sekisho.reason",), ("user.name", "sekisho.app.id"), ("user.group.name",), ("event.type", "user.name")]
+
+
+@pytest.mark.parametrize("by", BY, ids=["-".join(each) or "all" for each in BY])
+@pytest.mark.parametrize("number", [0, 4, 7, 12, 24, 25, 37, 38])
+def test_same_counts(places: tuple[Path, Path], number: int, by: tuple[str, ...]) -> None:
+    journals, index = places
+    query = replace(QUESTIONS[number], until=T0 + 1000)
+    counts = reading.count(journals, index, query, by)
+    assert counts == counted(search(journals, replace(query, limit=10_000)), by)
+    assert counts
+
+
 def stable(row: dict[str, Any]) -> str:
     return json.dumps(row, sort_keys=True, ensure_ascii=False)
 
 
 def test_nothing_is_asked_in_vain(places: tuple[Path, Path]) -> None:
     empty = [number for number, query in enumerate(QUESTIONS) if not list(search(places[0], query))]
-    assert empty == [8, 27, 32]
+    assert empty == [8, 27, 31, 36]
 
 
 def test_process_answers_and_falls_back_to_the_journals(places: tuple[Path, Path], tmp_path: Path) -> None:
