@@ -127,6 +127,16 @@ def _body(record: Mapping[str, Any], name: str) -> dict[str, Any]:
     return body
 
 
+def event_of(document: Document) -> tuple[str, int, int, dict[str, Any]]:
+    """Return writer, epoch, seq and the event as a search of the journals gives it."""
+    event = dict(document.body)
+    writer = str(event.pop("sekisho.journal.writer"))
+    epoch, seq = int(event.pop("sekisho.journal.epoch")), int(event.pop("sekisho.journal.seq"))
+    event.pop("sekisho.journal.completed_seq", None)
+    event["event.id"] = f"{writer}:{epoch}:{seq}"
+    return writer, epoch, seq, event
+
+
 def documents(records: Iterable[dict[str, Any]], now: float) -> list[Document]:
     """Return every document of `records`, those still open as `.open` (what a copy holds once all of it is old)."""
     folder = Folder()

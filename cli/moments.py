@@ -1,4 +1,4 @@
-"""Times as people type and read them: `24h`, RFC 3339, 和暦; shown in Japan time."""
+"""Times as people type and read them: `24h`, `今日`, RFC 3339, 和暦; shown in Japan time."""
 
 from __future__ import annotations
 
@@ -17,6 +17,27 @@ _ERA_DAY = re.compile(
 )
 
 
+_NAMED = {
+    "今日": "today", "昨日": "yesterday", "今週": "week", "今月": "month", "今年度": "fiscal",
+}  # fmt: skip
+_APRIL = 4
+
+
+def _start_of(name: str, now: float) -> datetime:
+    """The first moment in Japan of today, yesterday, this week (from Monday), month or fiscal year (from April)."""
+    today = datetime.fromtimestamp(now, _JST).replace(hour=0, minute=0, second=0, microsecond=0)
+    match name:
+        case "yesterday":
+            return today - timedelta(days=1)
+        case "week":
+            return today - timedelta(days=today.weekday())
+        case "month":
+            return today.replace(day=1)
+        case "fiscal":
+            return today.replace(year=today.year - (today.month < _APRIL), month=_APRIL, day=1)
+    return today
+
+
 def parse_span(text: str) -> float:
     """Seconds of `90s`, `24h`, `1d12h`; raises ValueError."""
     if not _SPAN.match(text):
@@ -25,8 +46,14 @@ def parse_span(text: str) -> float:
 
 
 def parse_moment(text: str, now: float) -> float:
-    """Epoch seconds of a duration before `now`, an RFC 3339 time, a date, or a Japanese era date; raises ValueError."""
+    """Epoch seconds of a duration before `now`, a named day or period, an RFC 3339 time or a Japanese era date.
+
+    Raises ValueError.
+    """
     typed = text.strip()
+    named = _NAMED.get(typed, typed)
+    if named in _NAMED.values():
+        return _start_of(named, now).timestamp()
     if _SPAN.match(typed):
         return now - parse_span(typed)
     era = _ERA_DAY.match(typed)
@@ -39,8 +66,8 @@ def parse_moment(text: str, now: float) -> float:
         parsed = datetime.fromisoformat(typed)
     except ValueError:
         expected = t(
-            "時刻は 24h、2026-11-22T09:00+09:00、令和8年11月22日 のように指定してください",
-            "give a time such as 24h, 2026-11-22T09:00+09:00 or 令和8年11月22日",
+            "時刻は 24h、今日、2026-11-22T09:00+09:00、令和8年11月22日 のように指定してください",
+            "give a time such as 24h, today, 2026-11-22T09:00+09:00 or 令和8年11月22日",
         )
         raise ValueError(expected) from None
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=_JST)).timestamp()

@@ -15,7 +15,6 @@ from typing import Any, Final
 import orjson
 
 from audit import durable
-from audit.documents import Document
 from audit.segment import Link
 
 MANIFEST: Final = "manifest.json"
@@ -66,13 +65,3 @@ def save(folder: Path, manifest: Manifest) -> None:
         "v": VERSION, "files": manifest.files, "links": links, "open": manifest.open_requests, "made": manifest.made,
     }  # fmt: skip
     durable.replace(folder / MANIFEST, orjson.dumps(body), 0o600)
-
-
-def event_of(document: Document) -> tuple[str, int, int, dict[str, Any]]:
-    """Return writer, epoch, seq and the event as a search of the journals gives it."""
-    event = dict(document.body)
-    writer = str(event.pop("sekisho.journal.writer"))
-    epoch, seq = int(event.pop("sekisho.journal.epoch")), int(event.pop("sekisho.journal.seq"))
-    event.pop("sekisho.journal.completed_seq", None)
-    event["event.id"] = f"{writer}:{epoch}:{seq}"
-    return writer, epoch, seq, event

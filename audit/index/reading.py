@@ -16,10 +16,10 @@ from typing import Any, Final, NamedTuple, TypeVar
 import duckdb
 import orjson
 
-from audit.documents import Document, Folder, OpenRequest
+from audit.documents import Document, Folder, OpenRequest, event_of
 from audit.event import timestamp
 from audit.index.choice import choose
-from audit.index.files import COLUMNS, Manifest, event_of, load
+from audit.index.files import COLUMNS, Manifest, load
 from audit.query import Counts, Query, agrees, counted
 from audit.reader import JournalReader
 from audit.segment import record_of, writers

@@ -17,10 +17,10 @@ import duckdb
 import orjson
 
 from audit import durable
-from audit.documents import Document
+from audit.documents import Document, event_of
 from audit.elastic.cursor import Cursor
 from audit.elastic.source import DocumentSource
-from audit.index.files import COLUMNS, FOLDED, MANIFEST, event_of, load, save
+from audit.index.files import COLUMNS, FOLDED, MANIFEST, load, save
 from audit.query import text_of
 from audit.reader import IntegrityError
 

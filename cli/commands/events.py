@@ -43,8 +43,12 @@ STORY = (
     Column("rule.id", "規則", "rule"), Column("from", "接続元", "from"), Column("device", "端末", "device"),
     Column("reference", "受付番号", "reference"),
 )  # fmt: skip
+_EMPTY = t("該当する記録はありません。--since で期間を広げてください。", "no records; widen --since.")
 _SUGGESTED = 5  # field names at most
 Since = Annotated[str, typer.Option("--since", help=t("24h、RFC 3339、令和8年11月22日", "24h, RFC 3339, 令和8年…"))]
+Until = Annotated[str, typer.Option("--until", help=t("この時刻まで", "until"))]
+Action = Annotated[str, typer.Option("--action", help=t("出来事 (例 session.ended)", "event.action"))]
+By = Annotated[list[str] | None, typer.Option("--by", help=t("この項目ごとに (4つまで)", "per field, up to 4"))]
 Filter = Annotated[list[str] | None, typer.Argument(help=t("項目=値 (複数可)、または語", "field=value, or a word"))]
 User = Annotated[str, typer.Option("--user", help=t("職員ID", "login"))]
 AppName = Annotated[str, typer.Option("--app", help=t("アプリID", "app id"))]
@@ -56,11 +60,11 @@ def search(
     call: Call,
     terms: Filter = None,
     since: Since = "24h",
-    until: Annotated[str, typer.Option("--until", help=t("この時刻まで", "until"))] = "",
+    until: Until = "",
     user: User = "",
     app: AppName = "",
     outcome: Outcome = None,
-    action: Annotated[str, typer.Option("--action", help=t("出来事 (例 session.ended)", "event.action"))] = "",
+    action: Action = "",
     oldest: Annotated[bool, typer.Option("--oldest", help=t("古い順", "oldest first"))] = False,
     exit_code: Annotated[bool, typer.Option("--exit-code", help=t("見つかれば 8", "8 if found"))] = False,
 ) -> None:
@@ -73,11 +77,39 @@ def search(
         count = call.stream(records)
     else:
         rows = [seen(record) for record in records] if call.output is Output.TABLE else list(records)
-        empty = t("該当する記録はありません。--since で期間を広げてください。", "no records; widen --since.")
-        call.rows(rows, COLUMNS, empty)
+        call.rows(rows, COLUMNS, _EMPTY)
         count = len(rows)
     if exit_code and count:
         raise typer.Exit(ExitCode.FINDINGS)
+
+
+@lists(group, "count", "記録を数える", "count records by field")
+def count(
+    call: Call,
+    terms: Filter = None,
+    by: Annotated[
+        list[str] | None, typer.Option("--by", help=t("この項目ごとに (4つまで)", "per field, up to 4"))
+    ] = None,
+    since: Since = "7d",
+    until: Until = "",
+    user: User = "",
+    app: AppName = "",
+    outcome: Outcome = None,
+    action: Action = "",
+) -> None:
+    """Count."""
+    fields = [_known(name) for name in by or ()]
+    body = _query(call, terms or [], since, {"user.name": user, "sekisho.app.id": app, "event.outcome": outcome or "",
+                                             "event.action": action})  # fmt: skip
+    body |= {"until": _moment(call, "--until", until), "limit": call.limit, "by": fields}
+    rows = [
+        dict(zip(fields, row["values"], strict=True)) | {"count": row["count"]}
+        for row in call.client().stream("/v1/events/count", body)
+    ]
+    columns = (*(Column(name, name, name) for name in fields), Column("count", "件数", "records", keep=True))
+    call.rows(
+        rows, columns, t("該当する記録はありません。--since で期間を広げてください。", "no records; widen --since.")
+    )
 
 
 @shows(group, "tail", "記録を流し続ける (Ctrl-C で終了)", "follow the trail; Ctrl-C ends")

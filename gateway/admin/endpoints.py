@@ -122,6 +122,7 @@ def _trail() -> tuple[Endpoint[Any], ...]:
     cases, one = anomalies.Anomalies(), "/v1/anomalies/{case}"
     return (
         Endpoint("events.search", "POST", "/v1/events/search", READERS, events.Search, events.search),
+        Endpoint("events.count", "POST", "/v1/events/count", READERS, events.Counting, events.count),
         Endpoint("events.tail", "POST", "/v1/events/tail", READERS, events.Tail, events.tail),
         Endpoint("events.show", "GET", "/v1/events/{reference}", EVERYONE, events.OneEvent, events.show),
         Endpoint("anomalies.ls", "GET", "/v1/anomalies", EVERYONE, anomalies.CaseListing, cases.ls),

@@ -11,7 +11,7 @@ from pydantic import Field
 from audit.search import show as recorded
 from gateway.admin.endpoint import Arguments, Call, Reply, Stream
 from gateway.admin.problem import AdminReason, Problem, not_found
-from gateway.admin.searching import Request, lines, records
+from gateway.admin.searching import Count, Request, lines, records
 from gateway.admin.unlinking import unlinked
 from gateway.gate.reference import parse_reference
 
@@ -20,6 +20,10 @@ _PLACE = re.compile(r"[a-z0-9.-]{1,64}:\d{1,9}:\d{1,15}")  # of a record: writer
 
 class Search(Arguments, Request):
     """A search of the trail."""
+
+
+class Counting(Arguments, Count):
+    """A search that is only counted."""
 
 
 class Tail(Arguments, Request):
@@ -34,6 +38,11 @@ class OneEvent(Arguments):
 
 async def search(call: Call[Search]) -> Stream:
     """Records as NDJSON, newest first unless asked otherwise."""
+    return Stream(lines(call.context, call.arguments, follow=False))
+
+
+async def count(call: Call[Counting]) -> Stream:
+    """How many records there are of each kind, as NDJSON: `{"values": […], "count": n}`, most first."""
     return Stream(lines(call.context, call.arguments, follow=False))
 
 

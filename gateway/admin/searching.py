@@ -12,10 +12,10 @@ import sys
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from gateway.admin.problem import AdminReason, Problem
-from gateway.admin.unlinking import unlinked_line
+from gateway.admin.unlinking import DIGESTS, unlinked_line
 from gateway.identity.context import ControlContext
 
 _LINE = 4 * 1024 * 1024  # bytes: a record is far smaller
@@ -35,6 +35,19 @@ class Request(BaseModel):
     actions: Annotated[tuple[Annotated[str, Field(max_length=50)], ...], Field(max_length=50)] = ()
     limit: Annotated[int, Field(ge=1, le=100_000)] = 100
     order: Literal["newest", "oldest"] = "newest"
+
+
+class Count(Request):
+    """A search of which only the numbers are wanted, by the values of some fields; `limit` is of the kinds told."""
+
+    by: Annotated[tuple[FieldName, ...], Field(max_length=4)] = ()
+
+    @field_validator("by")
+    @classmethod
+    def _tells_no_digests(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if hidden := sorted(name for name in names if name in DIGESTS):
+            raise ValueError(f"by: got {', '.join(hidden)}, expected fields that are no digests (audit reveal)")
+        return names
 
 
 async def lines(

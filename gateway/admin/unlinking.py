@@ -15,7 +15,7 @@ import orjson
 from gateway.gate.masking import DIGEST_BYTES, SHOWN
 
 _DIGEST: Final = re.compile(rf"{SHOWN}[0-9a-f]{{{2 * DIGEST_BYTES}}}")
-_DIGESTS: Final = frozenset(
+DIGESTS: Final = frozenset(
     {"sekisho.path_digests", "sekisho.query_digests", "path_digests", "query_digests"}  # in records, in documents
 )
 
@@ -29,7 +29,7 @@ def unlinked_line(line: bytes) -> bytes:
 
 def unlinked(record: dict[str, Any]) -> dict[str, Any]:
     """Return one record, or document, without digests: how many there were stays to be seen."""
-    return {name: _hidden(item) if name in _DIGESTS else _told(item) for name, item in record.items()}
+    return {name: _hidden(item) if name in DIGESTS else _told(item) for name, item in record.items()}
 
 
 def _told(value: Any) -> Any:

@@ -1,3 +1,3 @@
-"""One module a step, oldest first by number: `0001_first_shape`, `0002_masked_queries`. A published step is never edited."""
+"""One module a step, oldest first: `0001_first_shape`, `0002_masked_queries`. A published step is never edited."""
 
 __all__: list[str] = []
