@@ -40,6 +40,14 @@ class Query:
     actions: frozenset[str] = frozenset()
 
 
+def query_of(job: Mapping[str, Any]) -> Query:
+    """Return the query of a job, as JSON carries it to the process that answers."""
+    return Query(
+        since=job["since"], until=job["until"], filters=job["filters"], text=job["text"], limit=job["limit"],
+        newest_first=job["order"] == "newest", actions=frozenset(job["actions"]),
+    )  # fmt: skip
+
+
 def folded(text: str) -> str:
     """Return `text` as searches compare it: compatibility forms made one, case taken away (UAX #15, NFKC)."""
     if text.isascii():

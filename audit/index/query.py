@@ -21,18 +21,10 @@ import orjson
 
 from audit.index import reading
 from audit.index.files import MANIFEST
-from audit.query import Counts, Query, counted
+from audit.query import Counts, Query, counted, query_of
 from audit.reader import IntegrityError
 from audit.search import search
 from audit.weight import lighten
-
-
-def query_of(job: dict[str, Any]) -> Query:
-    """Return the query of a job."""
-    return Query(
-        since=job["since"], until=job["until"], filters=job["filters"], text=job["text"], limit=job["limit"],
-        newest_first=job["order"] == "newest", actions=frozenset(job["actions"]),
-    )  # fmt: skip
 
 
 def answers(journals: Path, index: Path, query: Query) -> Iterator[dict[str, Any]]:

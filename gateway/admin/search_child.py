@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from audit.query import Query
+from audit.query import Query, query_of
 from audit.search import follow
 from audit.verify import IntegrityError
 from audit.weight import lighten
@@ -23,15 +23,7 @@ def main() -> int:
     lighten()
     job: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_input, daemon=True).start()
-    query = Query(
-        since=job["since"],
-        until=job["until"],
-        filters=job["filters"],
-        text=job["text"],
-        actions=frozenset(job["actions"]),
-        limit=job["limit"],
-        newest_first=job["order"] == "newest",
-    )
+    query = query_of(job)
     try:
         asyncio.run(_follow(Path(job["journals"]), query))
     except (IntegrityError, OSError) as error:

@@ -69,7 +69,29 @@ def test_spans() -> None:
     assert parse_span("1d12h") == 129600.0
     assert parse_moment("24h", 100000.0) == 13600.0
     with pytest.raises(ValueError, match="24h"):
-        parse_moment("yesterday", 0.0)
+        parse_moment("the day before", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("今日", "2026-03-04T00:00+09:00"),
+        ("today", "2026-03-04T00:00+09:00"),
+        ("昨日", "2026-03-03T00:00+09:00"),
+        ("今週", "2026-03-02T00:00+09:00"),
+        ("今月", "2026-03-01T00:00+09:00"),
+        ("今年度", "2025-04-01T00:00+09:00"),
+        ("fiscal", "2025-04-01T00:00+09:00"),
+    ],
+)
+def test_named_periods_begin_in_japan(typed: str, expected: str) -> None:
+    early = datetime.fromisoformat("2026-03-03T15:30+00:00").timestamp()  # Wednesday in Japan, Tuesday in UTC
+    assert parse_moment(typed, early) == datetime.fromisoformat(expected).timestamp()
+
+
+def test_a_fiscal_year_begins_on_the_first_of_april() -> None:
+    april = datetime.fromisoformat("2026-04-01T00:00+09:00").timestamp()
+    assert parse_moment("今年度", april) == april
 
 
 @pytest.mark.parametrize(
