@@ -60,12 +60,11 @@ def text_of(event: Mapping[str, Any]) -> str:
     return folded("\n".join(_leaves(event)))
 
 
-def _leaves(value: object) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _leaves(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for inner in value.values() if isinstance(value, dict) else value:
             yield from _leaves(inner)
     elif value is not None:
         yield shown(value)

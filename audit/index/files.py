@@ -32,7 +32,7 @@ COLUMNS: Final[Mapping[str, str]] = {
 }  # fmt: skip
 """The fields that people ask for by value, each with a column of its own. All hold one keyword, number or address."""
 FOLDED: Final = "folded"
-"""The column with an event's text as searches compare it (`audit.query.text_of`), where that is not plain ASCII."""
+"""The column with an event's text as searches compare it (`audit.query.folded`), where `lower` would not do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,11 @@ DuckDB writes the files through a database in memory; many small files are joine
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,13 +24,14 @@ from audit.documents import Document, event_of
 from audit.elastic.cursor import Cursor
 from audit.elastic.source import DocumentSource
 from audit.index.files import COLUMNS, FOLDED, MANIFEST, load, save
-from audit.query import text_of
+from audit.query import folded
 from audit.reader import IntegrityError
 
 BATCH: Final = 20_000  # documents of one file at most
 JOINED: Final = 16  # small files that become one
 LARGE: Final = 64 * 1024 * 1024  # bytes from which a file is left alone
 _CHUNK: Final = 1 << 20
+_FOREIGN: Final = re.compile(r"[^\x00-\x7f]+")
 _SCHEMA: Final = {
     "ts": "VARCHAR", "writer": "VARCHAR", "epoch": "BIGINT", "seq": "BIGINT",
     **dict.fromkeys(COLUMNS.values(), "VARCHAR"), FOLDED: "VARCHAR", "event": "VARCHAR",
@@ -138,7 +142,21 @@ def _strangers(folder: Path, named: set[str]) -> Iterable[Path]:
 
 def _row(document: Document) -> dict[str, Any]:
     writer, epoch, seq, event = event_of(document)
-    encoded = orjson.dumps(event).decode()
+    encoded = orjson.dumps(event)
     row = {"ts": event["@timestamp"], "writer": writer, "epoch": epoch, "seq": seq}
     row |= {column: event.get(field) for field, column in COLUMNS.items()}
-    return row | {FOLDED: None if encoded.isascii() else text_of(event), "event": encoded}
+    return row | {FOLDED: _folded(encoded), "event": encoded.decode()}
+
+
+def _folded(encoded: bytes) -> str | None:
+    """Return an event's folded text where that is more than its ASCII letters in lower case."""
+    if encoded.isascii():
+        return None
+    text = encoded.decode()
+    return None if _stays("".join(_FOREIGN.findall(text))) else folded(text)
+
+
+@lru_cache(maxsize=4096)
+def _stays(foreign: str) -> bool:
+    """Whether folding leaves these characters as they are, whatever ASCII stands between them; records repeat them."""
+    return folded(foreign) == foreign and not any(map(unicodedata.combining, foreign))
