@@ -37,7 +37,7 @@ _SCHEMA: Final = {
     **dict.fromkeys(COLUMNS.values(), "VARCHAR"), FOLDED: "VARCHAR", "event": "VARCHAR",
 }  # fmt: skip
 _GROUP: Final = 16_384  # rows
-_FORMAT: Final = (
+FORMAT: Final = (
     f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_GROUP}, DICTIONARY_SIZE_LIMIT {_GROUP}, "
     "STRING_DICTIONARY_PAGE_SIZE_LIMIT 4194304)"
 )
@@ -119,7 +119,7 @@ class IndexWriter:
         target = str(path).replace("'", "''")
         with duckdb.connect() as database:
             database.execute("SET threads = 1")
-            database.execute(f"COPY ({query}) TO '{target}' {_FORMAT}", parameters)
+            database.execute(f"COPY ({query}) TO '{target}' {FORMAT}", parameters)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
