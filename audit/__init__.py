@@ -4,15 +4,21 @@ Begin with `event` and `ecs`, what a record says, and `journal`, what keeps it. 
 numbers, which no record holds.
 
 - Keeping: `journal` is what a process writes to, `journal_thread` makes its file calls, `segment_writer` its files,
-  `segment` is their format, `durable` the one place that writes files durably. `anonymous` bounds what strangers can
-  make us write. `stored` opens a segment in whichever form it is kept: plain, compressed (`seekable`), or only its
-  `entries` at the end of its retention. `reader` reads a journal back, for everyone below.
-- Proving: `merkle`, `checkpoint` and `log` are the transparency log over all journals, `auditor` grows it, `verify`
-  proves both, `expired` that what is gone was deleted on record; `receipt` is what a revocation hands out.
-- Finding: `search` answers questions over the journals (`scan`: lines, newest first); `completion` brings the end of a
-  request together with its decision; `documents` are what searchable copies hold: `index` (embedded), `elastic`
-  (Elasticsearch, with `dead_letters` for what it refused). `detect` finds anomalies, `cases` joins them.
-- Running: `daemon` is the auditor's process, with all of these as its tasks; `weight` lets it and searches go last.
+  `segment` is their format, `durable` the one place that writes files durably, `room` what a filling disk leaves to
+  whom. `anonymous` bounds what strangers can make us write. `stored` opens a segment in whichever form it is kept:
+  plain, compressed (`seekable`), or only its `entries` at the end of its retention. `reader` reads a journal back, for
+  everyone below.
+- Proving: `merkle`, `note`, `checkpoint` and `log` are the transparency log over all journals, `auditor` grows it,
+  `verify` proves both, `expired` that what is gone was deleted on record; `receipt` is what a revocation hands
+  out. One record's proof is made by `proof`, from what `tiles` reads, `places` finds and `originals` has word for word;
+  `issued` are the checkpoints of the past. `witness` is the second party that cosigns checkpoints, `witnesses` what both
+  sides keep about that.
+- Finding: `query` is what one may ask; `search` answers it over the journals (`scan`: lines, newest first);
+  `completion` brings the end of a request together with its decision; `documents` are what searchable copies hold:
+  `index` (embedded), `elastic` (Elasticsearch, with `dead_letters` for what it refused). `detect` finds anomalies,
+  `cases` joins them.
+- Running: `daemon` is the auditor's process, `beside` starts all of these as its tasks; `weight` lets it and searches
+  go last.
 
 Other packages import first-level modules only.
 """

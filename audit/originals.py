@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from audit import stored
 from audit.event import timestamp
-from audit.scan import SLACK, RawLine, at, load, place_of, time_of
+from audit.scan import SLACK, RawLine, at, place_of, time_of
 from audit.segment import Segment, segments, writers
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -48,7 +49,7 @@ def given_out(reference: str) -> float:
 
 def _with(root: Path, writer: str, needle: bytes, since: bytes) -> Iterator[RawLine]:
     for segment in reversed(segments(root / writer)):
-        data = load(segment)
+        data = stored.whole(segment)
         yield from _lines(data, needle, writer, segment)
         if time_of(data[: data.find(b"\n") + 1]) < since:
             return

@@ -26,16 +26,14 @@ _APRIL = 4
 def _start_of(name: str, now: float) -> datetime:
     """The first moment in Japan of today, yesterday, this week (from Monday), month or fiscal year (from April)."""
     today = datetime.fromtimestamp(now, _JST).replace(hour=0, minute=0, second=0, microsecond=0)
-    match name:
-        case "yesterday":
-            return today - timedelta(days=1)
-        case "week":
-            return today - timedelta(days=today.weekday())
-        case "month":
-            return today.replace(day=1)
-        case "fiscal":
-            return today.replace(year=today.year - (today.month < _APRIL), month=_APRIL, day=1)
-    return today
+    begins = {
+        "today": today,
+        "yesterday": today - timedelta(days=1),
+        "week": today - timedelta(days=today.weekday()),
+        "month": today.replace(day=1),
+        "fiscal": today.replace(year=today.year - (today.month < _APRIL), month=_APRIL, day=1),
+    }
+    return begins[name]
 
 
 def parse_span(text: str) -> float:

@@ -15,11 +15,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from audit import stored
 from audit.completion import decisions, leans
 from audit.documents import OPEN_AFTER, Document, Folder, OpenRequest
 from audit.event import timestamp
 from audit.reader import IntegrityError, JournalReader
-from audit.scan import SLACK, Position, at, load, request_of, time_of
+from audit.scan import SLACK, Position, at, request_of, time_of
 from audit.segment import Chain, LineFault, Link, claimed, record_of, segments, whole_lines, writers
 
 HOUR: Final = 3600
@@ -161,7 +162,7 @@ def is_gone(journals: Path, writer: str, place: Position) -> bool:
     if not found:
         return False
     try:
-        before = claimed(writer, next(whole_lines(load(found[0])), b""))
+        before = claimed(writer, next(whole_lines(stored.whole(found[0])), b""))
     except LineFault:
         return False
     return place < found[0].key and place <= (before.epoch, before.seq)
@@ -171,10 +172,10 @@ def start_before(journals: Path, writer: str, moment: float) -> Link | None:
     """Return a record's place from which on a writer's journal holds everything since `moment`; None = its start."""
     found = segments(journals / writer)
     wanted = timestamp(moment).encode()
-    number = bisect_left(found, wanted, key=lambda segment: time_of(next(whole_lines(load(segment)), b"")))
+    number = bisect_left(found, wanted, key=lambda segment: time_of(next(whole_lines(stored.whole(segment)), b"")))
     if number == 0:
         return None
-    line = next(whole_lines(load(found[number - 1])), b"")
+    line = next(whole_lines(stored.whole(found[number - 1])), b"")
     try:
         chain = Chain(writer, claimed(writer, line))
         entry = chain.accept(line)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from audit import stored
 from audit.documents import Document, Folder
 from audit.elastic.cursor import Cursor
 from audit.reader import IntegrityError, JournalReader, Record
-from audit.scan import load
 from audit.segment import Link, record_of, segments, writers
 
 _LEAST: Final = 64 * 1024  # bytes read of one journal at once, however many there are
@@ -96,7 +96,7 @@ def _reopened(journals: Path, kept: Mapping[str, Any]) -> dict[str, Any]:
             here = []
             while left and left[-1] >= segment.key:
                 here.append(left.pop())
-            lines = load(segment).split(b"\n")[:-1] if here else []
+            lines = stored.whole(segment).split(b"\n")[:-1] if here else []
             for epoch, seq in here:
                 index = seq - segment.first_seq
                 if epoch == segment.epoch and index < len(lines):
