@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support import loopback_only
+from tests.support import canary_watch, loopback_only
 from tests.support.figures import Figures, saying
 from tests.support.one_stack import OneStack
 from tests.support.promises import Promises, is_whole_run, load_clauses
@@ -23,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Start watching."""
     loopback_only.install()
+    canary_watch.install(config)
     torture = bool(config.getoption("--torture"))
     config.pluginmanager.register(OneStack(), "one-stack")
     config.pluginmanager.register(Figures(printed=torture), "figures")

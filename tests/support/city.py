@@ -25,6 +25,7 @@ from gateway.settings import Settings
 from gateway.state.records import App, AppState, Lock, PolicyState, PolicyVersion, User
 from gateway.state.steward_client import StewardClient
 from policies.versions import policy_hash
+from tests.support.canary_watch import CANARIES
 
 POLICY = """
 version: 1
@@ -186,6 +187,7 @@ def _processes(config: Path, log: Path) -> Iterator[None]:
             yield
         finally:
             timer.cancel()
+            CANARIES.processes()
             process.send_signal(signal.SIGTERM)
             try:
                 process.wait(15)
@@ -201,10 +203,12 @@ class _Echo(BaseHTTPRequestHandler):
         """Say which path came, and set a cookie of the app's own."""
         body = f"<!doctype html><title>app</title><h1>app</h1><p id=path>{self.path}</p>".encode()
         body += f"<p id=cookie>{self.headers.get('Cookie', '')}</p>".encode()
+        CANARIES.learn(self.headers.get("X-Sekisho-Jwt-Assertion"), "assertion")
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         if self.path.startswith("/login"):
+            CANARIES.learn("secret-of-this-person", "the app's own cookie")
             self.send_header("Set-Cookie", "legacy=secret-of-this-person; Path=/")
         self.end_headers()
         self.wfile.write(body)

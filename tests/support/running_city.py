@@ -21,6 +21,7 @@ from aiohttp import web
 from audit.completion import joined
 from gateway.state.records import App, AppSession, PolicyVersion, Row
 from gateway.state.steward_client import StewardClient
+from tests.support.canary_watch import CANARIES
 from tests.support.gate_world import APP
 from tests.support.steward_process import ROOT, install, session, user
 
@@ -69,6 +70,7 @@ class RecordingApp:
             await self._runner.cleanup()
 
     def _write_down(self, request: web.Request) -> None:
+        CANARIES.learn(request.headers.get("X-Sekisho-Jwt-Assertion"), "assertion")
         self.seen.append(dict(request.headers))
         name = request.headers["X-Sekisho-Request-Id"]
         self.decided_before.append(any(name in path.read_text() for path in self._journals.glob("worker-?/*")))
@@ -125,6 +127,7 @@ class RunningCity:
         assert said == b"ready\n", (self.root / "run" / "log.txt").read_text()[-4000:]
 
     async def stop(self) -> None:
+        CANARIES.processes()
         await self.steward.close()
         process = self._supervisor
         if process is not None and process.returncode is None:

@@ -11,6 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import CDPSession, Page
 
 from cli.tour.chromium import ARGUMENTS
+from tests.support.canary_watch import CANARIES
 from tests.support.city import City, Person
 
 CHROMIUM = (
@@ -52,11 +53,14 @@ class Visitor:
 
     def fill(self, **fields: str) -> None:
         """Fill a form's fields by id and send it."""
+        CANARIES.learn_fields(fields, "form")
         for name, value in fields.items():
             self.page.locator(f"#{name}").fill(value)
         last = self.page.locator(f"#{list(fields)[-1]}")
         with self.page.expect_navigation():
             last.locator("xpath=ancestor::form").locator("button[type=submit]").click()
+        for cookie in self.page.context.cookies():
+            CANARIES.learn_cookies(f"{cookie['name']}={cookie['value']}")
 
     def code(self) -> str:
         """A code that was not used yet: the next step is taken where the current one was."""

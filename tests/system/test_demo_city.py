@@ -21,6 +21,7 @@ from cli.city.browser import Page
 from cli.city.build import Site, build
 from cli.city.sign_in import browser, sign_in
 from cli.tour.run import STEPS, unshown
+from tests.support.canary_watch import CANARIES
 from tests.support.real_parts import program
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +66,7 @@ class Demo:
         return said
 
     def stop(self) -> int:
+        CANARIES.processes()
         self.process.send_signal(signal.SIGINT)
         try:
             return self.process.wait(60)

@@ -20,6 +20,7 @@ import pytest
 
 from audit.checkpoint import read_verifier
 from cli.tour.elasticsearch import Node
+from tests.support.canary_watch import CANARIES
 from tests.support.elasticsearch_node import elasticsearch_node
 from tests.support.operator import ask, operator, tell
 from tests.support.running_city import RunningCity, running_city
@@ -52,6 +53,7 @@ def stored(node: Node) -> dict[str, list[Any]]:
         if after:
             query["search_after"] = after
         hits = call(node, "POST", f"/logs-sekisho.*-{NAMESPACE}/_search", query)["hits"]["hits"]
+        CANARIES.say("documents in Elasticsearch", json.dumps(hits).encode())
         if not hits:
             return found
         for hit in hits:
