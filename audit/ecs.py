@@ -292,7 +292,7 @@ GIVEN: Final = frozenset(
         "host.os.type", "host.os.version", "organization.name", "rule.name", "tags", "sekisho.app.business",
         "sekisho.app.upstream", "sekisho.policy.title", "sekisho.factor.label", "sekisho.account.changes",
         "sekisho.lock.message", "sekisho.lock.reason", "sekisho.justification", "sekisho.selector",
-        "sekisho.admin.arguments", "sekisho.device.changes", "sekisho.device.name", "sekisho.gap.reason",
+        "sekisho.admin.arguments", "sekisho.device.changes", "sekisho.device.failing", "sekisho.device.name", "sekisho.gap.reason",
         "sekisho.finding.subject", "sekisho.unmet",
     }
 )  # fmt: skip

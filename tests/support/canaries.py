@@ -61,6 +61,8 @@ class Canaries:
     def learn(self, value: str | bytes | None, what: str) -> None:
         """Remember a secret; what is too short to be one, or to be told from other text, is not."""
         text = value.decode(errors="replace") if isinstance(value, bytes) else value or ""
+        if len(text) >= 32 and len(set(text)) < 4:
+            return  # a stand-in such as a key of zeros
         if len(text) >= SHORTEST or (len(text) >= 6 and text.isdigit()):
             self.secrets.setdefault(text, what)
 

@@ -24,7 +24,7 @@ from tests.unit.admin.test_admin_matrix import NOW, PATHS, minimal, session, use
 DOCS = replace(APP, masked_paths=("/people/*",))
 RECORDS = [user("u-ciso", "ciso"), session("ciso", "u-ciso"), DOCS]
 READS_THE_TRAIL = {
-    "events.search", "events.tail", "events.show", "anomalies.ls", "anomalies.show", "reveals.answer",
+    "events.search", "events.count", "events.tail", "events.show", "anomalies.ls", "anomalies.show", "reveals.answer",
     "es.dead_letters.ls", "es.dead_letters.show", "policy.explain",
 }  # fmt: skip
 
