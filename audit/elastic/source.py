@@ -34,7 +34,7 @@ class DocumentSource:
     def __init__(self, journals: Path, cursor: Cursor) -> None:
         """Go on from `cursor`; reads the decisions that were open there. Raises OSError."""
         self._journals = journals
-        self._folder = Folder.restore(_reopened(journals, cursor.open_requests))
+        self._folder = Folder.restore(reopened(journals, cursor.open_requests))
         self._readers = {name: JournalReader(journals, name, link) for name, link in cursor.done.items()}
         self._links = dict(cursor.done)  # behind the last record that was handed out
         self.refused: dict[str, IntegrityError] = {}
@@ -81,7 +81,7 @@ class DocumentSource:
         }  # fmt: skip
 
 
-def _reopened(journals: Path, kept: Mapping[str, Any]) -> dict[str, Any]:
+def reopened(journals: Path, kept: Mapping[str, Any]) -> dict[str, Any]:
     """Give open requests their records back (`Folder.restore`); one whose decision is no longer kept is left out."""
     whole = {request: row for request, row in kept.items() if "record" in row}
     wanted: dict[str, dict[tuple[int, int], str]] = defaultdict(dict)

@@ -17,6 +17,7 @@ import duckdb
 import orjson
 
 from audit.documents import Document, Folder, OpenRequest, event_of
+from audit.elastic.source import reopened
 from audit.event import timestamp
 from audit.index.choice import choose
 from audit.index.files import COLUMNS, Manifest, load
@@ -176,7 +177,7 @@ def _newest_first(found: Found) -> tuple[bytes, str, int, int]:
 
 def _tail(journals: Path, manifest: Manifest) -> list[Found]:
     """Return what the journals hold beyond the manifest, with the requests that are still open as they stand."""
-    folder = Folder.restore(manifest.open_requests)
+    folder = Folder.restore(reopened(journals, manifest.open_requests))
     documents: list[Document] = []
     for name in writers(journals):
         reader = JournalReader(journals, name, manifest.links.get(name))
