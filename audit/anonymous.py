@@ -27,6 +27,7 @@ from audit.room import Reserve
 from audit.segment import TRIMMED, record_of, segments
 from audit.segment_writer import Sealed
 
+BOUNDED: Final = ".anonymous"  # how the names of such writers end
 _MINUTE: Final = 60.0
 _ADDRESSES: Final = 10_000  # rows of the table; about 2 MiB
 _FEW: Final = 16  # rows of the table while room is spared
@@ -111,6 +112,19 @@ class Coalescer:
         return made
 
 
+def trimmed_up_to(folder: Path) -> tuple[int, int] | None:
+    """Return epoch and number of the last record whose deletion a bounded writer put on record, None for others."""
+    if not folder.name.endswith(BOUNDED):
+        return None
+    for segment in reversed(segments(folder)):
+        data = stored.whole(segment) or stored.kept(segment)
+        at = data.rfind(TRIMMED)
+        if at >= 0:
+            body = record_of(data[data.rfind(b"\n", 0, at) + 1 : data.find(b"\n", at) + 1])
+            return body["sekisho.trimmed.epoch"], body["sekisho.trimmed.seq"]
+    return None
+
+
 class BoundedJournal(Journal):
     """A journal whose oldest sealed segments go when all of them exceed `total_bytes`. Named `*.anonymous`."""
 
@@ -127,7 +141,7 @@ class BoundedJournal(Journal):
         reserve: Reserve | None = None,
     ) -> None:
         """Raises ValueError for a writer whose name does not end in `.anonymous`: only there a hole is accepted."""
-        if not writer.endswith(".anonymous"):
+        if not writer.endswith(BOUNDED):
             raise ValueError(f"writer: got {writer!r}, expected a name ending in .anonymous")
         super().__init__(
             directory, writer, segment_bytes=segment_bytes, segment_age=segment_age,

@@ -1,7 +1,8 @@
 """What runs beside the signing in the auditor's process, and the arguments that ask for it.
 
-Each is a task with its own cursor and its own faults: detection and the embedded index with `--state`, the copy in
-Elasticsearch with `--elastic-url`, cosignatures with `--witness`. Their modules are imported only where they run.
+Each is a task with its own cursor and its own faults: sealed segments are always kept (`audit.keeping`), detection and
+the embedded index come with `--state`, the copy in Elasticsearch with `--elastic-url`, cosignatures with `--witness`.
+Modules that are heavy are imported only where they run.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING
 from audit import durable
 from audit.checkpoint import read_witness_key
 from audit.event import Action
+from audit.keeping.keeper import Clocks, Keeper
+from audit.retention import read_ages
 from audit.witnesses import Standing, State
 
 if TYPE_CHECKING:
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the tasks beside the signing."""
     parser.add_argument("--state", type=Path, help="folder for what it remembers beside the log: detection, index, …")
+    parser.add_argument("--retain", action="append", default=[], metavar="CLASS=SECONDS", help="how long to keep")
+    parser.add_argument("--compress-after", type=float, default=3600.0, help="age of what is compressed, s (3600)")
+    parser.add_argument("--keep-every", type=float, default=30.0, help="seconds between looks at what to keep (30)")
     parser.add_argument("--elastic-url", help="Elasticsearch to ship to")
     parser.add_argument("--elastic-ca", type=Path, help="certificate authority of the cluster, PEM")
     parser.add_argument("--elastic-write-key", type=Path, help="file with the key that creates documents")
@@ -37,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def start_beside(options: argparse.Namespace, daemon: Daemon, tasks: list[asyncio.Task[None]]) -> None:
     """Start what the arguments ask for; the tasks run until cancelled. Raises ValueError, OSError."""
+    _start_keeping(options, daemon, tasks)
     if options.state is None:
         if options.witness:
             raise ValueError("--witness needs --state, where it is kept how the witnesses stand")
@@ -47,6 +54,14 @@ def start_beside(options: argparse.Namespace, daemon: Daemon, tasks: list[asynci
         _start_shipping(options, daemon, tasks)
     if options.witness:
         _start_witnessing(options, daemon, tasks)
+
+
+def _start_keeping(options: argparse.Namespace, daemon: Daemon, tasks: list[asyncio.Task[None]]) -> None:
+    keeper = Keeper(
+        options.journal, daemon.journal, lambda: daemon.auditor.covered, read_ages(options.retain),
+        options.compress_after, Clocks(time.time, lambda: time.clock_gettime(time.CLOCK_BOOTTIME)),
+    )  # fmt: skip
+    tasks.append(asyncio.create_task(keeper.run(options.keep_every)))
 
 
 def _start_finding(options: argparse.Namespace, daemon: Daemon, tasks: list[asyncio.Task[None]]) -> None:

@@ -1,8 +1,9 @@
 """The auditor's process: `python -m audit.daemon --journal DIR --log DIR --key FILE [--state DIR …]`.
 
 Follows every journal under DIR, its own included, and signs a checkpoint at the latest `--interval` seconds, or
-`--records` records, after the first record that none covers. Detection, index, shipping and witnesses are tasks beside
-the signing (`audit.beside`); whatever they meet, checkpoints go on. All at low CPU weight (nice 10). Ready (one byte
+`--records` records, after the first record that none covers. Keeping (`--retain`; a class that is not named is kept for
+ever), detection, index, shipping and witnesses are tasks beside the signing (`audit.beside`); whatever they meet,
+checkpoints go on. All at low CPU weight (nice 10). Ready (one byte
 over SEKISHO_READY_FD) once the log is loaded and its own journal is open. SIGTERM: sign what is there and end.
 
 Exit codes: 0 ended as asked, 1 the log contradicts itself or the disk refuses (said on stderr), 2 wrong arguments.

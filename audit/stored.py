@@ -7,15 +7,16 @@ forms that have lines. Of a plain segment this reads exactly what is asked for; 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from audit.entries import EntriesInvalid, Expired, load
 from audit.seekable import Frame, SegmentDamaged, table, unpacked
-from audit.segment import COMPRESSED, FORMS, Chain, LineFault, Link, Segment, claimed, whole_lines
+from audit.segment import COMPRESSED, FORMS, LINE_LIMIT, Chain, LineFault, Link, Segment, claimed, whole_lines
 
-__all__ = ["SegmentDamaged", "backwards", "count", "kept", "last_of", "lines", "now", "piece", "whole"]
+__all__ = ["SegmentDamaged", "backwards", "count", "ends", "kept", "last_of", "lines", "now", "piece", "whole"]
 
 _CHUNK: Final = 1 << 20
 
@@ -120,6 +121,24 @@ def count(segment: Segment) -> int:
     if found is not None and found.expired:
         return _entries(found).count
     return next((number + data.count(b"\n") for number, data in backwards(segment)), 0)
+
+
+def ends(segment: Segment) -> tuple[bytes, bytes]:
+    """Return the first and the last whole line, reading no more than it has to; empty where there is none.
+
+    Raises FileNotFoundError when the segment has another form by now, OSError, `SegmentDamaged`.
+    """
+    if segment.form == COMPRESSED:
+        frames = table(segment.path)
+        first, last = (b"".join(unpacked(segment.path, part)) for part in (frames[:1], frames[-1:]))
+    else:
+        with segment.path.open("rb") as file:
+            first = file.read(LINE_LIMIT)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 2 * LINE_LIMIT))
+            last = file.read()
+    last = last[: last.rfind(b"\n") + 1]
+    return first[: first.find(b"\n") + 1], last[last.rfind(b"\n", 0, -1) + 1 :]
 
 
 def kept(segment: Segment) -> bytes:

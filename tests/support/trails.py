@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,14 @@ class Trail:
     log: Path
     signer: Signer
 
-    def write(self, writer: str, events: list[dict[str, Any]], segment_bytes: int = 2500) -> None:
-        """Append the events in one epoch of this writer."""
+    def write(
+        self, writer: str, events: list[dict[str, Any]], segment_bytes: int = 2500,
+        clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        """Append the events in one epoch of this writer, which is opened at the time of `clock`."""
 
         async def run() -> None:
-            journal = Journal(self.journals, writer, segment_bytes=segment_bytes, segment_age=3600)
+            journal = Journal(self.journals, writer, segment_bytes=segment_bytes, segment_age=3600, clock=clock)
             journal.open(asyncio.get_running_loop())
             for start in range(0, len(events), 4):  # a batch is never split over segments
                 *others, last = events[start : start + 4]
