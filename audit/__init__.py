@@ -8,7 +8,7 @@ numbers, which no record holds.
   whom. `anonymous` bounds what strangers can make us write. `stored` opens a segment in whichever form it is kept:
   plain, compressed (`seekable`), or only its `entries` at the end of its retention. `reader` reads a journal back, for
   everyone below. `retention` says how long records are kept, `holds` what must stay longer; `keeping` compresses and
-  deletes accordingly.
+  deletes accordingly, `stock` tells what is there.
 - Proving: `merkle`, `note`, `checkpoint` and `log` are the transparency log over all journals, `auditor` grows it,
   `verify` proves both, `expired` that what is gone was deleted on record; `receipt` is what a revocation hands
   out. One record's proof is made by `proof`, from what `tiles` reads, `places` finds and `originals` has word for word;

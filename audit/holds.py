@@ -48,11 +48,14 @@ class Hold:
     created_by: str
     created_at: float
 
+    def names(self, writer: str) -> bool:
+        """Tell whether records of this writer are held, of whichever time."""
+        return not (self.writers or self.classes) or writer in self.writers or class_of(writer) in self.classes
+
     def holds(self, writer: str, first_at: float, last_at: float) -> bool:
         """Tell whether records of this writer from `first_at` to `last_at` are held, at least some of them."""
-        named = not (self.writers or self.classes) or writer in self.writers or class_of(writer) in self.classes
         return (
-            named
+            self.names(writer)
             and (self.since is None or last_at + _SLACK >= self.since)
             and (self.until is None or first_at - _SLACK < self.until)
         )

@@ -26,6 +26,7 @@ from cli.commands import (
     policy,
     proofs,
     record_proofs,
+    retention,
     reveals,
     sessions,
     tour,
@@ -76,6 +77,7 @@ app.add_typer(mdm_sim.group, name="mdm-sim", cls=SpokenGroup)
 record_proofs.register(proofs.audit_group)
 checkpoints.register(proofs.audit_group)
 proofs.audit_group.add_typer(reveals.group)
+proofs.audit_group.add_typer(retention.holds_group, name="holds", cls=SpokenGroup)
 app.add_typer(proofs.audit_group, name="audit", cls=SpokenGroup)
 app.add_typer(proofs.receipts_group, name="receipts", cls=SpokenGroup)
 app.add_typer(witness.group, name="witness", cls=SpokenGroup)

@@ -14,7 +14,7 @@ from typing import Literal, Self, TypeVar
 from pydantic import BaseModel, PrivateAttr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from gateway.settings_parts.bounds import JournalSettings, Limits, Sessions, SignIn, Timeouts
+from gateway.settings_parts.bounds import JournalSettings, Limits, RetentionSettings, Sessions, SignIn, Timeouts
 from gateway.settings_parts.faults import Fault, SettingsFaults, environment_faults, syntax_fault, value_faults
 from gateway.settings_parts.field import HostName, SecretPath, Section, required, setting
 from gateway.settings_parts.listeners import Listeners
@@ -115,6 +115,7 @@ class Settings(BaseSettings):
     sessions: Sessions = setting(Sessions(), "セッション", "")
     sign_in: SignIn = setting(SignIn(), "サインイン", "")
     journal: JournalSettings = setting(JournalSettings(), "記録", "")
+    retention: RetentionSettings = setting(RetentionSettings(), "記録の保存期間", "")
     mdm: Mdm | None = setting(None, "端末管理。書かなければ端末の状態は「不明」", "")
     elasticsearch: Elasticsearch | None = setting(None, "Elasticsearch。書かなければ内蔵の検索だけ", "")
     witness: Witness | None = setting(None, "記録の証人。書かなければ署名するのは自分だけ", "")

@@ -92,6 +92,7 @@ class Supervisor:
             "--reserve-bytes", str(self._settings.journal.reserve(Writes.LAST).last.most),
             "--state", str(self._settings.auditor_state), *_shipping(self._settings.elasticsearch),
             *_witnessing(self._settings.witness),
+            *(f"--retain={name}={age:.0f}" for name, age in self._settings.retention.seconds().items()),
         )  # fmt: skip
         specs = [
             Spec("steward", "gateway.steward", config, self._for_steward),

@@ -12,6 +12,7 @@ token's idleness.
 - Looking: `events`, `anomalies`, `status`, `alerts`, `elastic` (`reconcile` compares it with the journals); `reveals`
   by a value that records hold as a digest, which `unlinking` keeps out of every other answer. Long searches run in a
   child process: `searching` here, `search_child` there. `clock` takes an operator's word on a leap.
+- Keeping: `retention` of records, and what a legal hold keeps longer.
 """
 
 __all__: list[str] = []

@@ -17,6 +17,7 @@ from gateway.admin import (
     policy_questions,
     policy_versions,
     reconcile,
+    retention,
     reveals,
     sessions,
     sign_in,
@@ -128,6 +129,17 @@ def _trail() -> tuple[Endpoint[Any], ...]:
         Endpoint("anomalies.ls", "GET", "/v1/anomalies", EVERYONE, anomalies.CaseListing, cases.ls),
         Endpoint("anomalies.show", "GET", one, READERS, anomalies.OneCase, cases.show),
         Endpoint("anomalies.ack", "POST", one + "/acknowledge", CHANGERS, anomalies.Acknowledge, cases.ack),
+        Endpoint("audit.retention", "GET", "/v1/audit/retention", EVERYONE, Arguments, retention.retention),
+        Endpoint("audit.holds.ls", "GET", "/v1/audit/holds", EVERYONE, Listing, retention.holds_ls),
+        Endpoint("audit.holds.add", "POST", "/v1/audit/holds", CHANGERS, retention.AddHold, retention.holds_add),
+        Endpoint(
+            "audit.holds.rm",
+            "POST",
+            "/v1/audit/holds/{hold}/remove",
+            CISO_ONLY,
+            retention.RemoveHold,
+            retention.holds_rm,
+        ),
         Endpoint("anomalies.close", "POST", one + "/close", CISO_ONLY, anomalies.Close, cases.close),
     )
 

@@ -10,6 +10,8 @@ from pydantic import model_validator
 from audit.room import Floor, Reserve
 from gateway.settings_parts.field import Section, required, setting
 
+_DAY = 86_400.0  # seconds
+
 
 class Rate(Section):
     """A token bucket; both numbers belong together, so both are stated."""
@@ -185,3 +187,32 @@ class JournalSettings(Section):
     def _floor(self, kind: Writes) -> Floor:
         percent = self._percent(kind)
         return Floor(percent / 100, int(self.reserve_most_bytes * percent / self.reserve_strangers_percent))
+
+
+class RetentionSettings(Section):
+    """How long records are kept, by what they are about; a legal hold keeps them longer."""
+
+    access_days: int = setting(
+        365,
+        "職員の利用の記録の保存",
+        "1年。下限は6か月(文部科学省ハンドブック 令和7年3月)",
+        unit="日",
+        ge=184,
+        le=36_500,
+    )
+    anonymous_days: int = setting(
+        365, "名乗らない拒否の記録の保存", "攻撃の兆しを1年さかのぼれる", unit="日", ge=31, le=36_500
+    )
+    administration_days: int = setting(
+        1095, "サインイン・管理操作の記録の保存", "3年。番号利用事務の監査に足りる", unit="日", ge=184, le=36_500
+    )
+    system_days: int = setting(
+        1095, "プロセスと証明の記録の保存", "削除そのものの記録は期間を過ぎても残る", unit="日", ge=184, le=36_500
+    )
+
+    def seconds(self) -> dict[str, float]:
+        """The ages by class (`audit.retention.RetentionClass`)."""
+        return {
+            "access": self.access_days * _DAY, "anonymous": self.anonymous_days * _DAY,
+            "administration": self.administration_days * _DAY, "system": self.system_days * _DAY,
+        }  # fmt: skip

@@ -38,7 +38,8 @@ NOW = time.time()
 AAL2 = "urn:sekisho:aal2"
 PATHS = {"login": "nobody", "session": "none", "lock": "none", "app": "none", "approval": "none", "device": "none",
          "version": "active", "reference": "0000000000000000", "case": "none", "document": "none",
-         "letter": "none", "reveal": "none"}  # fmt: skip
+         "letter": "none", "reveal": "none",
+         "hold": "none"}  # fmt: skip
 GUARDED = [endpoint for endpoint in endpoints() if endpoint.roles]
 WITHOUT = ["none", "wrong", "browser", "expired", "one_factor", "disabled", "locked", "no_role"]
 
