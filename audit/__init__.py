@@ -12,8 +12,8 @@ numbers, which no record holds.
 - Proving: `merkle`, `note`, `checkpoint` and `log` are the transparency log over all journals, `auditor` grows it,
   `verify` proves both, `expired` that what is gone was deleted on record; `receipt` is what a revocation hands
   out. One record's proof is made by `proof`, from what `tiles` reads, `places` finds and `originals` has word for word;
-  `issued` are the checkpoints of the past. `witness` is the second party that cosigns checkpoints, `witnesses` what both
-  sides keep about that.
+  `issued` are the checkpoints of the past. `witness` is the second party that cosigns checkpoints, `witnesses` what
+  both sides keep about that.
 - Finding: `query` is what one may ask; `search` answers it over the journals (`scan`: lines, newest first);
   `completion` brings the end of a request together with its decision; `documents` are what searchable copies hold:
   `index` (embedded), `elastic` (Elasticsearch, with `dead_letters` for what it refused). `detect` finds anomalies,

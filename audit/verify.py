@@ -186,9 +186,7 @@ def verify_journals(
     known = sorted([*kept, after] if isinstance(after, Checkpoint) else kept, key=lambda item: item.size)
     result = Verified()
     if log is not None and verifier is not None:
-        result.checkpoint = _latest(
-            log, verifier, known, witness
-        )  # before the journals: what it covers is in them by now
+        result.checkpoint = _latest(log, verifier, known, witness)  # before the journals: what it covers is in them by now
     tree = _Tree(root)
     if log is not None and result.checkpoint is not None:
         _verify_tree(tree, log, result.checkpoint, known)

@@ -157,10 +157,13 @@ def derive_one(journals: Path, writer: str, place: Position, completed: int | No
 
 
 def is_gone(journals: Path, writer: str, place: Position) -> bool:
-    """Whether the record at a place was deleted since: what is left of the journal says that it begins behind it."""
+    """Whether the record at a place was deleted since: its segment has expired, or the journal begins behind it."""
     found = segments(journals / writer)
     if not found:
         return False
+    holder = next((segment for segment in reversed(found) if segment.key <= place), None)
+    if holder is not None or found[0].expired:
+        return (holder or found[0]).expired
     try:
         before = claimed(writer, next(whole_lines(stored.whole(found[0])), b""))
     except LineFault:
