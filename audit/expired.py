@@ -8,15 +8,25 @@ by the auditor: somebody took the lines away and left the hashes, which chain an
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
-from audit.entries import Expired
 from audit.event import Action
-from audit.reader import IntegrityError, JournalReader
+from audit.reader import IntegrityError
 from audit.segment import record_of
 
 AUDITOR: Final = "auditor"  # the writer whose journal tells of deletions
 _MARK: Final = b'"event.action":"%b"' % Action.AUDIT_EXPIRED.value.encode()
+
+
+class Passed(NamedTuple):
+    """An expired segment that verification came by, and what its list of entries is."""
+
+    writer: str
+    name: str  # of its file
+    epoch: int
+    seq: int  # of its first record
+    records: int
+    digest: str  # SHA-256 over the entries, in hex
 
 
 class Deletions:
@@ -36,17 +46,13 @@ class Deletions:
         what = body["sekisho.expired.records"], body["sekisho.expired.sha256"]
         self._named.setdefault(key, set()).add(what)
 
-    def check(self, readers: Iterable[JournalReader]) -> None:
-        """Raise `IntegrityError` for the first expired segment that these readers met and no record names as it is."""
-        for reader in readers:
-            for name, held in reader.expired.items():
-                self._check(name, held)
-
-    def _check(self, name: str, held: Expired) -> None:
-        named = self._named.get((held.writer, held.epoch, held.seq), set())
-        if (held.count, held.digest.hex()) in named:
-            return
-        got = f"{held.count} entries with SHA-256 {held.digest.hex()}"
-        told = " or ".join(f"{count} entries with SHA-256 {digest}" for count, digest in sorted(named))
-        expected = told or f"an {Action.AUDIT_EXPIRED} record in the journal of {AUDITOR} that names this segment"
-        raise IntegrityError(held.writer, name, 0, held.seq, "deletion", got, expected)
+    def check(self, passed: Iterable[Passed]) -> None:
+        """Raise `IntegrityError` for the first expired segment that no record names as it is."""
+        for segment in passed:
+            named = self._named.get((segment.writer, segment.epoch, segment.seq), set())
+            if (segment.records, segment.digest) in named:
+                continue
+            got = f"{segment.records} entries with SHA-256 {segment.digest}"
+            told = " or ".join(f"{count} entries with SHA-256 {digest}" for count, digest in sorted(named))
+            expected = told or f"an {Action.AUDIT_EXPIRED} record in the journal of {AUDITOR} that names this segment"
+            raise IntegrityError(segment.writer, segment.name, 0, segment.seq, "deletion", got, expected)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 import re
-from binascii import hexlify
+from binascii import hexlify, unhexlify
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -196,6 +196,38 @@ class Chain:
         self.entry = sha256(salt + body).digest()
         self.seq += 1
         return self.entry
+
+    def accept_all(self, data: bytes) -> tuple[list[bytes], LineFault | None]:
+        """Check that all whole lines of `data` continue the chain; like `accept` for each, in less time.
+
+        Returns the entries of those that do, and the fault of the first that does not.
+        """
+        seq, prev, mine = self.seq, hexlify(self.entry), self._head
+        entries: list[bytes] = []
+        lines = data.split(b"\n")
+        lines.pop()  # what follows the last newline is not a line yet
+        for line in lines:
+            seq += 1
+            try:
+                salt = unhexlify(line[_SALT])
+            except ValueError:
+                break
+            if not line.startswith(b'{"salt":"%b","body":%b%d,"prev":"%b",' % (hexlify(salt), mine, seq, prev)):
+                break
+            if line[-2:] != b"}}":
+                break
+            entry = sha256(salt + line[_BODY_AT:-1]).digest()
+            entries.append(entry)
+            prev = hexlify(entry)
+        self.seq += len(entries)
+        self.entry = entries[-1] if entries else self.entry
+        if len(entries) == len(lines):
+            return entries, None
+        try:
+            self.accept(lines[len(entries)] + b"\n")
+        except LineFault as fault:
+            return entries, fault
+        raise AssertionError("a line is refused among others and accepted alone")
 
     def _fault(self, line: bytes) -> LineFault:
         try:

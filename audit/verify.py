@@ -2,7 +2,11 @@
 
 The auditor's own notes (`auditor.json`, `places`) are never trusted. The tree's entries, in their order, must be an
 interleaving of the journals in which every writer's order is kept; so each leaf has to be the next record of some
-writer, which is followed with one hash table of the writers' next entries, in constant memory.
+writer. Segments and bundles are checked in several processes, joined in this one, in constant memory (`verifying`).
+
+A record that the tree has and the journal does not is named where it stands, or stood; of a stored tile or bundle that
+is not what the signed root proves, the file and the hash in it. A span of the log needs nothing before it: where the
+writers' journals stood then is found in the tree, and every node that was not made anew has to lead to the signed root.
 
 What each key alone finds: an edit, deletion, insertion or reordering below the checkpoint by the public key;
 truncation, roll-back, fork and re-signing by the public key and one checkpoint kept elsewhere (`kept`).
@@ -18,10 +22,17 @@ from pathlib import Path
 
 from audit.checkpoint import Checkpoint, CheckpointInvalid, Verifier
 from audit.expired import AUDITOR, Deletions
-from audit.log import LogDamaged, entries, place_of, root_at
-from audit.merkle import Frontier, leaf_hash
-from audit.reader import IntegrityError, JournalReader, Record
-from audit.segment import TRIMMED, Link, record_of, segments, writers
+from audit.log import ENTRY_SIZE, WIDTH
+from audit.reader import IntegrityError
+from audit.segment import Link, record_of, writers
+from audit.verifying import bundles
+from audit.verifying.chains import STRIDE, line_at, pack
+from audit.verifying.followers import Follower
+from audit.verifying.leftovers import check_leftovers
+from audit.verifying.matching import Matching, stranger
+from audit.verifying.pieces import Pieces, jobs_for
+from audit.verifying.standing import Sizes, between, standing
+from audit.verifying.tiles import Tree
 
 __all__ = ["IntegrityError", "Span", "Verified", "WriterProof", "follow_tree", "verify_journals"]
 
@@ -71,97 +82,6 @@ class Verified:
         return 0.0 if self.tail_oldest is None else max(0.0, now - self.tail_oldest)
 
 
-class _Follower:
-    """One writer's records, one after the other."""
-
-    def __init__(self, root: Path, writer: str) -> None:
-        self.reader = JournalReader(root, writer, expired=True)
-        self.proof = WriterProof()
-        self.next: Record | None = None
-        self.covered: Record | None = None  # the last one that the tree has
-        self.trimmed: Link | None = None  # the last deleted record as the latest `audit.trimmed` tells
-        self._chunk: list[Record] = []
-        self._at = 0
-        self.advance()
-
-    def advance(self) -> None:
-        """Go to the next record, None at the end; raises `IntegrityError` where the chain breaks."""
-        if self._at == len(self._chunk):
-            self._chunk, self._at = self.reader.read(), 0
-            if not self._chunk:
-                self.next = None
-                return
-        record = self.next = self._chunk[self._at]
-        self._at += 1
-        proof = self.proof
-        proof.records += 1
-        proof.expired += not record.line
-        if record.number == 1:
-            proof.segments += 1
-            if record.seq == 1:
-                proof.epochs += 1
-        if self.reader.gone is not None and TRIMMED in record.line:
-            body = record_of(record.line)
-            proof.removed = body["sekisho.trimmed.records_total"]
-            self.trimmed = Link(
-                body["sekisho.trimmed.epoch"], body["sekisho.trimmed.seq"], bytes.fromhex(body["sekisho.trimmed.entry"])
-            )
-
-    def finish(self, told: Callable[[bytes], None] | None = None) -> WriterProof:
-        """Read what is left, `told` of each line, and check that what is missing at the start was deleted on record."""
-        while self.next is not None:
-            if told is not None:
-                told(self.next.line)
-            self.advance()
-        gone, reader = self.reader.gone, self.reader
-        if gone is not None and self.trimmed != gone:
-            name = segments(reader.folder)[0].path.name
-            raise IntegrityError(
-                reader.writer, name, 1, gone.seq + 1, "start",
-                f"records up to {gone.epoch}:{gone.seq} missing", f"an audit.trimmed record for {self.trimmed}",
-            )  # fmt: skip
-        self.proof.last = reader.link
-        self.proof.torn = tuple(sorted(path.name for path in reader.folder.glob("*.torn")))
-        return self.proof
-
-
-class _Tree:
-    """Matches the tree's entries against the writers' next records."""
-
-    def __init__(self, root: Path) -> None:
-        self.followers = {name: _Follower(root, name) for name in writers(root)}
-        self._by_next = {item.next.entry: item for item in self.followers.values() if item.next is not None}
-        self.deletions = Deletions()
-        self._starting = {item for item in self.followers.values() if item.reader.gone is not None}
-        self.unknown = 0
-
-    def take(self, entry: bytes) -> bool:
-        """Take the next leaf; False when it is no writer's next record and no deleted one."""
-        follower = self._by_next.pop(entry, None)
-        if follower is None:
-            self.unknown += 1
-            return bool(self._starting)
-        self._starting.discard(follower)
-        if follower.next is not None:
-            follower.covered = follower.next
-            if follower.reader.writer == AUDITOR:
-                self.deletions.take(follower.next.line)
-        follower.advance()
-        if follower.next is not None:
-            self._by_next[follower.next.entry] = follower
-        return True
-
-
-def follow_tree(root: Path, leaves: Iterable[bytes]) -> dict[str, Link]:
-    """Return, by writer, the last record that the tree covers; raises `IntegrityError` where they do not fit."""
-    tree = _Tree(root)
-    for index, entry in enumerate(leaves):
-        if not tree.take(entry):
-            raise IntegrityError("log", "tile/entries", index, index, "entry", entry.hex(), "a record of some journal")
-    reached = [(name, item.covered) for name, item in tree.followers.items() if item.covered is not None]
-    return {name: Link(record.epoch, record.seq, record.entry) for name, record in reached}
-
-
 def verify_journals(
     root: Path,
     log: Path | None = None,
@@ -182,32 +102,171 @@ def verify_journals(
     Raises `IntegrityError` naming the first bad record, CheckpointInvalid for a checkpoint that the key did not sign,
     OSError for a file that cannot be read.
     """
-    after = span.after if span is not None else 0
-    known = sorted([*kept, after] if isinstance(after, Checkpoint) else kept, key=lambda item: item.size)
+    asked = span or Span()
+    known = sorted([*kept, asked.after] if isinstance(asked.after, Checkpoint) else kept, key=lambda item: item.size)
     result = Verified()
     if log is not None and verifier is not None:
-        result.checkpoint = _latest(log, verifier, known, witness)  # before the journals: what it covers is in them by now
-    tree = _Tree(root)
-    if log is not None and result.checkpoint is not None:
-        _verify_tree(tree, log, result.checkpoint, known)
-    for name, follower in tree.followers.items():
-        if follower.next is not None and follower.next.line:
-            time = datetime.fromisoformat(record_of(follower.next.line)["@timestamp"]).timestamp()
-            result.tail_oldest = time if result.tail_oldest is None else min(time, result.tail_oldest)
-        before = follower.proof.records - (follower.next is not None)
-        # Who deletes waits until the record of it is covered; where nothing is signed, all that is written counts.
-        told = tree.deletions.take if name == AUDITOR and result.checkpoint is None else None
-        result.writers[name] = proof = follower.finish(told)
-        result.records += proof.records
-        result.tail_records += proof.records - before
-        if progress is not None:
-            progress(result.records)
-    tree.deletions.check(follower.reader for follower in tree.followers.values())
-    result.last = result.checkpoint.size if result.checkpoint is not None else 0
-    removed = sum(proof.removed for proof in result.writers.values())
-    if tree.unknown > removed:
-        raise IntegrityError("log", "tile/entries", 0, 0, "deleted records", str(tree.unknown), f"at most {removed}")
+        # before the journals: what it covers is in them by now
+        result.checkpoint = _latest(log, verifier, known, witness)
+    with Pieces(jobs_for(jobs, _bytes_under(root))) as pieces:
+        proof = _Proof(root, log, result, pieces, progress or (lambda _count: None))
+        if log is not None and result.checkpoint is not None:
+            proof.begin(_sizes(root, log, result.checkpoint.size, asked))
+            proof.follow_log(log, result.checkpoint, known)
+        else:
+            proof.begin(Sizes(0, 0))
+        proof.finish()
     return result
+
+
+class _Proof:
+    """One run of verification."""
+
+    def __init__(
+        self, root: Path, log: Path | None, result: Verified, pieces: Pieces, progress: Callable[[int], None]
+    ) -> None:
+        self.root, self.log, self.result = root, log, result
+        self._pieces, self._progress = pieces, progress
+        self._done = 0
+        self.followers: dict[str, Follower] = {}
+        self.matching = Matching({})
+
+    def begin(self, sizes: Sizes) -> None:
+        """Let every writer's journal be followed from where the span begins."""
+        self.result.first, self.result.last = sizes
+        self.followers = self._followers(sizes.after)
+        self.matching = Matching(self.followers)
+
+    def follow_log(self, log: Path, checkpoint: Checkpoint, kept: list[Checkpoint]) -> None:
+        """Hash the span's bundles, find their entries in the journals, and compare the tree with the signed root."""
+        size = checkpoint.size
+        tree = Tree(log, size)
+        work = _bundles(log, self.result, size, kept)
+        foreign: tuple[int, bytes] | None = None
+        done = 0
+        for item, piece in zip(work, self._pieces.ahead(bundles.hashed, work, self._pieces.jobs + 1), strict=True):
+            tree.skip(done, item.first)
+            tree.add(piece)
+            done = item.last
+            if foreign is None:
+                foreign = self._match(piece.entries, item.first * WIDTH)
+        tree.skip(done, size // WIDTH)
+        tree.prove(checkpoint, kept)
+        if self.result.first == 0 and self.result.last == size:
+            check_leftovers(log, size)
+        if foreign is not None:
+            raise stranger(self.followers, log, size, *foreign)
+
+    def finish(self) -> None:
+        """Follow every journal to its end: that is the tail. Then compare what is gone with what was deleted."""
+        result = self.result
+        size = result.checkpoint.size if result.checkpoint is not None else 0
+        ends = self.followers
+        if result.last < size:
+            for follower in self.followers.values():
+                if follower.fault is not None:
+                    raise follower.fault
+            ends = self._followers(size)
+        deletions = Deletions()
+        for name, follower in ends.items():
+            covered = follower.covered
+            self._follow_tail(follower)
+            if name == AUDITOR:
+                # who deletes waits until the record of it is covered; where nothing is signed, all that is written is
+                reach = (covered.epoch, covered.seq) if covered is not None else (0, 0)
+                for number, line in follower.told.marked:
+                    if result.checkpoint is None or number <= reach:
+                        deletions.take(line)
+        for name, follower in self.followers.items():
+            result.writers[name] = _of_writer(follower)
+            result.records += follower.told.records
+        deletions.check(passed for follower in self.followers.values() for passed in follower.told.passed)
+        removed = sum(proof.removed for proof in result.writers.values())
+        if self.matching.unknown > removed:
+            got = str(self.matching.unknown)
+            raise IntegrityError("log", "tile/entries", 0, 0, "deleted records", got, f"at most {removed}")
+
+    def _followers(self, size: int) -> dict[str, Follower]:
+        """Return all writers' journals, each from the record that follows the first `size` leaves."""
+        names = writers(self.root)
+        places = standing(self.root, self.log, size) if size and self.log is not None else {}
+        window = -(-2 * self._pieces.jobs // max(1, len(names)))
+        # the auditor's from its start, because it tells of deletions
+        return {
+            name: Follower(self.root, name, self._pieces, window, places.get(name), whole=name == AUDITOR)
+            for name in names
+        }
+
+    def _match(self, entries: bytes, first: int) -> tuple[int, bytes] | None:
+        start = max(0, self.result.first - first) * STRIDE
+        leaves = entries[start : max(0, self.result.last - first) * STRIDE]
+        taken = self.matching.take(leaves)
+        self._tell(len(leaves) // STRIDE)
+        if taken is None:
+            return None
+        return first + (start + taken) // STRIDE, leaves[taken + STRIDE - ENTRY_SIZE : taken + STRIDE]
+
+    def _follow_tail(self, follower: Follower) -> None:
+        if follower.key and (segment := follower.present) is not None:
+            _, number, _, _ = follower.next_place()
+            line = line_at(segment, number)
+            if line:
+                time = datetime.fromisoformat(record_of(line)["@timestamp"]).timestamp()
+                self.result.tail_oldest = min(time, self.result.tail_oldest or time)
+        while follower.key:
+            count = follower.skip_segment()
+            self.result.tail_records += count
+            self._tell(count)
+        follower.finish()
+
+    def _tell(self, count: int) -> None:
+        self._done += count
+        self._progress(self._done)
+
+
+def follow_tree(root: Path, leaves: Iterable[bytes]) -> dict[str, Link]:
+    """Return, by writer, the last record that the tree covers; raises `IntegrityError` where they do not fit."""
+    with Pieces(1) as pieces:
+        matching = Matching({name: Follower(root, name, pieces, 1) for name in writers(root)})
+        for index, entry in enumerate(leaves):
+            if matching.take(pack([entry])) is not None:
+                expected = "a record of some journal"
+                raise IntegrityError("log", "tile/entries", index, index, "entry", entry.hex(), expected)
+        return {name: item.covered for name, item in matching.followers.items() if item.covered is not None}
+
+
+def _of_writer(follower: Follower) -> WriterProof:
+    told, last = follower.told, follower.end
+    torn = tuple(sorted(path.name for path in follower.folder.glob("*.torn")))
+    return WriterProof(told.records, told.epochs, told.segments, told.removed, told.expired, torn, last)
+
+
+def _sizes(root: Path, log: Path, size: int, asked: Span) -> Sizes:
+    after = asked.after.size if isinstance(asked.after, Checkpoint) else asked.after
+    upto = size if asked.upto is None else asked.upto
+    if not 0 <= after <= upto <= size:
+        raise ValueError(f"span: got {after} to {upto}, expected sizes up to the checkpoint's {size}")
+    if asked.since is not None or asked.until is not None:
+        found = between(root, log, size, asked.since, asked.until)
+        after, upto = max(after, found.after), min(upto, found.upto)
+    return Sizes(min(after, upto), upto)
+
+
+def _bundles(log: Path, span: Verified, size: int, kept: Iterable[Checkpoint]) -> list[bundles.Work]:
+    """Return which bundles are hashed: the span's, those in which a kept tree ends, and the last one."""
+    numbers = set(range(span.first // WIDTH, -(-span.last // WIDTH)) if span.last > span.first else ())
+    numbers |= {each // WIDTH for each in (size, *(old.size for old in kept)) if each % WIDTH}
+    work: list[bundles.Work] = []
+    for number in sorted(numbers):
+        if work and work[-1].last == number and number - work[-1].first < bundles.AT_ONCE:
+            work[-1] = work[-1]._replace(last=number + 1)
+        else:
+            work.append(bundles.Work(log, number, number + 1, size))
+    return work
+
+
+def _bytes_under(root: Path) -> int:
+    return sum(path.stat().st_size for name in writers(root) for path in (root / name).iterdir() if path.is_file())
 
 
 def _latest(
@@ -216,7 +275,9 @@ def _latest(
     path = log / "checkpoint"
     if not path.exists():
         if kept:
-            raise _bad_log("checkpoint", "none", f"one of size {kept[-1].size} or more")
+            raise IntegrityError(
+                "log", "checkpoint", 0, 0, "checkpoint", "none", f"one of size {kept[-1].size} or more"
+            )
         return None
     try:
         note = path.read_bytes().decode()
@@ -226,54 +287,6 @@ def _latest(
     except (UnicodeDecodeError, CheckpointInvalid) as error:
         raise CheckpointInvalid(f"{path}: {error}") from error
     if kept and kept[-1].size > checkpoint.size:
-        raise _bad_log("size", str(checkpoint.size), f"{kept[-1].size} or more: the log was rolled back")
+        expected = f"{kept[-1].size} or more: the log was rolled back"
+        raise IntegrityError("log", "checkpoint", 2, checkpoint.size, "size", str(checkpoint.size), expected)
     return checkpoint
-
-
-def _verify_tree(tree: _Tree, log: Path, checkpoint: Checkpoint, kept: list[Checkpoint]) -> None:
-    wanted = [*kept, checkpoint]
-    frontier = Frontier()
-    mismatch: tuple[int, bytes] | None = None
-    try:
-        for entry in entries(log, checkpoint.size):
-            _compare_roots(frontier, wanted)
-            frontier.append(leaf_hash(entry))
-            if mismatch is None and not tree.take(entry):
-                mismatch = frontier.size - 1, entry
-        _compare_roots(frontier, wanted)
-        if root_at(log, checkpoint.size) != checkpoint.root:
-            raise _bad_log("tiles", root_at(log, checkpoint.size).hex(), checkpoint.root.hex())
-    except LogDamaged as error:
-        raise _bad_log("tiles", str(error), f"all tiles of {checkpoint.size} leaves") from error
-    if mismatch is not None:
-        _name_record(tree, log, *mismatch)
-
-
-def _compare_roots(frontier: Frontier, wanted: list[Checkpoint]) -> None:
-    while wanted and wanted[0].size == frontier.size:
-        checkpoint = wanted.pop(0)
-        root = frontier.root()
-        if root != checkpoint.root:
-            raise _bad_log(f"root at size {checkpoint.size}", root.hex(), checkpoint.root.hex())
-
-
-def _bad_log(what: str, got: str, expected: str) -> IntegrityError:
-    return IntegrityError("log", "tree", 0, 0, what, got, expected)
-
-
-def _name_record(tree: _Tree, log: Path, index: int, entry: bytes) -> None:
-    """Raise for leaf `index`, which the tree proves and the journals do not have."""
-    for follower in tree.followers.values():
-        follower.finish()  # a broken chain names its record better than the tree can
-    place = place_of(log, index)
-    if place is None:
-        raise IntegrityError("log", "tile/entries", index, index, "entry", "no such record", entry.hex())
-    writer, epoch, seq = place
-    found = tree.followers.get(writer)
-    if found is None:
-        raise IntegrityError(writer, "", 0, seq, "journal", "none", f"record {epoch}:{seq} with entry {entry.hex()}")
-    for segment in reversed(segments(found.reader.folder)):
-        if segment.key <= (epoch, seq):
-            line = seq - segment.first_seq + 1
-            raise IntegrityError(writer, segment.path.name, line, seq, "entry", "another record or none", entry.hex())
-    raise IntegrityError(writer, "", 0, seq, "segment", "none", f"record {epoch}:{seq} with entry {entry.hex()}")
