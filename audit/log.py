@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from audit import durable
-from audit.merkle import Frontier, leaf_hash, root_of
+from audit.merkle import Frontier, leaf_hash, root_of_full
 
 WIDTH: Final = 256
 ENTRY_SIZE: Final = 32
@@ -74,7 +74,7 @@ class TileLog:
                 return
             number = (self.size >> (8 * level)) // WIDTH - 1
             self._full.append((_path(self.folder / f"tile/{level}", number, WIDTH), b"".join(row)))
-            node, level = root_of(row), level + 1
+            node, level = root_of_full(row), level + 1
             row.clear()
 
     def root(self) -> bytes:
@@ -184,6 +184,6 @@ def _frontier(size: int, rows: Sequence[Sequence[bytes]]) -> Frontier:
         start = 0
         for bit in reversed(range(8)):
             if len(row) & 1 << bit:
-                roots.append(root_of(row[start : start + (1 << bit)]))
+                roots.append(root_of_full(row[start : start + (1 << bit)]))
                 start += 1 << bit
     return Frontier(size, roots)

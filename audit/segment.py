@@ -30,6 +30,7 @@ from typing import Any, Final
 import orjson
 
 from audit.event import whole
+from audit.merkle import SHORT, sha256_short
 
 VERSION: Final = 1
 GENESIS: Final = bytes(32)  # the entry before a writer's first record
@@ -216,7 +217,7 @@ class Chain:
                 break
             if line[-2:] != b"}}":
                 break
-            entry = sha256(salt + line[_BODY_AT:-1]).digest()
+            entry = (sha256 if len(line) > SHORT else sha256_short)(salt + line[_BODY_AT:-1]).digest()
             entries.append(entry)
             prev = hexlify(entry)
         self.seq += len(entries)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from audit.log import ENTRY_SIZE, WIDTH, tile_name
-from audit.merkle import leaf_hash, root_of
+from audit.merkle import root_of_full, sha256_short
 from audit.verifying.chains import LENGTH, STRIDE
 
 AT_ONCE: Final = 32  # bundles in one piece
@@ -51,13 +51,14 @@ def hashed(work: Work) -> Hashed:
         width = min(WIDTH, work.size - number * WIDTH)
         bundle, told = _bundle(work.log, number, width)
         tile, tile_told = stored(work.log, "0", number, width)
-        leaves = [leaf_hash(bundle[at : at + ENTRY_SIZE]) for at in range(len(LENGTH), len(bundle), STRIDE)]
+        starts = range(len(LENGTH), len(bundle), STRIDE)
+        leaves = [sha256_short(b"\0" + bundle[at : at + ENTRY_SIZE]).digest() for at in starts]
         row = b"".join(leaves)
         if row != tile or told or tile_told:
             unlike.append(Unlike(number, row, tile, told, tile_told))
         found.append(bundle)
         if width == WIDTH:
-            roots.append(root_of(leaves))
+            roots.append(root_of_full(leaves) if leaves else b"")
             row = b""
     return Hashed(work.first, b"".join(found), tuple(roots), row, tuple(unlike))
 

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from audit.expired import Passed
 from audit.reader import IntegrityError
 from audit.segment import GENESIS, TRIMMED, Link, Segment, record_of, segments
-from audit.verifying.chains import LENGTH, STRIDE, Fault, Run, Work, follow
+from audit.verifying.chains import BOUNDED, LENGTH, STRIDE, Fault, Run, Work, follow
 from audit.verifying.pieces import Pieces
-
-_BOUNDED: Final = ".anonymous"  # writers whose oldest segments may be deleted, on record (`audit.anonymous`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +154,7 @@ class Follower:
         """Make `run` the present segment if it continues the chain; else note the fault."""
         segment, end = run.segment, self.end
         if end.epoch == 0 and segment.key != (1, 1) and end.entry == GENESIS:
-            if not self.writer.endswith(_BOUNDED):
+            if not self.writer.endswith(BOUNDED):
                 self.fault = self._misplaced(segment, "epoch 1, record 1")
                 return False
             if run.prev:
@@ -204,7 +201,7 @@ class Follower:
     def _vanished(self, run: Run) -> None:
         """A segment was deleted since the folder was listed: a bounded writer's journal then begins later."""
         listed = listing(self.folder)
-        if not self.writer.endswith(_BOUNDED) or not listed or listed[0].key <= run.segment.key:
+        if not self.writer.endswith(BOUNDED) or not listed or listed[0].key <= run.segment.key:
             self.fault = self._error(run.segment, Fault(1, "segment", "none", "a file"))
             self.at = len(self.entries)
             return

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from audit.checkpoint import Checkpoint
 from audit.log import ENTRY_SIZE, WIDTH
-from audit.merkle import Frontier, root_of
+from audit.merkle import Frontier, root_of_full
 from audit.reader import IntegrityError
 from audit.verifying.bundles import Hashed, Unlike, path_of, split, stored
 
@@ -48,7 +48,7 @@ class Tree:
         """Take the next bundles; raises `IntegrityError` where neither a bundle nor its tile can be read."""
         chosen = {each.number: self._choose(each) for each in hashed.unlike}
         for number, root in enumerate(hashed.roots, hashed.first):
-            self._push(1, root_of(split(chosen[number])) if number in chosen else root)
+            self._push(1, root_of_full(split(chosen[number])) if number in chosen else root)
         last = hashed.first + len(hashed.roots)
         self._bottom = chosen.get(last, hashed.row)
 
@@ -102,7 +102,7 @@ class Tree:
         if own and not unlike.tile_told and len(unlike.entries) == WIDTH * ENTRY_SIZE:
             nodes, _ = stored(self.log, "1", unlike.number // WIDTH, self._width(1, unlike.number // WIDTH))
             at = unlike.number % WIDTH * ENTRY_SIZE
-            own = nodes[at : at + ENTRY_SIZE] != root_of(split(unlike.tile))
+            own = nodes[at : at + ENTRY_SIZE] != root_of_full(split(unlike.tile))
         self._unlike.append((unlike, own))
         return unlike.entries if own else unlike.tile
 
@@ -126,7 +126,7 @@ class Tree:
         self._counts[level] += 1
         if len(row) == WIDTH:
             self._compare(level, self._counts[level] // WIDTH - 1)
-            above = root_of(row)
+            above = root_of_full(row)
             row.clear()
             self._push(level + 1, above)
 
@@ -159,7 +159,7 @@ def _peaks(row: list[bytes]) -> list[bytes]:
     peaks, start = [], 0
     for bit in reversed(range(8)):
         if len(row) & 1 << bit:
-            peaks.append(root_of(row[start : start + (1 << bit)]))
+            peaks.append(root_of_full(row[start : start + (1 << bit)]))
             start += 1 << bit
     return peaks
 
