@@ -8,6 +8,7 @@ Each record gets its place in the order of reading. Order of writes in `commit`,
 3. `auditor.json`: size, root and, by writer, the last record covered. From here on this order is the order.
 4. `checkpoint`: signed over exactly that size. A crash before it: the next run signs the same tree.
 
+A key gives way to another as `audit.rotating` says; what only an earlier key signed is signed again at start.
 At start the stored tiles must give the root that `auditor.json` and the checkpoint name, else nothing is signed
 (`LogForked`). Without `auditor.json` the cursors are derived again from the tree's entries and the journals.
 """
@@ -18,20 +19,26 @@ import errno
 import fcntl
 import os
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from audit import durable
-from audit.checkpoint import Checkpoint, Signer, claimed, with_line
+from audit.checkpoint import Checkpoint, CheckpointInvalid, Signer, claimed, with_line
 from audit.log import TileLog, entries, root_at
+from audit.proof import prove
 from audit.reader import IntegrityError, JournalReader
+from audit.rotation import succession
 from audit.segment import Link, writers
+from audit.tiles import Tiles
 from audit.verify import follow_tree
 
 COSIGNED: Final = "cosigned"
 """The latest checkpoint that a witness cosigned; `checkpoint` may be newer."""
 
+ROTATED: Final = b'"event.action":"audit.key_rotated"'  # how a line says that the key is given up
+
+_OWN: Final = "auditor"  # the writer whose records are the auditor's own
 _STATE: Final = "auditor.json"
 _VERSION: Final = 1
 
@@ -52,13 +59,17 @@ class Auditor:
         self.journals = journals
         self.folder = log
         self.refused: dict[str, IntegrityError] = {}  # by writer, from where on its records are not covered
-        self._signer = signer
+        self.rotations: list[tuple[int, bytes]] = []  # leaf and line of each rotation's record taken in since the start
+        self.signer = signer
         durable.make_directory(log)
-        self._lock = _lock(log)
+        self._lock = own(log)
+        self._keys = succession(log, signer.verifier)
         self.signed = self._load_checkpoint()
         cursors, size, root = self._load_state()
         self._log = TileLog(log, size)
         self._check(size, root)
+        if self.signed is not None and self.signed.origin == signer.name:
+            self._sign_again()
         self._readers = {name: JournalReader(journals, name, link, expired=True) for name, link in cursors.items()}
         self._places: list[str] = []
         self.covered: dict[str, Link] = dict(cursors) if self.signed and self.signed.size == size else {}
@@ -77,6 +88,19 @@ class Auditor:
     def ends(self) -> dict[str, Link]:
         """How far each writer's journal was taken in; may be asked from any thread."""
         return {name: reader.link for name, reader in list(self._readers.items()) if reader.link.seq}
+
+    @property
+    def replaced(self) -> dict[str, Any] | None:
+        """What is to be recorded of a lost key whose successor has signed nothing yet; None where there is none."""
+        if self.signed is None or self.signed.origin == self.signer.name:
+            return None
+        link = self._keys.before[-1]
+        return {
+            "user.name": link.record.get("user.name"), "event.reason": link.record.get("event.reason"),
+            "sekisho.key.old": link.old.encode(), "sekisho.key.new": self.signer.verifier.encode(),
+            "sekisho.log.origin": self.signer.name, "sekisho.log.size": self.signed.size,
+            "sekisho.log.root": self.signed.root.hex(),
+        }  # fmt: skip
 
     def poll(self) -> int:
         """Take in what the journals have grown by, one chunk of each; returns the number of records.
@@ -99,6 +123,8 @@ class Auditor:
             if records:
                 self._note_places(name, [(record.epoch, record.seq) for record in records])
                 for record in records:
+                    if ROTATED in record.line and name == _OWN:
+                        self.rotations.append((self._log.size, record.line))
                     self._log.append(record.entry)
                 taken += len(records)
         return taken
@@ -113,11 +139,11 @@ class Auditor:
         if self._places:
             durable.append(self.folder / "places", "".join(self._places).encode())
             self._places = []
-        checkpoint = Checkpoint(self._signer.name, self._log.size, self._log.root())
+        checkpoint = Checkpoint(self.signer.name, self._log.size, self._log.root())
         self._save_state(checkpoint)
         self._refuse_fork()
         ends = self.ends
-        durable.replace(self.folder / "checkpoint", self._signer.sign(checkpoint).encode())
+        durable.replace(self.folder / "checkpoint", self.signer.sign(checkpoint).encode())
         self.signed, self.covered = checkpoint, ends
         return checkpoint
 
@@ -139,6 +165,32 @@ class Auditor:
         if before is None or before.size <= checkpoint.size:
             durable.replace(kept, text.encode())
         return text
+
+    def prove(self, index: int, line: bytes) -> str:
+        """Return the proof, as the text of a file, that `line` is leaf `index` under the latest checkpoint.
+
+        Raises `audit.merkle.ProofInvalid`, ValueError where no checkpoint covers it, `audit.log.LogDamaged`.
+        """
+        if self.signed is None or index >= self.signed.size:
+            raise ValueError(f"leaf {index} is not covered by a checkpoint")
+        note = (self.folder / "checkpoint").read_text()
+        return prove(Tiles(self.folder, self.signed.size), line, index, note, self.signed).encode()
+
+    def succeed(self, signer: Signer) -> str:
+        """Sign with another key from now on, the present tree first; returns its note. Raises OSError."""
+        self.signer = signer
+        self._keys = succession(self.folder, signer.verifier)
+        self._sign_again()
+        return (self.folder / "checkpoint").read_text()
+
+    def _sign_again(self) -> None:
+        """Sign the present tree where only an earlier key did."""
+        if self.signed is None:
+            return
+        try:
+            self.signer.verifier.open((self.folder / "checkpoint").read_text())
+        except CheckpointInvalid:
+            durable.replace(self.folder / "checkpoint", self.signer.sign(self.signed).encode())
 
     def close(self) -> None:
         """Let the log go."""
@@ -164,7 +216,7 @@ class Auditor:
 
     def _load_checkpoint(self) -> Checkpoint | None:
         path = self.folder / "checkpoint"
-        return self._signer.verifier.open(path.read_text()) if path.exists() else None
+        return self._keys.open(path.read_text()) if path.exists() else None
 
     def _check(self, size: int, root: bytes | None) -> None:
         if root is not None and self._log.root() != root:
@@ -198,7 +250,8 @@ class Auditor:
         durable.replace(self.folder / _STATE, orjson.dumps(state))
 
 
-def _lock(folder: Path) -> int:
+def own(folder: Path) -> int:
+    """Take the log under `folder` for this process until the descriptor is closed; raises `LogLocked`, OSError."""
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -23,13 +23,14 @@ from typing import Any, Final
 
 from audit.auditor import Auditor, LogForked
 from audit.beside import add_arguments, start_beside
-from audit.checkpoint import CheckpointInvalid, read_signer
+from audit.checkpoint import CheckpointInvalid
 from audit.event import Action, event
 from audit.issued import IssuedLog
 from audit.journal import Journal, JournalUnhealthy
 from audit.log import LogDamaged
 from audit.reader import MANY
 from audit.room import Floor, Reserve
+from audit.rotating import Rotating, settle
 from audit.weight import lighten
 
 WRITER: Final = "auditor"
@@ -48,6 +49,7 @@ class Daemon:
         self.auditor = auditor
         self.journal = journal
         self._issued = IssuedLog(auditor.folder)
+        self.rotating: Rotating | None = None
         self._lines: list[tuple[str, str]] = []
         self._interval = interval
         self._records = records
@@ -63,7 +65,7 @@ class Daemon:
         self.journal.close(_CLOSE)
         while await asyncio.to_thread(self.auditor.poll):
             pass
-        await self._commit()
+        await self.commit()
 
     def cosigned(self, note: str, line: str) -> None:
         """Take a cosignature of a checkpoint; it is published between two looks at the journals."""
@@ -73,7 +75,8 @@ class Daemon:
         while self._lines:
             self._tell(await asyncio.to_thread(self.auditor.attach, *self._lines.pop(0)))
 
-    async def _commit(self) -> None:
+    async def commit(self) -> None:
+        """Sign what was taken in and tell of it."""
         if await asyncio.to_thread(self.auditor.commit) is not None:
             note = await asyncio.to_thread((self.auditor.folder / "checkpoint").read_text)
             await asyncio.to_thread(self._issued.keep, note, time.time())
@@ -89,9 +92,11 @@ class Daemon:
         if taken and self._uncovered_since is None:
             self._uncovered_since = now
         if self._due(now):
-            await self._commit()
+            await self.commit()
             self._uncovered_since = None
         await self._attach()
+        if self.rotating is not None and (note := await self.rotating.step()) is not None:
+            self._tell(note)
         await self._tell_refusals()
         return taken
 
@@ -141,7 +146,7 @@ async def _serve(options: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    signer = read_signer(options.key.read_text())
+    signer = settle(options.key, options.log)
     auditor = await asyncio.to_thread(Auditor, options.journal, options.log, signer)
     floor = Floor(options.reserve_percent / 100, options.reserve_bytes)
     journal = Journal(
@@ -154,7 +159,11 @@ async def _serve(options: argparse.Namespace) -> None:
         started = {"sekisho.log.size": auditor.size, "sekisho.log.root": root, "process.pid": os.getpid()}
         daemon = Daemon(auditor, journal, options.interval, options.records)
         await daemon.record(Action.AUDIT_STARTED, started)
+        if (replaced := auditor.replaced) is not None:
+            await daemon.record(Action.AUDIT_KEY_REPLACED, replaced)
         start_beside(options, daemon, beside)
+        if options.state is not None:
+            daemon.rotating = Rotating(auditor, journal, options.key, options.state, daemon.commit)
         _ready()
         await daemon.run(stop)
     finally:

@@ -21,6 +21,7 @@ from cli.commands import (
     elastic,
     events,
     installation,
+    keys,
     locks,
     mdm_sim,
     policy,
@@ -79,6 +80,7 @@ checkpoints.register(proofs.audit_group)
 proofs.audit_group.add_typer(reveals.group)
 proofs.audit_group.add_typer(retention.holds_group, name="holds", cls=SpokenGroup)
 app.add_typer(proofs.audit_group, name="audit", cls=SpokenGroup)
+proofs.audit_group.add_typer(keys.group, name="keys", cls=SpokenGroup)
 app.add_typer(proofs.receipts_group, name="receipts", cls=SpokenGroup)
 app.add_typer(witness.group, name="witness", cls=SpokenGroup)
 app.add_typer(demo.group, name="demo", cls=SpokenGroup)

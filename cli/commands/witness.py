@@ -19,16 +19,16 @@ from cli.render.table import Column
 group = typer.Typer(no_args_is_help=True, help=t("ほかの組織の記録の証人", "witness of another log"))
 
 _FOUND = {
-    "rolled_back": t("巻き戻し", "rolled back"),
-    "forked": t("分岐", "forked"),
-    "unproved": t("連続の証明なし", "not proved to grow"),
+    "rolled_back": ("巻き戻し", "rolled back"),
+    "forked": ("分岐", "forked"),
+    "unproved": ("連続の証明なし", "not proved to grow"),
 }
 
 
 def _findings(found: object) -> str:
     if not isinstance(found, dict) or not found:
         return t("なし", "none")
-    return ", ".join(f"{_FOUND.get(kind, kind)} {count}" for kind, count in sorted(found.items()))
+    return ", ".join(f"{t(*_FOUND.get(kind, (kind, kind)))} {count}" for kind, count in sorted(found.items()))
 
 
 SEEN = (

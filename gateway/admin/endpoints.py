@@ -13,6 +13,7 @@ from gateway.admin import (
     devices,
     elastic,
     events,
+    keys,
     locks,
     policy_questions,
     policy_versions,
@@ -140,6 +141,7 @@ def _trail() -> tuple[Endpoint[Any], ...]:
             retention.RemoveHold,
             retention.holds_rm,
         ),
+        Endpoint("audit.keys.rotate", "POST", "/v1/audit/keys/rotate", CISO_ONLY, Change, keys.rotate),
         Endpoint("anomalies.close", "POST", one + "/close", CISO_ONLY, anomalies.Close, cases.close),
     )
 
