@@ -28,8 +28,8 @@ _KINDS = {
 }
 
 
-def _until(size: object) -> object:
-    return t("使用中", "in use") if size is None else size
+def _until(size: object) -> str:
+    return t("使用中", "in use") if size is None else str(size)
 
 
 KEYS = (
