@@ -12,7 +12,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -40,6 +40,13 @@ class Checkpoint:
     def body(self) -> str:
         """Return the signed text."""
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+
+
+class Opener(Protocol):
+    """What proves checkpoints: one key, or the keys that one of them leads to (`audit.rotation`)."""
+
+    def open(self, note: str) -> Checkpoint:
+        """Return the checkpoint that `note` proves; raises `CheckpointInvalid`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from audit.checkpoint import Checkpoint, CheckpointInvalid, Verifier
+from audit.checkpoint import Checkpoint, CheckpointInvalid, Opener
 from audit.expired import AUDITOR, Deletions
 from audit.log import ENTRY_SIZE, WIDTH
 from audit.reader import IntegrityError
@@ -85,7 +85,7 @@ class Verified:
 def verify_journals(
     root: Path,
     log: Path | None = None,
-    verifier: Verifier | None = None,
+    verifier: Opener | None = None,
     kept: Iterable[Checkpoint] = (),
     *,
     span: Span | None = None,
@@ -270,7 +270,7 @@ def _bytes_under(root: Path) -> int:
 
 
 def _latest(
-    log: Path, verifier: Verifier, kept: list[Checkpoint], witness: Callable[[str], object] | None
+    log: Path, verifier: Opener, kept: list[Checkpoint], witness: Callable[[str], object] | None
 ) -> Checkpoint | None:
     path = log / "checkpoint"
     if not path.exists():

@@ -13,7 +13,7 @@ from cli.private_file import read_private, write_private
 from cli.trail_files import opened
 
 if TYPE_CHECKING:
-    from audit.checkpoint import Checkpoint, Verifier
+    from audit.checkpoint import Checkpoint, Opener
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class LastVerified:
 
     path: Path
 
-    def checkpoint(self, verifier: Verifier) -> Checkpoint | None:
+    def checkpoint(self, verifier: Opener) -> Checkpoint | None:
         """What was verified last, None the first time; raises Failure where the file is no checkpoint of this key."""
         note = read_private(self.path)
         return None if note is None else opened(note + "\n", self.path, verifier)

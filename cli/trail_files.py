@@ -15,7 +15,8 @@ from cli.files import read_text
 from cli.language import t
 
 if TYPE_CHECKING:
-    from audit.checkpoint import Checkpoint, Verifier
+    from audit.checkpoint import Checkpoint, Opener, Verifier
+    from audit.rotation import Succession
 
 JournalFolder = Annotated[Path | None, typer.Option("--journal", help=t("記録の場所", "journal folder"))]
 LogFolder = Annotated[Path | None, typer.Option("--log", help=t("Merkle ログの場所", "log folder"))]
@@ -30,9 +31,15 @@ class TrailFiles:
     log: Path
     key: Path
 
-    def verifier(self) -> Verifier:
-        """The public key; raises Failure."""
-        return key_in(self.key)
+    def verifier(self) -> Succession:
+        """The public key, and the keys that the log's rotations lead to from it; raises Failure."""
+        from audit.rotation import SuccessionInvalid, succession
+
+        try:
+            return succession(self.log, key_in(self.key))
+        except SuccessionInvalid as error:
+            message = t("鍵の引き継ぎが正しくありません。", "the succession of the keys does not hold.")
+            raise Failure(ExitCode.INTEGRITY, message, [str(error)]) from error
 
     def latest(self) -> tuple[str, Checkpoint]:
         """The log's latest checkpoint: its text and what it says; raises Failure, integrity where it is not signed."""
@@ -64,7 +71,7 @@ def key_in(path: Path) -> Verifier:
         raise Failure(ExitCode.FAILED, f"{path}: {error}") from error
 
 
-def opened(note: str, path: Path, verifier: Verifier) -> Checkpoint:
+def opened(note: str, path: Path, verifier: Opener) -> Checkpoint:
     """The checkpoint that a note proves; raises Failure (integrity) naming the file."""
     from audit.checkpoint import CheckpointInvalid
 

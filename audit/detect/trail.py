@@ -7,6 +7,8 @@ Where a gap can arise, and which record tells of it:
   A gap without loss is an outage (nobody passed unrecorded), of which the alerts tell.
 - in the copy: numbers that are missing, documents that were changed or that no journal knows: `copy.differs`,
   written by whoever compared it with the journals.
+- in the log: a witness that saw another or a larger tree (`audit.witness`), a key that no earlier one named
+  (`audit.key_replaced`).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from audit.detect.signal import Kind, Seen, Severity, Signal
+from audit.witnesses import ALARMING
 
 _NAMED: Final = 5  # gaps or ids in a message
 
@@ -38,6 +41,12 @@ class Gaps:
                 yield _lost(seen)
             case "copy.differs":
                 yield _differs(seen)
+            case "audit.witness" if seen.text("sekisho.witness.state") in ALARMING:
+                yield _contradicted(seen)
+            case "audit.key_replaced":
+                yield _replaced(seen)
+            case _:
+                return
 
 
 def _refused(seen: Seen) -> Signal:
@@ -48,6 +57,25 @@ def _refused(seen: Seen) -> Signal:
         "チェックポイントと照合してください。"
     )
     return _signal(Kind.TRAIL_BROKEN, Severity.HIGH, f"journal:{writer}", seen, words, "sekisho audit verify")
+
+
+def _contradicted(seen: Seen) -> Signal:
+    name = seen.text("sekisho.witness.name")
+    words = (
+        f"証人 {name} の見た記録が、ここにある記録と食い違います({seen.text('error.message')})。記録が古い状態に戻された、"
+        "作り直された、または署名鍵が別の場所で使われた可能性があります。ファイルに触れず、証人の側の証拠"
+        "(witness ls)と照合してください。"
+    )
+    return _signal(Kind.LOG_CONTRADICTED, Severity.HIGH, f"witness:{name}", seen, words, "sekisho audit verify")
+
+
+def _replaced(seen: Seen) -> Signal:
+    words = (
+        "チェックポイントの署名鍵が、以前の鍵の承認なしに作り直されました"
+        f"(実行者 {seen.text('user.name')}、理由: {seen.text('event.reason')})。心当たりがなければ、署名鍵のある機械への"
+        "侵入を疑ってください。監査人には新しい公開鍵を確かな経路で渡す必要があります。"
+    )
+    return _signal(Kind.LOG_CONTRADICTED, Severity.HIGH, "key", seen, words, "sekisho audit keys ls")
 
 
 def _lost(seen: Seen) -> Signal:

@@ -9,6 +9,7 @@ import typer
 
 from cli.call import Call, Output, tell
 from cli.command import shows
+from cli.cosignatures import cosigned_by
 from cli.exit_codes import ExitCode
 from cli.failure import Failure
 from cli.files import read_text
@@ -71,6 +72,9 @@ def verify(
     memory: Annotated[
         Path | None, typer.Option("--memory", help=t("前回の状態を覚えるファイル", "file that remembers the last time"))
     ] = None,
+    witness: Annotated[
+        list[str] | None, typer.Option("--witness", help=t("証人の公開鍵 (連署も検証)", "also cosigned by this key"))
+    ] = None,
 ) -> None:
     """Verify every chain and the tree; names the first bad record."""
     from audit.checkpoint import CheckpointInvalid
@@ -84,8 +88,9 @@ def verify(
     last = LastVerified(memory or state_file("verified", files.log))
     before = last.checkpoint(verifier) if since_last else None
     note, now = files.latest() if since_last else ("", None)
+    cosigned, said = cosigned_by(files, witness or (), call.now)
     try:
-        wanted = [*known, *(each for each in (before, now) if each is not None)]
+        wanted = [*verifier.last_of_each, *known, *cosigned, *(each for each in (before, now) if each is not None)]
         proven = verify_journals(files.journal, files.log, verifier, wanted)
     except (IntegrityError, CheckpointInvalid) as error:
         message = t("記録が元のままではありません。", "the trail is not what was written.")
@@ -101,6 +106,8 @@ def verify(
     covered = f"チェックポイントは {size} 件まで、未収録 {proven.tail_records} 件 (最長 {tail})"
     english = f"{proven.records} records proven; checkpoint covers {size}, {proven.tail_records} not yet ({tail})."
     tell(t(f"{proven.records} 件を検証しました。{covered}。", english))
+    for words in said:
+        tell(words)
     if since_last:
         last.remember(note)
         tell(_since(before, size))

@@ -42,6 +42,11 @@ def differs(kind: str, **more: Any) -> dict[str, Any]:
         (differs("twice"), Kind.COPY_DOUBLED, Severity.MEDIUM, "重複", "sekisho es reconcile"),
         (differs("foreign"), Kind.COPY_FOREIGN, Severity.HIGH, "どの記録にも由来しない", "sekisho es reconcile"),
         (differs("checkpoint"), Kind.LOG_CONTRADICTED, Severity.HIGH, "チェックポイント", "sekisho audit verify"),
+        ({"event.action": "audit.witness", "sekisho.witness.name": "w.example", "sekisho.witness.state": "rolled_back",
+          "error.message": "it cosigned 126 leaves"},
+         Kind.LOG_CONTRADICTED, Severity.HIGH, "it cosigned 126 leaves", "sekisho audit verify"),
+        ({"event.action": "audit.key_replaced", "user.name": "root", "event.reason": "disk"},
+         Kind.LOG_CONTRADICTED, Severity.HIGH, "実行者 root、理由: disk", "sekisho audit keys ls"),
         (differs("unreadable"), Kind.TRAIL_BROKEN, Severity.HIGH, "連鎖", "sekisho audit verify"),
     ],
     ids=lambda value: value.value if isinstance(value, Kind) else "",
@@ -62,6 +67,8 @@ def test_each_becomes_one_signal(
         {"event.action": "audit.gap", "sekisho.gap.lost": 0},
         {"event.action": "copy.reconciled", "sekisho.reconcile.missing": 3},
         {"event.action": "request.decided", "sekisho.verdict": "refuse"},
+        {"event.action": "audit.witness", "sekisho.witness.name": "w.example", "sekisho.witness.state": "unreachable"},
+        {"event.action": "audit.key_rotated", "user.name": "ciso"},
     ],
 )
 def test_what_loses_nothing_is_no_case(record: dict[str, Any]) -> None:
