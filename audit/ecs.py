@@ -243,6 +243,9 @@ _SYSTEM: dict[str, str] = {
     "sekisho.disk.total": "long",
     "sekisho.disk.used_percent": "float",
     "sekisho.disk.limited": "keyword[]",
+    "sekisho.export.digest": "keyword",
+    "sekisho.export.selection": "object",
+    "sekisho.export.uncovered": "long",
 }
 
 _CASES: dict[str, str] = {

@@ -88,6 +88,7 @@ class Action(StrEnum):
     COPY_DIFFERS = "copy.differs"  # one way in which it was not what they call for
     DISK_FILLING = "disk.filling"  # beyond the alarm, or another kind of record is no longer taken
     DISK_RECOVERED = "disk.recovered"
+    TRAIL_EXPORTED = "trail.exported"  # records left the trail in an evidence bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,7 @@ SHAPES: Final[Mapping[Action, Shape]] = {
     Action.COPY_DIFFERS: Shape("sekisho.health", "alert", ("file",), ("error",)),
     Action.DISK_FILLING: _HEALTH,
     Action.DISK_RECOVERED: _HEALTH,
+    Action.TRAIL_EXPORTED: Shape("sekisho.admin", "event", ("file",), ("access",)),
 }
 
 BASE: Final[Mapping[Action, Mapping[str, Any]]] = {

@@ -24,6 +24,7 @@ _CODES: Mapping[int, ExitCode] = {
     409: ExitCode.CONFLICT,
 }
 _UNREACHABLE_REASONS = frozenset({"steward_unavailable"})
+_INTEGRITY_REASONS = frozenset({"trail_not_as_written"})
 
 
 class AdminClient:
@@ -149,6 +150,8 @@ def _failure(status: int, problem: Mapping[str, Any]) -> Failure:
     code = _CODES.get(status, ExitCode.FAILED)
     if reason in _UNREACHABLE_REASONS:
         code = ExitCode.UNREACHABLE
+    if reason in _INTEGRITY_REASONS:
+        code = ExitCode.INTEGRITY
     lines = [_fault_line(fault) for fault in problem.get("faults", ())]
     if problem.get("request_id"):
         number = problem["request_id"]

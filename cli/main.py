@@ -14,6 +14,7 @@ from cli.commands import (
     anomalies,
     approvals,
     apps,
+    bundles,
     checkpoints,
     clock,
     demo,
@@ -77,6 +78,7 @@ app.add_typer(clock.group, name="clock", cls=SpokenGroup)
 app.add_typer(mdm_sim.group, name="mdm-sim", cls=SpokenGroup)
 record_proofs.register(proofs.audit_group)
 checkpoints.register(proofs.audit_group)
+bundles.register(proofs.audit_group)
 proofs.audit_group.add_typer(reveals.group)
 proofs.audit_group.add_typer(retention.holds_group, name="holds", cls=SpokenGroup)
 app.add_typer(proofs.audit_group, name="audit", cls=SpokenGroup)

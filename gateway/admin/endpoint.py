@@ -50,12 +50,16 @@ class Arguments(BaseModel):
 _APART = ("reason", "ticket")  # recorded in fields of their own
 
 
-class Change(Arguments):
-    """Arguments of a command that changes something. `dry_run` answers with the plan and changes nothing."""
+class Justified(Arguments):
+    """Arguments of a command that needs a reason. `dry_run` answers with the plan and does nothing."""
 
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
     ticket: Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)] = ""
     dry_run: bool = False
+
+
+class Change(Justified):
+    """Arguments of a command that changes something."""
 
 
 class Listing(Arguments):

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from audit.journal import JournalUnhealthy
 from gateway.admin.asked import asked
-from gateway.admin.endpoint import Arguments, Call, Change, Endpoint, Operator, Role, Stream
+from gateway.admin.endpoint import Arguments, Call, Endpoint, Justified, Operator, Role, Stream
 from gateway.admin.expectations import expected
 from gateway.admin.operator_use import OperatorUse
 from gateway.admin.problem import AdminReason, Problem
@@ -80,7 +80,7 @@ class Guard:
             raise Problem(AdminReason.NOT_PERMITTED, f"この操作には次のいずれかの役割が必要です: {names}")
         arguments = _validated(endpoint, given)
         trail.arguments = asked(arguments.recorded(), self._context.reader.apps())
-        if isinstance(arguments, Change):
+        if isinstance(arguments, Justified):
             trail.justification, trail.ticket = arguments.reason, arguments.ticket
         await trail.requested()
         if operator is not None:

@@ -21,6 +21,7 @@ class AdminReason(StrEnum):
     JOURNAL_UNHEALTHY = "journal_unhealthy"
     STEWARD_UNAVAILABLE = "steward_unavailable"
     SEARCH_FAILED = "search_failed"
+    TRAIL_NOT_AS_WRITTEN = "trail_not_as_written"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -36,6 +37,7 @@ _STATUS: Mapping[AdminReason, int] = {
     AdminReason.JOURNAL_UNHEALTHY: 503,
     AdminReason.STEWARD_UNAVAILABLE: 503,
     AdminReason.SEARCH_FAILED: 500,
+    AdminReason.TRAIL_NOT_AS_WRITTEN: 500,
     AdminReason.INTERNAL_ERROR: 500,
 }
 

@@ -23,7 +23,7 @@ from audit.event import check
 from audit.journal import Journal
 from audit.query import Query
 from audit.search import search
-from gateway.admin.endpoint import Change, Endpoint, Role
+from gateway.admin.endpoint import Endpoint, Justified, Role
 from gateway.admin.endpoints import endpoints
 from gateway.admin.server import build_admin_app
 from gateway.identity.context import ControlContext
@@ -134,7 +134,9 @@ def minimal(endpoint: Endpoint[Any]) -> dict[str, Any]:
         body["sessions"] = ["none"]
     if endpoint.command == "approvals.decide":
         body["decision"] = "grant"
-    if issubclass(endpoint.arguments, Change):
+    if endpoint.command == "events.bundle":
+        body["case"] = "none"
+    if issubclass(endpoint.arguments, Justified):
         body |= {"reason": "test", "dry_run": True}
     return {name: value for name, value in body.items() if name not in in_path}
 
