@@ -1,8 +1,9 @@
 """What runs beside the signing in the auditor's process, and the arguments that ask for it.
 
 Each is a task with its own cursor and its own faults: sealed segments are always kept (`audit.keeping`), detection and
-the embedded index come with `--state`, the copy in Elasticsearch with `--elastic-url`, cosignatures with `--witness`.
-Modules that are heavy are imported only where they run.
+the embedded index come with `--state`, the copy in Elasticsearch with `--elastic-url`, the other ways out
+(`audit.outlets`) and cosignatures (`--witness`) where asked for. Modules that are heavy are imported only where they
+run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from audit import durable
 from audit.checkpoint import read_witness_key
 from audit.event import Action
 from audit.keeping.keeper import Clocks, Keeper
+from audit.outlets import start as outlets
 from audit.retention import read_ages
 from audit.witnesses import Standing, State
 
@@ -36,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--elastic-write-key", type=Path, help="file with the key that creates documents")
     parser.add_argument("--elastic-read-key", type=Path, help="file with the key that looks documents up")
     parser.add_argument("--elastic-namespace", default="default", help="namespace of the data streams (default)")
+    outlets.add_arguments(parser)
     parser.add_argument("--witness", nargs=2, action="append", default=[], metavar=("URL", "VKEY"),
                         help="a witness to ask; may be repeated")  # fmt: skip
     parser.add_argument("--witness-ca", type=Path, help="certificate authority of the witnesses, PEM")
@@ -50,6 +53,9 @@ def start_beside(options: argparse.Namespace, daemon: Daemon, tasks: list[asynci
         return
     durable.make_directory(options.state)
     _start_finding(options, daemon, tasks)
+    tasks += (
+        asyncio.create_task(each.run()) for each in outlets.followings(options, lambda: daemon.auditor.ends, time.time)
+    )
     if options.elastic_url is not None:
         _start_shipping(options, daemon, tasks)
     if options.witness:

@@ -1,9 +1,10 @@
 """`make bench`: the gateway's cost beside nginx, revocation, shipping to Elasticsearch (promises P4, P3 and P6).
 
-`python -m benchmarks.run [--quick] [--rounds N] [--seconds S] [--no-revocation] [--no-shipping]`. Rounds are
-interleaved, candidates in random order, each in fresh processes: proxies on core 0, app and wrk on core 1. CPU µs per
-request is user and system time over the requests that wrk completed; ratios are taken within a round, since absolute
-figures mean nothing on a shared machine. Prints a table, writes `benchmarks/results/latest.json`, exits 1 where a bound does not hold.
+`python -m benchmarks.run [--quick] [--rounds N] [--seconds S] [--no-revocation] [--no-shipping]`. Rounds
+are interleaved, candidates in random order, each in fresh processes: proxies on core 0, app and wrk on core 1. CPU µs
+per request is user and system time over the requests that wrk completed; ratios are taken within a round, since
+absolute figures mean nothing on a shared machine. Prints a table, writes `benchmarks/results/latest.json`, exits 1
+where a bound does not hold.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from gateway.settings_parts.bounds import JournalSettings, Limits, RetentionSett
 from gateway.settings_parts.faults import Fault, SettingsFaults, environment_faults, syntax_fault, value_faults
 from gateway.settings_parts.field import HostName, SecretPath, Section, required, setting
 from gateway.settings_parts.listeners import Listeners
+from gateway.settings_parts.outlets import Outlets
 from gateway.settings_parts.services import Alerts, Elasticsearch, Mdm, Witness
 
 __all__ = ["Fault", "Settings", "SettingsFaults"]
@@ -119,6 +120,7 @@ class Settings(BaseSettings):
     mdm: Mdm | None = setting(None, "端末管理。書かなければ端末の状態は「不明」", "")
     elasticsearch: Elasticsearch | None = setting(None, "Elasticsearch。書かなければ内蔵の検索だけ", "")
     witness: Witness | None = setting(None, "記録の証人。書かなければ署名するのは自分だけ", "")
+    outlets: Outlets | None = setting(None, "記録のほかの送り先", "")
     alerts: Alerts | None = setting(None, "通知", "")
 
     _root: Path = PrivateAttr(default=Path())

@@ -26,6 +26,7 @@ from audit.journal import Journal, JournalUnhealthy
 from audit.room import look
 from gateway.settings import Settings
 from gateway.settings_parts.bounds import Writes
+from gateway.settings_parts.outlets import Outlets
 from gateway.settings_parts.services import Elasticsearch, Witness
 from gateway.state.fencing import CHANNEL, RUNNING
 from gateway.supervision import child
@@ -93,6 +94,7 @@ class Supervisor:
             "--state", str(self._settings.auditor_state), *_shipping(self._settings.elasticsearch),
             *_witnessing(self._settings.witness),
             *(f"--retain={name}={age:.0f}" for name, age in self._settings.retention.seconds().items()),
+            *_outlets(self._settings.outlets),
         )  # fmt: skip
         specs = [
             Spec("steward", "gateway.steward", config, self._for_steward),
@@ -216,6 +218,21 @@ def _witnessing(witness: Witness | None) -> tuple[str, ...]:
         return ()
     ca = () if witness.ca is None else ("--witness-ca", str(witness.ca))
     return (*(word for place in witness.places for word in ("--witness", *place.split(" "))), *ca)
+
+
+def _outlets(outlets: Outlets | None) -> tuple[str, ...]:
+    """Return the auditor's arguments for the other ways out."""
+    found: dict[str, object] = {}
+    if outlets is not None and (file := outlets.ndjson) is not None:
+        found |= {"--ndjson": file.path, "--ndjson-bytes": file.rotate_bytes, "--ndjson-kept": file.kept}
+    if outlets is not None and (receiver := outlets.syslog) is not None:
+        found |= {
+            "--syslog-host": receiver.host, "--syslog-port": receiver.port, "--syslog-ca": receiver.ca,
+            "--syslog-name": receiver.server_name or receiver.host,
+        }  # fmt: skip
+        if receiver.client_certificate is not None:
+            found |= {"--syslog-certificate": receiver.client_certificate, "--syslog-key": receiver.client_key}
+    return tuple(str(part) for pair in found.items() for part in pair)
 
 
 async def _end(processes: list[Supervised], patience: float) -> None:

@@ -134,6 +134,7 @@ def _summary(answer: dict[str, Any]) -> dict[str, Any]:
         t("承認待ち", "approvals"): answer["approvals"],
         t("端末管理", "MDM"): _posture(answer.get("posture")),
         t("通知", "alerts"): _alerts(answer.get("alerts")),
+        t("記録の送り先", "outlets"): _outlets(answer.get("outlets")),
     }
 
 
@@ -182,6 +183,16 @@ def _alerts(states: list[dict[str, Any]] | None) -> str:
     return ", ".join(f"{state['name']}: {state['last_fault'] or t('正常', 'healthy')}" for state in states)
 
 
+def _outlets(states: list[dict[str, Any]] | None) -> str:
+    if not states:
+        return t("設定なし", "not set")
+    return ", ".join(
+        f"{state['outlet']}: "
+        + t(f"遅れ {state.get('lag_records', '-')} 件", f"{state.get('lag_records', '-')} behind")
+        for state in states
+    )
+
+
 def _soft(rules: Any) -> str:
     return ", ".join(f"{rule['rule']} ({rule['mode']})" for rule in rules)
 
@@ -218,6 +229,10 @@ def _troubles(answer: dict[str, Any]) -> list[str]:
             name, fault = state["name"], state["last_fault"]
             found.append(t(f"通知を送れません ({name}): {fault}", f"alerts do not go out ({name}): {fault}"))
     found += witness_troubles(answer.get("witnesses", ()))
+    for state in answer.get("outlets") or ():
+        name, fault = state["outlet"], state.get("fault") or ("" if state["running"] else "no status")
+        if fault:
+            found.append(t(f"記録を送れません ({name}): {fault}", f"records do not go out ({name}): {fault}"))
     checkpoint = answer["checkpoint"]
     if checkpoint is None or checkpoint["age"] > 60:
         found.append(t("チェックポイントが更新されていません (auditor)。", "checkpoints are not being made (auditor)."))

@@ -9,10 +9,11 @@ token's idleness.
 - People and access: `users`, `users_import` (rows by `csv_import`, paper by `letters`), `sessions` (whom they hit:
   `targets`), `locks`, `devices`; `people` finds who is meant.
 - What is protected and how: `apps`, `policy_versions`, `policy_questions`.
-- Looking: `events`, `bundles` (evidence to take away), `anomalies`, `status`, `alerts`, `elastic` (`reconcile` compares
-  it with the journals); `reveals` by a value that records hold as a digest, which `unlinking` keeps out of every other answer. Long searches run in a
-  child process: `searching` here, `search_child` there. `clock` takes an operator's word on a leap.
-- Keeping: `retention` of records, and what a legal hold keeps longer.
+- Looking: `events`, `bundles` (evidence to take away), `anomalies`, `status`, `alerts`, `elastic` (`reconcile`
+  compares it with the journals) and `outlets`, the other ways out; `reveals` by a value that records hold as a digest,
+  which `unlinking` keeps out of every other answer. Long searches run in a child process: `searching` here,
+  `search_child` there. `clock` takes an operator's word on a leap.
+- Keeping: `retention` of records, and what a legal hold keeps longer; `keys` that sign the log.
 """
 
 __all__: list[str] = []

@@ -10,6 +10,7 @@ from audit.room import look
 from audit.witnesses import standings
 from gateway.admin.elastic import shipping
 from gateway.admin.endpoint import Arguments, Call, Reply
+from gateway.admin.outlets import outlets
 from gateway.admin.policy_versions import loaded
 from gateway.state.command import StewardUnavailable
 from gateway.state.records import AppState, PolicyState
@@ -46,6 +47,7 @@ async def status(call: Call[Arguments]) -> Reply:
         "checkpoint": _checkpoint(call),
         "witnesses": _witnesses(call),
         "elasticsearch": shipping(call),
+        "outlets": outlets(call),
         "posture": context.posture.state() if context.posture is not None else None,
         "alerts": context.alerts.states() if context.alerts is not None else None,
     }

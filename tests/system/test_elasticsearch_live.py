@@ -118,6 +118,7 @@ def test_server_and_auditor_killed_under_traffic_lose_and_double_nothing(
             "SEKISHO_ELASTICSEARCH__URL": node.url, "SEKISHO_ELASTICSEARCH__NAMESPACE": NAMESPACE,
             "SEKISHO_ELASTICSEARCH__WRITE_KEY_FILE": str(keys / "es-write"),
             "SEKISHO_ELASTICSEARCH__READ_KEY_FILE": str(keys / "es-read"),
+            "SEKISHO_OUTLETS__NDJSON__PATH": str(tmp_path / "out" / "sekisho.ndjson"),
         }  # fmt: skip
         async with running_city(tmp_path, **environment) as city:
             await city.furnish()
@@ -145,6 +146,12 @@ def test_server_and_auditor_killed_under_traffic_lose_and_double_nothing(
             assert wanted - counted == Counter()
             assert [name for name in counted - wanted if not name.endswith(".open")] == []
             proven(city, signed)
+            lines = (tmp_path / "out" / "sekisho.ndjson").read_text().splitlines()
+            filed = Counter(json.loads(line)["event"]["id"] for line in lines)
+            assert wanted - filed == Counter()
+            assert [name for name in filed - wanted if not name.endswith(".open")] == []
+            (outlet,) = (await ask(ciso, "/v1/status"))["outlets"]
+            assert (outlet["running"], outlet["fault"]) == (True, "")
 
     asyncio.run(main())
 

@@ -277,7 +277,7 @@ def test_the_commented_file_is_what_the_defaults_are(file: Path) -> None:
         says_something = bare.startswith("[") or re.match(r"[a-z_0-9]+ = ", bare)
         lines.append(bare if inside and says_something else line)
     everything = "\n".join(lines)
-    assert everything.count("\n# [") == 9  # four listeners, mdm, elasticsearch, witness, mail, webhook
+    assert everything.count("\n# [") == 11  # four listeners, mdm, elasticsearch, witness, ndjson, syslog, mail, webhook
     file.write_text(everything, encoding="utf-8")
     assert Settings.load(file) == settings
 
