@@ -13,7 +13,7 @@ import elasticsearch
 
 from audit.elastic.bootstrap import template_steps
 from audit.elastic.index import IndexFault, IndexUnavailable
-from audit.elastic.template import DATASETS, stream
+from audit.elastic.template import DATASETS, Lifecycle, properties, stream
 
 _JSON: Final = {"accept": "application/json", "content-type": "application/json"}
 MUST: Final[Mapping[str, tuple[str, ...]]] = {
@@ -64,11 +64,24 @@ async def check_streams(client: elasticsearch.AsyncElasticsearch, namespace: str
     return found
 
 
-async def check_templates(client: elasticsearch.AsyncElasticsearch, retention: str) -> list[Finding]:
+async def check_mappings(client: elasticsearch.AsyncElasticsearch, namespace: str) -> list[Finding]:
+    """Look whether the index that each stream writes to knows every field. Raises `IndexUnavailable`."""
+    answer = await ask(client, "GET", f"/_data_stream/logs-sekisho.*-{namespace}", None)
+    found = []
+    for row in answer["data_streams"]:
+        index = row["indices"][-1]["index_name"]
+        told = await ask(client, "GET", f"/{index}/_mapping", None)
+        detail = difference(properties(), told[index]["mappings"].get("properties", {}))
+        detail = f"{detail}: sekisho es bootstrap" if detail else ""
+        found.append({"what": f"mapping {row['name']}", "good": not detail, "detail": detail})
+    return found
+
+
+async def check_templates(client: elasticsearch.AsyncElasticsearch, lifecycle: Lifecycle) -> list[Finding]:
     """Compare the stored templates with ours; needs an administrator. Raises `IndexUnavailable`."""
     found = []
-    for step in template_steps(retention):
-        kind, name = step.path.strip("/").split("/")
+    for step in template_steps(lifecycle):
+        kind, name = step.path.strip("/").rsplit("/", 1)
         try:
             answer = await ask(client, "GET", step.path, None)
         except IndexUnavailable as fault:
@@ -76,7 +89,10 @@ async def check_templates(client: elasticsearch.AsyncElasticsearch, retention: s
                 raise
             found.append({"what": f"template {name}", "good": False, "detail": "not there: sekisho es bootstrap"})
             continue
-        stored = answer[kind.removeprefix("_") + "s"][0][kind.removeprefix("_")]
+        if kind == "_ilm/policy":
+            stored = answer[name]
+        else:
+            stored = answer[kind.removeprefix("_") + "s"][0][kind.removeprefix("_")]
         detail = difference(step.body, stored)
         found.append({"what": f"template {name}", "good": not detail, "detail": detail})
     return found

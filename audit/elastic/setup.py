@@ -20,11 +20,12 @@ from elastic_transport.client_utils import DEFAULT
 from audit import durable
 from audit.dead_letters import Letter, letters, settle
 from audit.documents import Document
-from audit.elastic.bootstrap import key_steps, put_templates, template_steps
-from audit.elastic.check import ask, check_key, check_streams, check_templates
+from audit.elastic.bootstrap import key_steps, put_templates, template_steps, upgrade
+from audit.elastic.check import ask, check_key, check_mappings, check_streams, check_templates
 from audit.elastic.index import IndexUnavailable
 from audit.elastic.keys import Cluster, KeyedIndex, access_of
 from audit.elastic.outcome import outcome
+from audit.elastic.template import Form, Lifecycle
 
 Job = dict[str, Any]
 
@@ -37,6 +38,11 @@ def cluster_of(job: Job) -> Cluster:
     )
 
 
+def lifecycle_of(job: Job) -> Lifecycle:
+    """Return the retention that a job asks for."""
+    return Lifecycle(job.get("retention", ""), Form(job.get("lifecycle", Form.STREAM)))
+
+
 def _client(cluster: Cluster, **credentials: Any) -> elasticsearch.AsyncElasticsearch:
     ca = DEFAULT if cluster.ca is None else str(cluster.ca)
     return elasticsearch.AsyncElasticsearch(
@@ -45,21 +51,25 @@ def _client(cluster: Cluster, **credentials: Any) -> elasticsearch.AsyncElastics
 
 
 async def bootstrap(job: Job) -> dict[str, Any]:
-    """Put the templates, and make the keys whose files are not there. With `dry_run` say only what would be sent."""
-    cluster, retention = cluster_of(job), job.get("retention", "")
+    """Put the templates, bring streams that stand up to date, and make the keys whose files are not there.
+
+    With `dry_run` say only what would be sent; what stands is not asked then.
+    """
+    cluster, lifecycle = cluster_of(job), lifecycle_of(job)
     files = {"write": cluster.write_key_file, "read": cluster.read_key_file}
     steps = dict(zip(files, key_steps(cluster.namespace), strict=True))
     missing = [kind for kind, path in files.items() if not path.exists()]
     if job.get("dry_run"):
-        planned = [*template_steps(retention), *(steps[kind] for kind in missing)]
+        planned = [*template_steps(lifecycle), *(steps[kind] for kind in missing)]
         return {"steps": [asdict(step) for step in planned], "keys": {kind: str(files[kind]) for kind in missing}}
     async with _client(cluster, basic_auth=(job["user"], job["password"])) as client:
-        put = await put_templates(client, retention)
+        put = await put_templates(client, lifecycle)
+        brought = await upgrade(client, cluster.namespace, lifecycle)
         for kind in missing:
             answer = await ask(client, "POST", steps[kind].path, steps[kind].body)
             durable.make_directory(files[kind].parent)
             durable.replace(files[kind], str(answer["encoded"]).encode() + b"\n", 0o600)
-    return {"templates": put, "keys": {kind: str(files[kind]) for kind in missing}}
+    return {"templates": put, "streams": brought, "keys": {kind: str(files[kind]) for kind in missing}}
 
 
 async def check(job: Job) -> dict[str, Any]:
@@ -73,9 +83,10 @@ async def check(job: Job) -> dict[str, Any]:
         found = await check_key(writing, "write", cluster.namespace)
         found += await check_key(reading, "read", cluster.namespace)
         found += await check_streams(reading, cluster.namespace)
+        found += await check_mappings(reading, cluster.namespace)
     if job.get("user"):
         async with _client(cluster, basic_auth=(job["user"], job["password"])) as client:
-            found += await check_templates(client, job.get("retention", ""))
+            found += await check_templates(client, lifecycle_of(job))
     return {"items": found, "good": all(item["good"] for item in found), "templates_checked": bool(job.get("user"))}
 
 

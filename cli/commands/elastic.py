@@ -30,6 +30,8 @@ _STATUS = (
     Column("created", "送信済み", "created"),
     Column("already", "到達済みと判明", "found stored"),
     Column("dead_letters", "受付不可", "dead letters"),
+    Column("checkpoint", "署名済みの件数", "checkpoint at"),
+    Column("checkpoints_waiting", "未送信のチェックポイント", "checkpoints waiting"),
     Column("last_fault", "直近の障害", "last fault"),
 )
 _CHECKS = (
@@ -62,13 +64,15 @@ _KINDS = {
     "checkpoint": t("手元のログが続いていないチェックポイント", "checkpoints that our log does not lead to"),
     "unreadable": t("連鎖が途切れ、照合できない記録", "journals whose chain breaks"),
 }
+_BROUGHT = {"mapped": "新しい項目を受け付けます", "rolled over": "新しい索引に切り替えました"}
 _NAMED = 10  # names told of each kind
 AdminUser = Annotated[str, typer.Option("--admin-user", help=t("Elasticsearch の管理者", "its administrator"))]
 AdminFile = Annotated[Path | None, typer.Option("--admin-password-file", help=t("パスワードのファイル", "a file"))]
 Retention = Annotated[str, typer.Option("--retention", help=t("保存期間 (例 365d)", "e.g. 365d"))]
+Form = Annotated[str, typer.Option("--lifecycle", help=t("保存期間の設定方法: stream | ilm", "how: stream | ilm"))]
 
 
-def _administrator(user: str, file: Path | None, retention: str) -> dict[str, Any]:
+def _administrator(user: str, file: Path | None, retention: str, lifecycle: str) -> dict[str, Any]:
     if bool(user) != (file is not None):
         words = t("--admin-user と --admin-password-file は両方必要です。", "--admin-user and its file go together.")
         raise Failure(ExitCode.USAGE, words)
@@ -76,15 +80,19 @@ def _administrator(user: str, file: Path | None, retention: str) -> dict[str, An
         password = "" if file is None else file.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise Failure(ExitCode.USAGE, f"{file}: {error.strerror}") from error
-    return {"user": user, "password": password, "retention": retention}
+    return {"user": user, "password": password, "retention": retention, "lifecycle": lifecycle}
 
 
 @changes(group, "bootstrap", "テンプレートと鍵を用意", "put templates, make keys")
 def bootstrap(
-    call: Call, admin_user: AdminUser = "", admin_password_file: AdminFile = None, retention: Retention = ""
+    call: Call,
+    admin_user: AdminUser = "",
+    admin_password_file: AdminFile = None,
+    retention: Retention = "",
+    lifecycle: Form = "stream",
 ) -> None:
-    """Prepare the cluster."""
-    body = {**_administrator(admin_user, admin_password_file, retention), **call.change()}
+    """Prepare the cluster, or bring it up to date after an upgrade."""
+    body = {**_administrator(admin_user, admin_password_file, retention, lifecycle), **call.change()}
     answer = call.client().post("/v1/elasticsearch/bootstrap", body)
     if call.dry_run:
         if call.output is not Output.TABLE:
@@ -94,6 +102,8 @@ def bootstrap(
             call.lines([f"{step['method']} {step['path']}", json.dumps(step["body"], ensure_ascii=False)])
         return
     tell(t(f"テンプレート {answer['templates']} 件を登録しました。", f"{answer['templates']} templates put."))
+    for name, done in answer["streams"].items():
+        tell(t(f"{name}: {_BROUGHT.get(done, done)}", f"{name}: {done}"))
     for kind, path in answer["keys"].items():
         tell(t(f"{kind} 鍵を作り {path} に保存しました (0600)。", f"{kind} key made: {path} (0600)."))
 
@@ -112,10 +122,15 @@ def status(call: Call) -> None:
 
 @shows(group, "check", "テンプレート・鍵・データストリームの確認", "check templates, keys, streams")
 def check(
-    call: Call, admin_user: AdminUser = "", admin_password_file: AdminFile = None, retention: Retention = ""
+    call: Call,
+    admin_user: AdminUser = "",
+    admin_password_file: AdminFile = None,
+    retention: Retention = "",
+    lifecycle: Form = "stream",
 ) -> None:
     """Check the cluster."""
-    answer = call.client().post("/v1/elasticsearch/check", _administrator(admin_user, admin_password_file, retention))
+    body = _administrator(admin_user, admin_password_file, retention, lifecycle)
+    answer = call.client().post("/v1/elasticsearch/check", body)
     call.rows(answer["items"], _CHECKS, "")
     if not answer["templates_checked"]:
         tell(t("テンプレートは未確認です (--admin-user が必要)。", "templates not checked: needs --admin-user."))

@@ -6,7 +6,8 @@ import asyncio
 import json
 import sys
 from dataclasses import asdict
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
 
@@ -25,6 +26,7 @@ class Administrator(Arguments):
     user: Annotated[str, Field(max_length=200)] = ""
     password: SecretStr = SecretStr("")
     retention: Annotated[str, Field(pattern=r"^(|[1-9][0-9]{0,4}d)$")] = ""
+    lifecycle: Literal["stream", "ilm"] = "stream"
 
 
 class Bootstrap(Administrator, Change):
@@ -61,6 +63,7 @@ def shipping(call: Call[Any]) -> dict[str, Any]:
     told["age"] = max(0.0, call.now - float(told.pop("at")))
     told["running"] = told["age"] <= FRESH
     told["dead_letters"] = len(letters(settings.auditor_state / "elastic"))
+    told["checkpoint"] = _signed_size(settings.paths.log / "checkpoint")
     return told
 
 
@@ -104,6 +107,14 @@ async def letters_retry(call: Call[Retry]) -> Reply:
     return Reply(answer, rows=len(answer["stored"]))
 
 
+def _signed_size(path: Path) -> int:
+    """Return how many records the latest checkpoint covers, 0 where there is none."""
+    try:
+        return int(path.read_text(encoding="utf-8").split("\n")[1])
+    except (FileNotFoundError, IndexError, ValueError):
+        return 0
+
+
 def _row(letter: Letter) -> dict[str, Any]:
     return {name: value for name, value in asdict(letter).items() if name != "body"}
 
@@ -113,7 +124,10 @@ def _letters(call: Call[Any]) -> list[Letter]:
 
 
 def _administrator(given: Administrator) -> dict[str, Any]:
-    return {"user": given.user, "password": given.password.get_secret_value(), "retention": given.retention}
+    return {
+        "user": given.user, "password": given.password.get_secret_value(), "retention": given.retention,
+        "lifecycle": given.lifecycle,
+    }  # fmt: skip
 
 
 def job_of(call: Call[Any]) -> dict[str, Any]:

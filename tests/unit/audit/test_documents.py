@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from audit.documents import OPEN_AFTER, Document, Folder, documents
 from audit.ecs import FIELDS
-from audit.elastic.template import DATASETS, component_templates, index_templates, roles, stream
+from audit.elastic.template import DATASETS, Lifecycle, component_templates, index_templates, roles, stream
 from audit.event import SHAPES, Action, event
 
 NOW = 1_790_000_000.0
@@ -103,7 +103,7 @@ def test_every_dataset_of_an_action_has_its_stream_and_template() -> None:
 
     assert used <= set(DATASETS)
     assert stream("access", "mihon") == "logs-sekisho.access-mihon"
-    for name, body in index_templates("365d").items():
+    for name, body in index_templates(Lifecycle("365d")).items():
         assert body["priority"] > 200
         assert body["index_patterns"] == [f"{name}-*"]
 
