@@ -7,7 +7,7 @@ admin API), `language` (Japanese or English) and `render` (tables and data).
 - What people type: `spoken` and `usage` say in their language what is wrong, `once` refuses an option given twice,
   `moments` reads times, `files` what they name, `confirm` asks before something is changed.
 - Proofs: `trail_files` are what they are made from, `last_verified` is what an operator remembers of the last time,
-  `bundle_files` take in the evidence that the server makes.
+  `cosignatures` are what witnesses vouch for, `bundle_files` take in the evidence that the server makes.
 - What they get: `receipts`, `private_file` (tokens, letters), `failure` and `exit_codes`.
 - Trials: `city` is the sample city of `sekisho demo`, `tour` the promises shown on it by `sekisho tour`.
 """

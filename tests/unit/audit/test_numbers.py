@@ -149,7 +149,7 @@ _OURS_OF_SEKISHO = """
     listener nearest observed obligations outcome path_digests policy.hash policy.state policy.previous
     query_digests reason shadow upstream.address verdict zone session.id session.ids session.acr session.amr
     session.replaces factor.id factor.kind account.digest lock.id lock.target lock.target_id by receipt.id
-    receipt.closed receipt.fenced approval.id approval.kind admin.command admin.id admin.result 
+    receipt.closed receipt.fenced approval.id approval.kind admin.command admin.id admin.result
     device.uuid posture.source certificate.serial worker settings.digest journal.previous.entry journal.torn.file
     trimmed.entry trimmed.segments log.root log.writer case.id case.severity case.verdict finding.command
     finding.evidence finding.joins finding.kind
