@@ -60,7 +60,7 @@ def _write(plain: Path, target: Path) -> None:
             os.fchmod(descriptor, 0o400)
             os.fsync(descriptor)
         finally:
-            os.close(descriptor)
+            durable.close(descriptor)
 
 
 def _same(plain: Path, made: Path) -> bool:
