@@ -133,3 +133,27 @@ def test_a_line_of_a_version_to_come_says_so() -> None:
     chain.turn(1)
     with pytest.raises(Exception, match="v: got 2, expected 1"):
         chain.accept(golden_lines()[0].replace(b'"v":1', b'"v":2'))
+
+
+@pytest.mark.promise("P5.every-shape-readable")
+@pytest.mark.parametrize("shape", ["compressed", "expired"])
+def test_a_bit_that_flipped_is_found_and_its_segment_named(tmp_path: Path, shape: str) -> None:
+    root = tmp_path / shape
+    shutil.copytree(GOLDEN / shape, root)
+    path = next((root / W).glob(f"{FIRST}.*"))
+    good, before = path.read_bytes(), everything(root, W)
+    harmless = 0
+    named: set[tuple[str, str]] = set()
+    for position in range(0, 8 * len(good), 3):  # each byte is met, and in the end each bit of a byte
+        data = bytearray(good)
+        data[position // 8] ^= 1 << position % 8
+        path.write_bytes(data)
+        try:
+            verify_journals(root)
+        except IntegrityError as error:  # an entry is judged by the `prev` behind it, which may be the next segment's
+            named.add((error.writer, error.segment[:6]))
+        else:
+            assert everything(root, W) == before, position  # RFC 8878 has bits that no decoder looks at
+            harmless += 1
+    assert named <= {(W, "000001"), (W, "000002")}
+    assert harmless <= (8 if shape == "compressed" else 0)
