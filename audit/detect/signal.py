@@ -26,6 +26,7 @@ class Kind(StrEnum):
     COPY_DOUBLED = "copy_doubled"
     COPY_FOREIGN = "copy_foreign"
     LOG_CONTRADICTED = "log_contradicted"
+    NOT_KEPT = "not_kept"
 
 
 class Severity(StrEnum):

@@ -39,6 +39,8 @@ class Gaps:
                 yield _refused(seen)
             case "audit.gap" if _count(seen, "sekisho.gap.lost") > 0:
                 yield _lost(seen)
+            case "audit.not_kept":
+                yield _not_kept(seen)
             case "copy.differs":
                 yield _differs(seen)
             case "audit.witness" if seen.text("sekisho.witness.state") in ALARMING:
@@ -76,6 +78,14 @@ def _replaced(seen: Seen) -> Signal:
         "侵入を疑ってください。監査人には新しい公開鍵を確かな経路で渡す必要があります。"
     )
     return _signal(Kind.LOG_CONTRADICTED, Severity.HIGH, "key", seen, words, "sekisho audit keys ls")
+
+
+def _not_kept(seen: Seen) -> Signal:
+    words = (
+        f"記録の圧縮または期限の来た記録の削除を見合わせました({seen.text('error.message')})。記録は残っています。"
+        "時計・保全の一覧・記録のファイルを確かめてください。"
+    )
+    return _signal(Kind.NOT_KEPT, Severity.MEDIUM, "keeping", seen, words, "sekisho audit retention")
 
 
 def _lost(seen: Seen) -> Signal:

@@ -114,7 +114,7 @@ class Follower:
         """Check that whatever is missing at the start was deleted on record; raises `IntegrityError`."""
         if self.fault is not None:
             raise self.fault
-        if self.gone is not None and self.trimmed != self.gone:
+        if self.gone is not None and not _reaches(self.trimmed, self.gone):
             name = segments(self.folder)[0].path.name
             raise IntegrityError(
                 self.writer, name, 1, self.gone.seq + 1, "start",
@@ -224,3 +224,10 @@ def listing(folder: Path) -> list[Segment]:
         if found is not None and [item.key for item in found] == [item.key for item in again]:
             return again
         found = again
+
+
+def _reaches(trimmed: Link | None, gone: Link) -> bool:
+    """Whether the record of a deletion covers all that is gone: it comes before the files go, so less may be gone."""
+    if trimmed is None:
+        return False
+    return (gone.epoch, gone.seq) < (trimmed.epoch, trimmed.seq) or gone == trimmed

@@ -51,7 +51,8 @@ WRITERS = (
     Column("records", "記録", "records"),
     Column("epochs", "起動", "epochs"),
     Column("segments", "ファイル", "files"),
-    Column("removed", "削除", "removed"),
+    Column("expired", "期限で削除", "expired"),
+    Column("removed", "上限で削除", "removed"),
     Column("torn", "切れ端", "torn"),
 )
 
@@ -97,7 +98,7 @@ def verify(
         raise Failure(ExitCode.INTEGRITY, message, [str(error)]) from error
     rows = [
         {"writer": name, "records": proof.records, "epochs": proof.epochs, "segments": proof.segments,
-         "removed": proof.removed, "torn": list(proof.torn)}
+         "expired": proof.expired, "removed": proof.removed, "torn": list(proof.torn)}
         for name, proof in sorted(proven.writers.items())
     ]  # fmt: skip
     call.rows(rows, WRITERS, t("記録はまだありません。", "no records yet."))

@@ -31,6 +31,8 @@ def differs(kind: str, **more: Any) -> dict[str, Any]:
     [
         ({"event.action": "audit.refused", "sekisho.log.writer": "worker-1", "error.message": "prev: got 00"},
          Kind.TRAIL_BROKEN, Severity.HIGH, "prev: got 00", "sekisho audit verify"),
+        ({"event.action": "audit.not_kept", "error.message": "nothing is deleted: holds.json: gone"},
+         Kind.NOT_KEPT, Severity.MEDIUM, "holds.json: gone", "sekisho audit retention"),
         ({"event.action": "audit.gap", "sekisho.gap.lost": 3, "sekisho.gap.reason": "EIO"},
          Kind.RECORDS_LOST, Severity.HIGH, "3 件", "sekisho events show auditor:1:7"),
         (differs("missing", **{"sekisho.reconcile.gaps": ["worker-0:1:5-9"]}),
