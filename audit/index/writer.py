@@ -88,7 +88,7 @@ class IndexWriter:
     def flush(self) -> None:
         """Write what waits into a file and make it count; raises OSError, duckdb.Error."""
         if self._waiting:
-            rows = sorted((_row(document) for document in self._waiting), key=lambda row: str(row["ts"]))
+            rows = sorted((row_of(document) for document in self._waiting), key=lambda row: str(row["ts"]))
             name = self._name()
             self._write(name, rows)
             listed = (*self._next.files, (name, str(rows[0]["ts"]), str(rows[-1]["ts"])))
@@ -185,7 +185,8 @@ def _strangers(folder: Path, named: set[str]) -> Iterable[Path]:
     return [path for path in folder.iterdir() if path.name not in named]
 
 
-def _row(document: Document) -> dict[str, Any]:
+def row_of(document: Document) -> dict[str, Any]:
+    """Return the row that a document becomes: its columns as they are written."""
     writer, epoch, seq, event = event_of(document)
     encoded = orjson.dumps(event)
     row = {"ts": event["@timestamp"], "writer": writer, "epoch": epoch, "seq": seq}

@@ -1,0 +1,107 @@
+"""One bit of a trail changed at a time, and the whole verification asked each time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from audit import stored
+from audit.checkpoint import CheckpointInvalid, Verifier
+from audit.segment import COMPRESSED, Segment, segments, writers
+from audit.verify import IntegrityError, verify_journals
+from tests.support.trails import Trail
+
+NOTES = frozenset({"places", "auditor.json", "lock"})
+"""Files of a log that nothing is proved by: the auditor's own notes and its lock."""
+
+
+@dataclass(frozen=True)
+class Flip:
+    """One bit of one file."""
+
+    path: Path  # under the trail's folder
+    bit: int
+
+    def __str__(self) -> str:
+        return f"{self.path} byte {self.bit // 8} bit {self.bit % 8}"
+
+
+def files(root: Path) -> list[Path]:
+    """Return every file that the proof rests on, relative to the trail's folder (`journal`, `log`)."""
+    found = [path for path in root.rglob("*") if path.is_file()]
+    return sorted(path.relative_to(root) for path in found if path.name not in NOTES)
+
+
+def every(root: Path) -> Iterator[Flip]:
+    """Yield every bit of the trail."""
+    for path in files(root):
+        yield from (Flip(path, bit) for bit in range((root / path).stat().st_size * 8))
+
+
+def some(root: Path, count: int, seed: int) -> list[Flip]:
+    """Return `count` bits, each as likely as any other; the same for the same seed."""
+    sizes = [(path, (root / path).stat().st_size * 8) for path in files(root)]
+    chance = random.Random(seed)  # noqa: S311 (a sample, not a secret)
+    return [
+        Flip(path, chance.randrange(size))
+        for path, size in chance.choices(sizes, weights=[size for _, size in sizes], k=count)
+    ]
+
+
+def survivors(root: Path, verifier: Verifier, flips: Iterable[Flip]) -> list[str]:
+    """Flip each bit, verify, and put it back; return those that were not found, or by which another file was named."""
+    missed = []
+    for flip in flips:
+        path = root / flip.path
+        path.chmod(0o600)
+        whole = path.read_bytes()
+        changed = bytearray(whole)
+        changed[flip.bit // 8] ^= 1 << flip.bit % 8
+        path.write_bytes(changed)
+        try:
+            told = _verified(root, verifier, flip)
+        finally:
+            path.write_bytes(whole)
+        if told:
+            missed.append(f"{flip}: {told}")
+    return missed
+
+
+def _verified(root: Path, verifier: Verifier, flip: Flip) -> str:
+    kind, *inside = flip.path.parts
+    try:
+        verify_journals(root / "journal", root / "log", verifier)
+    except IntegrityError as error:
+        named = error.segment if kind == "log" else f"{error.writer}/{error.segment}"
+        return "" if named == "/".join(inside) else f"another file is named: {error}"
+    except CheckpointInvalid as error:
+        return "" if inside == ["checkpoint"] else f"another file is named: {error}"
+    return "not found"
+
+
+def same_lines(root: Path, flip: Flip, lines: dict[tuple[str, tuple[int, int]], list[bytes]]) -> bool:
+    """Whether a flip in a compressed segment leaves its lines what they were: then nothing was changed."""
+    path = root / flip.path
+    segment = next(item for item in segments(path.parent) if item.path == path)
+    if segment.form != COMPRESSED:
+        return False
+    whole = path.read_bytes()
+    changed = bytearray(whole)
+    changed[flip.bit // 8] ^= 1 << flip.bit % 8
+    path.write_bytes(changed)
+    try:
+        return list(stored.lines(segment)) == lines[path.parent.name, segment.key]
+    except OSError:
+        return False
+    finally:
+        path.write_bytes(whole)
+
+
+def lines_of(trail: Trail) -> dict[tuple[str, tuple[int, int]], list[bytes]]:
+    """Return every segment's lines, by writer and key."""
+    found: list[tuple[str, Segment]] = [
+        (name, item) for name in writers(trail.journals) for item in segments(trail.journals / name)
+    ]
+    return {(name, item.key): list(stored.lines(item)) for name, item in found}
