@@ -61,10 +61,13 @@ def signatures_by(lines: str, name: str, hashed: bytes) -> Iterator[bytes]:
     for line in lines.split("\n"):
         if not line.startswith(f"{_SIGNED_BY}{name} "):
             continue
+        encoded = line[len(_SIGNED_BY) + len(name) + 1 :]
         try:
-            value = base64.b64decode(line[len(_SIGNED_BY) + len(name) + 1 :], validate=True)
+            value = base64.b64decode(encoded, validate=True)
         except binascii.Error as error:
             raise NoteInvalid("a signature line is not base64") from error
+        if base64.b64encode(value).decode() != encoded:  # bits behind the last byte: RFC 4648 §3.5
+            raise NoteInvalid("a signature line is not base64 in its canonical form")
         if value[:4] == hashed:
             yield value[4:]
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit import stored
-from audit.checkpoint import CheckpointInvalid, Verifier
-from audit.segment import COMPRESSED, Segment, segments, writers
+from audit.checkpoint import CheckpointInvalid, Verifier, generate
+from audit.event import Action, event
+from audit.keeping.compressing import compress
+from audit.segment import segments, writers
 from audit.verify import IntegrityError, verify_journals
 from tests.support.trails import Trail
 
@@ -81,27 +82,17 @@ def _verified(root: Path, verifier: Verifier, flip: Flip) -> str:
     return "not found"
 
 
-def same_lines(root: Path, flip: Flip, lines: dict[tuple[str, tuple[int, int]], list[bytes]]) -> bool:
-    """Whether a flip in a compressed segment leaves its lines what they were: then nothing was changed."""
-    path = root / flip.path
-    segment = next(item for item in segments(path.parent) if item.path == path)
-    if segment.form != COMPRESSED:
-        return False
-    whole = path.read_bytes()
-    changed = bytearray(whole)
-    changed[flip.bit // 8] ^= 1 << flip.bit % 8
-    path.write_bytes(changed)
-    try:
-        return list(stored.lines(segment)) == lines[path.parent.name, segment.key]
-    except OSError:
-        return False
-    finally:
-        path.write_bytes(whole)
-
-
-def lines_of(trail: Trail) -> dict[tuple[str, tuple[int, int]], list[bytes]]:
-    """Return every segment's lines, by writer and key."""
-    found: list[tuple[str, Segment]] = [
-        (name, item) for name in writers(trail.journals) for item in segments(trail.journals / name)
-    ]
-    return {(name, item.key): list(stored.lines(item)) for name, item in found}
+def small(root: Path, *, compressed: bool) -> Trail:
+    """Return a trail of about a hundred short records: two writers, two epochs, partial tiles of two sizes."""
+    trail = Trail(root / "journal", root / "log", generate("log.example"))
+    for writer in ("w0", "w1"):
+        trail.write(writer, [event(Action.REQUEST_DECIDED, at, {"user.name": "sato"}) for at in range(47)], 6000)
+    trail.sign()
+    trail.write("w1", [event(Action.REQUEST_DECIDED, 100.0 + at, {"user.name": "kato"}) for at in range(3)])
+    trail.sign()
+    if compressed:
+        for writer in writers(trail.journals):
+            for segment in segments(trail.journals / writer):
+                while not compress(segment):
+                    continue
+    return trail
