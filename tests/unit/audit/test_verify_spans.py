@@ -29,7 +29,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Trail:
     trail = Trail(root / "journal", root / "log", generate("log.example"))
     for start in range(0, 900, 100):
         for number in range(2):
-            trail.write(f"worker-{number}", [decision(start + 2 * at + number) for at in range(50)], 9000, partial(float, BASE + start))
+            trail.write(
+                f"worker-{number}",
+                [decision(start + 2 * at + number) for at in range(50)],
+                9000,
+                partial(float, BASE + start),
+            )
         if start == 0:
             trail.write("quiet", [decision(1), decision(2)], clock=lambda: BASE)
         trail.sign()
