@@ -36,6 +36,7 @@ REVOCATION_BOUND: Final = 100.0  # ms, p99
 RATE_BOUND: Final = 0.8  # of the official client's bulk helper
 LAG_BOUND: Final = 2.0  # seconds, p95, at 1,000 records a second
 BURST_BOUND: Final = 30.0  # seconds until the lag is back: five minutes after a minute, on a scale of one to ten
+PROVING_BOUND: Final = 6.0  # CPU of verification over plain SHA-256 of the same bytes
 VOID: Final = 0.25  # a round counts if nginx does at least this share of what the app does alone
 
 NAMES: Final = {
@@ -178,6 +179,25 @@ def shipping_faults(told: dict[str, Any]) -> list[str]:
     ]
 
 
+def proving(quick: bool) -> dict[str, Any]:
+    """Figures of `benchmarks.proving`: verification and the Merkle log in three turns, one where it must be quick."""
+    command = [sys.executable, "-m", "benchmarks.proving", "1" if quick else "3"]
+    told: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT).stdout)
+    rate = told["per_core_second"]
+    print(
+        f"verify: {rate['verify']:,.0f} records/s a core, {told['ratio']['median']:.1f} × plain SHA-256; "
+        f"{told['second_process_gain']['median']:.2f} × as fast with 2 processes; "
+        f"Merkle append {rate['Merkle append']:,.0f}/s"
+    )
+    return told
+
+
+def proving_faults(told: dict[str, Any]) -> list[str]:
+    """What of P5's bound does not hold."""
+    ratio = told["ratio"]["median"]
+    return [f"P5: verify: {ratio:.1f} × plain SHA-256, bound {PROVING_BOUND}"] if ratio > PROVING_BOUND else []
+
+
 def main() -> None:
     """Measure, print, write, judge."""
     parser = argparse.ArgumentParser(prog="benchmarks.run")
@@ -186,6 +206,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--no-revocation", action="store_true")
     parser.add_argument("--no-shipping", action="store_true")
+    parser.add_argument("--no-proving", action="store_true")
     asked = parser.parse_args()
     count = asked.rounds or (2 if asked.quick else 8)
     seconds = asked.seconds or (1.5 if asked.quick else 3.0)
@@ -217,6 +238,10 @@ def main() -> None:
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
         result["shipping"] = shipping(asked.quick)
         failed += shipping_faults(result["shipping"])
+    if not asked.no_proving:
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        result["proving"] = proving(asked.quick)
+        failed += proving_faults(result["proving"])
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     sys.exit("\n".join(failed) or 0)

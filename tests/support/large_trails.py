@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -75,23 +75,32 @@ class _Writer:
         return entries
 
 
-def grow(trail: Trail, records: int, names: list[str], told: Callable[[int], None] | None = None) -> int:
-    """Fill an empty trail with at least `records` records of these writers and sign it; returns how many there are."""
-    made = [_Writer(trail.journals, name) for name in names]
-    log = TileLog(trail.log)
-    for writer in _in_turn(made):
-        for entry in writer.write(_BATCH):
-            log.append(entry)
-        if log.size % 100_000 == 0:
-            log.flush()
-            if told is not None:
-                told(log.size)
-        if log.size >= records:
-            break
-    log.flush()
-    signed = trail.signer.sign(Checkpoint(trail.signer.name, log.size, log.root()))
-    (trail.log / "checkpoint").write_text(signed)
-    return log.size
+class LargeTrail:
+    """A trail that grows, and is signed at each size."""
+
+    def __init__(self, trail: Trail, names: list[str]) -> None:
+        """`trail` is empty; `names` are its writers."""
+        self.trail = trail
+        self._turns = _in_turn([_Writer(trail.journals, name) for name in names])
+        self._log = TileLog(trail.log)
+
+    def grow(self, records: int) -> int:
+        """Write until there are at least `records` records, and sign; returns how many there are."""
+        log, trail = self._log, self.trail
+        while log.size < records:
+            for entry in next(self._turns).write(min(_BATCH, records - log.size)):
+                log.append(entry)
+            if log.size % 100_000 == 0:
+                log.flush()
+        log.flush()
+        signed = trail.signer.sign(Checkpoint(trail.signer.name, log.size, log.root()))
+        (trail.log / "checkpoint").write_text(signed)
+        return log.size
+
+
+def grow(trail: Trail, records: int, names: list[str]) -> int:
+    """Fill an empty trail with so many records of these writers and sign it; returns how many there are."""
+    return LargeTrail(trail, names).grow(records)
 
 
 def _in_turn(made: list[_Writer]) -> Iterator[_Writer]:
