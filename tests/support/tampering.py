@@ -17,6 +17,17 @@ from audit.seekable import packed
 from audit.segment import COMPRESSED, GENESIS, Link, body_of, name_of, segments, writers
 from tests.support.trails import Trail, decision
 
+ACTS = (
+    "edit",
+    "delete",
+    "insert",
+    "reorder",
+    "truncate",
+    "roll back",
+    "fork",
+    "re-sign",
+    "re-sign with the stolen key",
+)
 Lines = list[bytes]
 _PREV = re.compile(rb'"seq":\d+,"prev":"[0-9a-f]{64}"')
 

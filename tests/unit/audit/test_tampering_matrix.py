@@ -12,33 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
 from audit.checkpoint import Checkpoint, CheckpointInvalid, generate
-from audit.index.files import load
-from audit.index.writer import FORMAT, IndexWriter
-from audit.indexed import verify_index
 from audit.log import entries
 from audit.merkle import root_of
 from audit.segment import segments
 from audit.verify import IntegrityError, Verified, verify_journals
 from tests.support import tampering
-from tests.support.tampering import Lines, Signed, lines_in, log_over, other_log, put, rewrite, write
+from tests.support.tampering import ACTS, Lines, Signed, lines_in, log_over, other_log, put, rewrite, write
 from tests.support.trails import decision
 
-ACTS = (
-    "edit",
-    "delete",
-    "insert",
-    "reorder",
-    "truncate",
-    "roll back",
-    "fork",
-    "re-sign",
-    "re-sign with the stolen key",
-)
-PLACES = ("journal", "compressed journal", "tiles", "bundles", "checkpoint", "places", "auditor.json", "index")
+PLACES = ("journal", "compressed journal", "tiles", "bundles", "checkpoint", "places", "auditor.json")
 Named = tuple[str, str, int]
 """Writer (`log` for the log's files), file, line or item; what is named where it is found."""
 
@@ -317,7 +302,7 @@ def prove(trail: Signed, *kept: Checkpoint) -> Verified:
 def test_every_tampering_with_every_part_has_its_cell() -> None:
     for place, acts in MATRIX.items():
         assert set(ACTS) <= set(acts), place
-    assert set(PLACES) - set(MATRIX) == {"index"}  # its cells are below
+    assert set(PLACES) == set(MATRIX)  # the index has its own cells: test_tampering_index
 
 
 def test_an_untouched_trail_is_proved_in_both_forms(forms: Mapping[str, Signed]) -> None:
@@ -370,87 +355,3 @@ def test_lying_notes_do_not_change_which_record_is_named(plain: Signed, tmp_path
         with pytest.raises(IntegrityError) as lied:
             prove(trail)
         assert str(lied.value) == str(honest.value)
-
-
-def rebuilt(trail: Signed, name: str, query: str) -> None:
-    """Replace a file of the index by what `query` makes of its `rows`, of which one is `chosen`."""
-    path = trail.now.log.parent / "index" / name
-    with duckdb.connect() as database:
-        database.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet('{path}')")  # noqa: S608
-        database.execute("CREATE MACRO chosen(w, e, s) AS w = 'worker-0' AND e = 1 AND s = 8")
-        database.execute(f"COPY ({query}) TO '{path}.new' {FORMAT}")
-    write(path, Path(f"{path}.new").read_bytes())
-
-
-ROW = "worker-0:1:8"
-INDEX: Mapping[str, tuple[str, str] | str] = {
-    "edit": (
-        """SELECT * REPLACE (CASE WHEN chosen(writer, epoch, seq) THEN replace(event, 'sato', 'kato') ELSE event END
-        AS event) FROM rows""",
-        ROW,
-    ),
-    "edit a column": (
-        """SELECT * REPLACE (CASE WHEN chosen(writer, epoch, seq) THEN 'kato' ELSE user_name END AS user_name)
-        FROM rows""",
-        ROW,
-    ),
-    "delete": ("SELECT * FROM rows WHERE NOT chosen(writer, epoch, seq)", ROW),
-    "insert": (
-        """SELECT * FROM rows UNION ALL SELECT * REPLACE ('worker-9' AS writer) FROM rows
-        WHERE chosen(writer, epoch, seq)""",
-        "worker-9:1:8",
-    ),
-    "insert twice": (
-        "SELECT * FROM rows UNION ALL SELECT * FROM rows WHERE chosen(writer, epoch, seq)",
-        ROW,
-    ),
-    "reorder": "rows have no order: each carries its place and time, and searches sort by them",
-    "truncate": ("", "events-000000001.parquet"),
-    "roll back": "an older manifest says how far it has come, and searches read the journals from there",
-    "fork": (
-        """SELECT * REPLACE (CASE WHEN writer = 'worker-0' AND seq >= 8 THEN '{}' ELSE event END AS event)
-        FROM rows""",
-        ROW,
-    ),
-    "re-sign": "it carries no signature: it is compared with journals that do",
-    "re-sign with the stolen key": "likewise",
-}
-
-
-def indexed(trail: Signed) -> Path:
-    folder = trail.now.log.parent / "index"
-    writer = IndexWriter(trail.now.journals, folder)
-    while writer.poll(0.0):
-        continue
-    writer.flush()
-    return folder
-
-
-@pytest.mark.parametrize("act", list(INDEX))
-@pytest.mark.promise("P5.index-compared")
-def test_a_tampering_with_the_index_is_found_and_named(
-    plain: Signed, tmp_path: Path, act: str, request: pytest.FixtureRequest
-) -> None:
-    assert set(ACTS) <= set(INDEX)
-    trail = plain.copy(tmp_path)
-    folder = indexed(trail)
-    size = trail.kept.size
-    assert verify_index(trail.now.journals, folder).rows == size
-    name, cell = load(folder).files[0][0], INDEX[act]
-    if isinstance(cell, str):
-        if act == "reorder":
-            rebuilt(trail, name, "SELECT * FROM rows ORDER BY seq DESC, writer")
-        if act == "roll back":
-            trail.now.write("worker-1", [decision(9000)])
-        assert verify_index(trail.now.journals, folder).rows == size
-        return
-    query, named = cell
-    if query:
-        rebuilt(trail, name, query)
-    else:
-        write(folder / name, (folder / name).read_bytes()[:-100])
-    request.addfinalizer(lambda: shutil.rmtree(folder))  # others look into every index that tests leave behind
-    with pytest.raises(IntegrityError) as caught:
-        verify_index(trail.now.journals, folder)
-    assert caught.value.writer == "index"
-    assert named in str(caught.value)
