@@ -33,6 +33,7 @@ from cli.commands import (
     sessions,
     tour,
     users,
+    verifying,
     witness,
 )
 from cli.exit_codes import ExitCode
@@ -76,6 +77,7 @@ app.add_typer(devices.group, name="devices", cls=SpokenGroup)
 app.add_typer(alerts.group, name="alerts", cls=SpokenGroup)
 app.add_typer(clock.group, name="clock", cls=SpokenGroup)
 app.add_typer(mdm_sim.group, name="mdm-sim", cls=SpokenGroup)
+verifying.register(proofs.audit_group)
 record_proofs.register(proofs.audit_group)
 checkpoints.register(proofs.audit_group)
 bundles.register(proofs.audit_group)
