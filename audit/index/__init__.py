@@ -1,7 +1,6 @@
 """The embedded index: columns beside the journals, so that searches need not read them all.
 
-`indexing` is the auditor's task; `writer` builds micro-batches, `files` says which of them count, `forgetting` what has
-expired. `query` is one search
+`indexing` is the auditor's task; `writer` builds micro-batches, `files` says which of them count. `query` is one search
 in a process of its own, started for the admin API; `reading` answers it from the files and the journals' tail, after
 `choice` has said what columns can decide.
 """

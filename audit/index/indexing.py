@@ -11,12 +11,10 @@ from typing import Final
 
 import duckdb
 
-from audit.index.forgetting import Gone, expired
 from audit.index.writer import BATCH, IndexWriter
 from audit.reader import MANY
 
 EVERY: Final = 30.0
-FORGET: Final = 600.0  # seconds for which a record that expired may still be found
 _IDLE: Final = 1.0  # seconds between looks, unless one found `MANY` records
 _AGAIN: Final = 10.0  # seconds before a failed run is begun anew
 _LOG = logging.getLogger("sekisho.auditor")
@@ -29,7 +27,6 @@ class Indexing:
         self._journals = journals
         self._folder = folder
         self._clock = clock
-        self._forgotten: tuple[Gone, ...] = ()
 
     async def run(self) -> None:
         """Index for ever; an index that cannot be read is built anew: everything in it stands in the journals."""
@@ -48,11 +45,7 @@ class Indexing:
     async def _follow(self, writer: IndexWriter) -> None:
         loop = asyncio.get_running_loop()
         written = loop.time()
-        forgot = written - FORGET
         while True:
-            if loop.time() - forgot >= FORGET:
-                await asyncio.to_thread(self._forget, writer)
-                forgot = loop.time()
             taken = await asyncio.to_thread(writer.poll, self._clock())
             if writer.waiting >= BATCH or (writer.waiting and loop.time() - written >= EVERY):
                 await asyncio.to_thread(writer.flush)
@@ -60,9 +53,3 @@ class Indexing:
                 written = loop.time()
             if taken < MANY:
                 await asyncio.sleep(_IDLE)
-
-    def _forget(self, writer: IndexWriter) -> None:
-        gone = expired(self._journals)
-        if gone != self._forgotten:
-            writer.forget(gone)
-            self._forgotten = gone

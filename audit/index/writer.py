@@ -24,7 +24,6 @@ from audit.documents import Document, event_of
 from audit.elastic.cursor import Cursor
 from audit.elastic.source import DocumentSource
 from audit.index.files import COLUMNS, FOLDED, MANIFEST, load, save
-from audit.index.forgetting import Gone
 from audit.query import folded
 from audit.reader import IntegrityError
 
@@ -44,13 +43,6 @@ FORMAT: Final = (
 )
 """A group's keywords are one dictionary however many they are: then it has a Bloom filter, and who asks for one path or
 one request reads none of the groups without it."""
-
-
-_STAYS: Final = (
-    "NOT EXISTS (SELECT 1 FROM (SELECT unnest(?::VARCHAR[]) AS w, unnest(?::BIGINT[]) AS e, unnest(?::BIGINT[]) AS a,"
-    " unnest(?::BIGINT[]) AS b) WHERE w = writer AND e = epoch AND seq BETWEEN a AND b)"
-)
-"""Rows of no record that expired; four lists: writers, epochs, first and last numbers."""
 
 
 class IndexWriter:
@@ -113,43 +105,6 @@ class IndexWriter:
         self.manifest = after
         self._tidy()
         return True
-
-    def forget(self, gone: Sequence[Gone]) -> int:
-        """Leave out the rows of records that expired; return how many files that changed. Raises like `flush`."""
-        columns = [list(column) for column in zip(*gone, strict=True)]
-        kept: list[tuple[str, str, str]] = []
-        made, changed = self._next.made, 0
-        for each in self.manifest.files if gone else ():
-            left = self._left(each[0], columns)
-            if left is None:
-                kept.append(each)
-                continue
-            changed += 1
-            if left:
-                made += 1
-                name = f"events-{made:09d}.parquet"
-                chosen = f"SELECT * FROM read_parquet(?) WHERE {_STAYS}"  # noqa: S608 (our text)
-                self._copy(name, chosen, [str(self._folder / each[0]), *columns])
-                kept.append((name, *left))
-        if changed:
-            self._next = replace(self._next, files=tuple(kept), made=made)
-            after = replace(self.manifest, files=tuple(kept), made=made)  # what waits is in no file yet: see `compact`
-            save(self._folder, after)
-            self.manifest = after
-            self._tidy()
-        return changed
-
-    def _left(self, name: str, columns: list[list[object]]) -> tuple[str, str] | tuple[()] | None:
-        """Return the first and last time of the rows that stay, () where none does, None where all do."""
-        with duckdb.connect() as database:
-            database.execute("SET threads = 1")
-            asked = f"SELECT count(*), count(*) FILTER ({_STAYS}), min(ts) FILTER ({_STAYS}), max(ts) FILTER ({_STAYS})"
-            path = str(self._folder / name)
-            row = database.execute(f"{asked} FROM read_parquet(?)", [*columns * 3, path]).fetchone()
-        assert row is not None  # noqa: S101 (an aggregate has one row)
-        if row[0] == row[1]:
-            return None
-        return (row[2], row[3]) if row[1] else ()
 
     def _write(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         source = self._folder / "batch.ndjson"
