@@ -15,6 +15,7 @@ from typing import Any, Final
 import orjson
 
 from audit import durable
+from audit.index.gone import Gone
 from audit.segment import Link
 
 MANIFEST: Final = "manifest.json"
@@ -43,6 +44,7 @@ class Manifest:
     links: Mapping[str, Link] = field(default_factory=dict)
     open_requests: Mapping[str, Any] = field(default_factory=dict)
     made: int = 0  # files ever made, for their names
+    gone: Gone = field(default_factory=dict)  # places whose rows were dropped
 
 
 def load(folder: Path) -> Manifest:
@@ -55,7 +57,11 @@ def load(folder: Path) -> Manifest:
         raise ValueError(f"{MANIFEST}: got version {saved.get('v')}, expected {VERSION}")
     links = {name: Link(epoch, seq, bytes.fromhex(entry)) for name, (epoch, seq, entry) in saved["links"].items()}
     files = tuple((name, first, last) for name, first, last in saved["files"])
-    return Manifest(files, links, saved["open"], saved["made"])
+    lost = {
+        name: tuple(((start[0], start[1]), (end[0], end[1])) for start, end in intervals)
+        for name, intervals in saved["gone"].items()
+    }
+    return Manifest(files, links, saved["open"], saved["made"], lost)
 
 
 def save(folder: Path, manifest: Manifest) -> None:
@@ -63,5 +69,6 @@ def save(folder: Path, manifest: Manifest) -> None:
     links = {name: [link.epoch, link.seq, link.entry.hex()] for name, link in manifest.links.items()}
     body = {
         "v": VERSION, "files": manifest.files, "links": links, "open": manifest.open_requests, "made": manifest.made,
+        "gone": manifest.gone,
     }  # fmt: skip
     durable.replace(folder / MANIFEST, orjson.dumps(body), 0o600)

@@ -15,6 +15,7 @@ from audit.index.writer import BATCH, IndexWriter
 from audit.reader import MANY
 
 EVERY: Final = 30.0
+FORGET_EVERY: Final = 600.0  # seconds between looks at what the journals no longer have
 _IDLE: Final = 1.0  # seconds between looks, unless one found `MANY` records
 _AGAIN: Final = 10.0  # seconds before a failed run is begun anew
 _LOG = logging.getLogger("sekisho.auditor")
@@ -44,12 +45,16 @@ class Indexing:
 
     async def _follow(self, writer: IndexWriter) -> None:
         loop = asyncio.get_running_loop()
-        written = loop.time()
+        written = looked = loop.time()
+        await asyncio.to_thread(writer.forget)
         while True:
             taken = await asyncio.to_thread(writer.poll, self._clock())
             if writer.waiting >= BATCH or (writer.waiting and loop.time() - written >= EVERY):
                 await asyncio.to_thread(writer.flush)
                 await asyncio.to_thread(writer.compact)
                 written = loop.time()
+            if loop.time() - looked >= FORGET_EVERY:
+                await asyncio.to_thread(writer.forget)
+                looked = loop.time()
             if taken < MANY:
                 await asyncio.sleep(_IDLE)

@@ -2,7 +2,8 @@
 
 Order, and why a crash between is harmless: the Parquet file is written and synced, then the manifest names it together
 with the new place in the journals. A crash before that leaves a file nobody names, removed at the next start.
-DuckDB writes the files through a database in memory; many small files are joined into a larger one (`compact`).
+DuckDB writes the files through a database in memory; many small files are joined into a larger one (`compact`), and
+rows of what the journals no longer have are left out of new ones (`forget`), in the same order.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from audit.documents import Document, event_of
 from audit.elastic.cursor import Cursor
 from audit.elastic.source import DocumentSource
 from audit.index.files import COLUMNS, FOLDED, MANIFEST, load, save
+from audit.index.gone import Gone, condition, gone
 from audit.query import folded
 from audit.reader import IntegrityError
 
@@ -51,6 +53,7 @@ class IndexWriter:
     def __init__(self, journals: Path, folder: Path) -> None:
         """Load the manifest and remove what it does not name; raises OSError, ValueError."""
         durable.make_directory(folder)
+        self._journals = journals
         self._folder = folder
         self.manifest = load(folder)
         cursor = Cursor(self.manifest.links, self.manifest.open_requests)
@@ -81,7 +84,7 @@ class IndexWriter:
         """Write what waits into a file and make it count; raises OSError, duckdb.Error."""
         if self._waiting:
             rows = sorted((row_of(document) for document in self._waiting), key=lambda row: str(row["ts"]))
-            name = self._name()
+            name = _name(self._next.made + 1)
             self._write(name, rows)
             listed = (*self._next.files, (name, str(rows[0]["ts"]), str(rows[-1]["ts"])))
             self._next = replace(self._next, files=listed, made=self._next.made + 1)
@@ -93,18 +96,53 @@ class IndexWriter:
         small = [each for each in self.manifest.files if (self._folder / each[0]).stat().st_size < LARGE]
         if len(small) < JOINED:
             return False
-        name = self._name()
+        name = _name(self._next.made + 1)
         files = [str(self._folder / each[0]) for each in small]
         self._copy(name, "SELECT * FROM read_parquet(?) ORDER BY ts, writer, epoch, seq", [files])
         joined = (name, min(each[1] for each in small), max(each[2] for each in small))
         kept = tuple(each for each in self.manifest.files if each not in small)
-        self._next = replace(self._next, files=(*kept, joined), made=self._next.made + 1)
-        # What waits is not in any file yet: the place of the manifest must stay before it.
-        after = replace(self.manifest, files=self._next.files, made=self._next.made)
+        self._swap((*kept, joined), self._next.made + 1, self.manifest.gone)
+        return True
+
+    def forget(self) -> bool:
+        """Drop the rows of what the journals no longer have; return whether there was anything new of it."""
+        lost = gone(self._journals)
+        if lost == self.manifest.gone:
+            return False
+        chosen, parameters = condition(lost)
+        left: list[tuple[str, str, str]] = []
+        made = self._next.made
+        for each in self.manifest.files:
+            kept = self._kept(each[0], chosen, parameters)
+            if kept is None:
+                left.append(each)
+            elif kept:
+                made += 1
+                self._copy(_name(made), f"SELECT * FROM read_parquet(?) WHERE NOT ({chosen})", [  # noqa: S608 (our names)
+                    str(self._folder / each[0]), *parameters,
+                ])  # fmt: skip
+                left.append((_name(made), each[1], each[2]))
+        self._swap(tuple(left), made, lost)
+        return True
+
+    def _kept(self, name: str, chosen: str, parameters: list[object]) -> int | None:
+        """Return how many rows of a file stay, None where all do."""
+        with duckdb.connect() as database:
+            database.execute("SET threads = 1")
+            answer = database.execute(
+                f"SELECT count(*), count(*) FILTER (WHERE {chosen}) FROM read_parquet(?)",  # noqa: S608 (our names)
+                [*parameters, str(self._folder / name)],
+            )
+            ((rows, going),) = answer.fetchall()
+        return rows - going if going else None
+
+    def _swap(self, files: tuple[tuple[str, str, str], ...], made: int, lost: Gone) -> None:
+        """Have other files count. What waits is not in any of them: the manifest's place must stay before it."""
+        self._next = replace(self._next, files=files, made=made, gone=lost)
+        after = replace(self.manifest, files=files, made=made, gone=lost)
         save(self._folder, after)
         self.manifest = after
         self._tidy()
-        return True
 
     def _write(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         source = self._folder / "batch.ndjson"
@@ -127,13 +165,14 @@ class IndexWriter:
             os.close(descriptor)
         durable.sync_directory(self._folder)
 
-    def _name(self) -> str:
-        return f"events-{self._next.made + 1:09d}.parquet"
-
     def _tidy(self) -> None:
         named = {MANIFEST, *(each[0] for each in self.manifest.files)}
         for path in _strangers(self._folder, named):
             path.unlink()
+
+
+def _name(number: int) -> str:
+    return f"events-{number:09d}.parquet"
 
 
 def _strangers(folder: Path, named: set[str]) -> Iterable[Path]:
