@@ -21,8 +21,8 @@ numbers, which no record holds.
   `index` (embedded; `indexed` proves it), `elastic` (Elasticsearch, with `dead_letters` for what it refused),
   `outlets` (a file for agents, syslog).
   `detect` finds anomalies, `cases` joins them.
-- Running: `daemon` is the auditor's process, `beside` starts all of these as its tasks; `weight` lets it and searches
-  go last.
+- Running: `daemon` is the auditor's process, `beside` starts all of these as its tasks; `errand` is one job in
+  a process of its own; `weight` lets all of them go last.
 
 Other packages import first-level modules only.
 """

@@ -111,3 +111,9 @@ def _values(value: object) -> list[str]:
     if isinstance(value, list):
         return list(dict.fromkeys(shown(item) for item in value)) or [""]
     return [""] if value is None else [shown(value)]
+
+
+def kinds(counts: Counts, limit: int) -> Iterator[dict[str, Any]]:
+    """Yield counts as rows `{"values": […], "count": n}`, most first, at most `limit`."""
+    most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    yield from ({"values": values, "count": count} for values, count in most_first[:limit])

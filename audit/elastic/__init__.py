@@ -9,7 +9,8 @@ it, `checkpoints` the queue of signed tree heads.
 `setup` runs an administrator's errand in a process of its own, as `gateway.admin.elastic` asks: `bootstrap` prepares a
 cluster with what `template` says, `check` looks whether it stands as needed.
 
-`search` answers questions from the copy, as far as the cluster can decide them (`question`).
+`search` answers questions from the copy, as far as the cluster can decide them (`question`), for `asking`, one search
+in a process of its own.
 
 `reconciling`, another such process, compares the copy with the journals: `reconcile` holds what `copy` reads of the one
 against what `derivation` makes of the other, after a first look (`survey`, by `fingerprint`); `kept` judges stored

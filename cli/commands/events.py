@@ -29,6 +29,14 @@ class Ended(StrEnum):
     FAILURE = "failure"
 
 
+class Source(StrEnum):
+    """Who answers a search; all give the same answers."""
+
+    INDEX = "index"
+    JOURNALS = "journals"
+    ELASTICSEARCH = "elasticsearch"
+
+
 COLUMNS = (
     Column("@timestamp", "時刻", "time", clock, keep=True),
     Column("who", "だれ", "who"),
@@ -52,6 +60,9 @@ By = Annotated[list[str] | None, typer.Option("--by", help=t("この項目ごと
 Filter = Annotated[list[str] | None, typer.Argument(help=t("項目=値 (複数可)、または語", "field=value, or a word"))]
 User = Annotated[str, typer.Option("--user", help=t("職員ID", "login"))]
 AppName = Annotated[str, typer.Option("--app", help=t("アプリID", "app id"))]
+SourceName = Annotated[
+    Source, typer.Option("--from", help=t("どこに尋ねるか (答えは同じ)", "whom to ask; the answers are the same"))
+]
 Outcome = Annotated[Ended | None, typer.Option("--outcome", help=t("成功か失敗か", "success or failure"))]
 
 
@@ -66,12 +77,14 @@ def search(
     outcome: Outcome = None,
     action: Action = "",
     oldest: Annotated[bool, typer.Option("--oldest", help=t("古い順", "oldest first"))] = False,
+    source: SourceName = Source.INDEX,
     exit_code: Annotated[bool, typer.Option("--exit-code", help=t("見つかれば 8", "8 if found"))] = False,
 ) -> None:
     """Search."""
     body = _query(call, terms or [], since, {"user.name": user, "sekisho.app.id": app, "event.outcome": outcome or "",
                                              "event.action": action})  # fmt: skip
     body |= {"until": _moment(call, "--until", until), "limit": call.limit, "order": "oldest" if oldest else "newest"}
+    body |= {"source": source}
     records = call.client().stream("/v1/events/search", body)
     if call.output is Output.NDJSON and not call.fields:
         count = call.stream(records)
@@ -96,12 +109,13 @@ def count(
     app: AppName = "",
     outcome: Outcome = None,
     action: Action = "",
+    source: SourceName = Source.INDEX,
 ) -> None:
     """Count."""
     fields = [_known(name) for name in by or ()]
     body = _query(call, terms or [], since, {"user.name": user, "sekisho.app.id": app, "event.outcome": outcome or "",
                                              "event.action": action})  # fmt: skip
-    body |= {"until": _moment(call, "--until", until), "limit": call.limit, "by": fields}
+    body |= {"until": _moment(call, "--until", until), "limit": call.limit, "by": fields, "source": source}
     rows = [
         dict(zip(fields, row["values"], strict=True)) | {"count": row["count"]}
         for row in call.client().stream("/v1/events/count", body)

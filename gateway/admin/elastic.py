@@ -15,6 +15,7 @@ from audit.dead_letters import Letter, letters
 from gateway.admin.endpoint import Arguments, Call, Change, Listing, Reply, listed
 from gateway.admin.problem import AdminReason, Problem, not_found
 from gateway.admin.unlinking import unlinked
+from gateway.identity.context import ControlContext
 
 _PATIENCE = 120.0  # seconds for one errand
 FRESH = 10.0  # seconds after which the status says that nobody writes it
@@ -132,7 +133,12 @@ def _administrator(given: Administrator) -> dict[str, Any]:
 
 def job_of(call: Call[Any]) -> dict[str, Any]:
     """Return what every errand at the cluster needs to know; raises Problem where none is configured."""
-    settings = call.context.settings
+    return cluster_job(call.context)
+
+
+def cluster_job(context: ControlContext) -> dict[str, Any]:
+    """Return where the cluster is; raises Problem where none is configured."""
+    settings = context.settings
     cluster = settings.elasticsearch
     if cluster is None:
         raise Problem(AdminReason.CONFLICT, "設定に [elasticsearch] がありません。")

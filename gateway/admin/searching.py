@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from gateway.admin.elastic import cluster_job
 from gateway.admin.problem import AdminReason, Problem
 from gateway.admin.unlinking import DIGESTS, unlinked_line
 from gateway.identity.context import ControlContext
@@ -21,6 +22,10 @@ from gateway.identity.context import ControlContext
 _LINE = 4 * 1024 * 1024  # bytes: a record is far smaller
 
 FieldName = Annotated[str, Field(pattern=r"^[@A-Za-z][A-Za-z0-9_.]{0,79}$")]
+
+
+Source = Literal["index", "journals", "elasticsearch"]
+"""Who answers: the embedded index with the journals' tail, the journals alone (slower), the copy in Elasticsearch."""
 
 
 class Request(BaseModel):
@@ -35,6 +40,7 @@ class Request(BaseModel):
     actions: Annotated[tuple[Annotated[str, Field(max_length=50)], ...], Field(max_length=50)] = ()
     limit: Annotated[int, Field(ge=1, le=100_000)] = 100
     order: Literal["newest", "oldest"] = "newest"
+    source: Source = "index"
 
 
 class Count(Request):
@@ -57,18 +63,14 @@ async def lines(
 
     Without digests, but where `linked`.
     """
+    program, job = ("gateway.admin.search_child", _places(context)) if follow else _asked_of(context, request.source)
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway.admin.search_child" if follow else "audit.index.query",
+        sys.executable, "-m", program,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, limit=_LINE,
     )  # fmt: skip
     try:
         assert child.stdin is not None and child.stdout is not None and child.stderr is not None  # noqa: S101, PT018
-        places = {
-            "journals": str(context.settings.paths.journal),
-            "index": str(context.settings.auditor_state / "index"),
-        }
-        job = {**places, **request.model_dump()}
-        child.stdin.write(json.dumps(job).encode() + b"\n")
+        child.stdin.write(json.dumps(job | request.model_dump()).encode() + b"\n")
         await child.stdin.drain()
         async for line in child.stdout:
             yield line if linked else unlinked_line(line)
@@ -80,6 +82,20 @@ async def lines(
         if child.returncode is None:
             child.kill()
             await child.wait()
+
+
+def _places(context: ControlContext) -> dict[str, str]:
+    return {
+        "journals": str(context.settings.paths.journal), "index": str(context.settings.auditor_state / "index"),
+    }  # fmt: skip
+
+
+def _asked_of(context: ControlContext, source: Source) -> tuple[str, dict[str, str]]:
+    """The module whose process answers, and what it has to know; raises Problem where there is no cluster."""
+    if source == "elasticsearch":
+        return "audit.elastic.asking", cluster_job(context)
+    places = _places(context)
+    return "audit.index.query", places if source == "index" else places | {"index": ""}
 
 
 async def records(context: ControlContext, request: Request, *, linked: bool = False) -> list[dict[str, Any]]:
