@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from audit.checkpoint import read_verifier
+from cli.client import AdminClient
 from cli.tour.elasticsearch import Node
 from tests.support.canary_watch import CANARIES
 from tests.support.elasticsearch_node import elasticsearch_node
@@ -28,6 +29,7 @@ from tests.system.test_elasticsearch_shipping import call
 
 __all__ = ["elasticsearch_node"]
 pytestmark = pytest.mark.timeout(600)
+SOURCES = ("index", "journals", "elasticsearch")
 NAMESPACE = "live"
 
 
@@ -79,6 +81,13 @@ async def caught_up(city: RunningCity) -> dict[str, Any]:
             if status["lag_records"] == 0 and not status["checkpoints_waiting"] and status["created"] and quiet > 7:
                 return status
             await asyncio.sleep(0.5)
+
+
+async def kinds_told(client: AdminClient, source: str, until: float) -> dict[tuple[str, str], int]:
+    """How many records there are of each act and verdict, as one of those that can be asked tells."""
+    body = {"until": until, "by": ["event.action", "sekisho.verdict"], "source": source, "limit": 1000}
+    rows = await asyncio.to_thread(lambda: list(client.stream("/v1/events/count", body)))
+    return {(row["values"][0], row["values"][1]): row["count"] for row in rows}
 
 
 async def shipped(client: Any) -> None:
@@ -150,6 +159,9 @@ def test_server_and_auditor_killed_under_traffic_lose_and_double_nothing(
             filed = Counter(json.loads(line)["event"]["id"] for line in lines)
             assert wanted - filed == Counter()
             assert [name for name in filed - wanted if not name.endswith(".open")] == []
+            counts = [await kinds_told(ciso, source, time.time() - 6) for source in SOURCES]
+            assert counts[0] == counts[1] == counts[2]
+            assert counts[0]["request.decided", "forward"] > 500
             (outlet,) = (await ask(ciso, "/v1/status"))["outlets"]
             assert (outlet["running"], outlet["fault"]) == (True, "")
 
