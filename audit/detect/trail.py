@@ -64,8 +64,8 @@ def _refused(seen: Seen) -> Signal:
 def _contradicted(seen: Seen) -> Signal:
     name = seen.text("sekisho.witness.name")
     words = (
-        f"証人 {name} の見た記録が、ここにある記録と食い違います({seen.text('error.message')})。記録が古い状態に戻された、"
-        "作り直された、または署名鍵が別の場所で使われた可能性があります。ファイルに触れず、証人の側の証拠"
+        f"証人 {name} の見た記録が、ここにある記録と食い違います({seen.text('error.message')})。記録が古い状態に"
+        "戻された、作り直された、または署名鍵が別の場所で使われた可能性があります。ファイルに触れず、証人の側の証拠"
         "(witness ls)と照合してください。"
     )
     return _signal(Kind.LOG_CONTRADICTED, Severity.HIGH, f"witness:{name}", seen, words, "sekisho audit verify")
@@ -74,8 +74,8 @@ def _contradicted(seen: Seen) -> Signal:
 def _replaced(seen: Seen) -> Signal:
     words = (
         "チェックポイントの署名鍵が、以前の鍵の承認なしに作り直されました"
-        f"(実行者 {seen.text('user.name')}、理由: {seen.text('event.reason')})。心当たりがなければ、署名鍵のある機械への"
-        "侵入を疑ってください。監査人には新しい公開鍵を確かな経路で渡す必要があります。"
+        f"(実行者 {seen.text('user.name')}、理由: {seen.text('event.reason')})。心当たりがなければ、署名鍵のある"
+        "機械への侵入を疑ってください。監査人には新しい公開鍵を確かな経路で渡す必要があります。"
     )
     return _signal(Kind.LOG_CONTRADICTED, Severity.HIGH, "key", seen, words, "sekisho audit keys ls")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,9 @@ from cli.files import read_text
 from cli.language import t
 from cli.moments import shown
 from cli.render.table import Column
+
+if TYPE_CHECKING:
+    from audit.checkpoint import Verifier
 
 group = typer.Typer(no_args_is_help=True, help=t("チェックポイントの署名鍵", "the keys that sign checkpoints"))
 
@@ -97,22 +100,27 @@ def rotate(call: Call) -> None:
 @changes(group, "lost", "鍵を失ったあとの再作成 (監査人の信頼は別途)", "after a loss: a key to be trusted anew")
 def lost(call: Call, log: LogFolder = None, key: KeyFile = None) -> None:
     """Make a key with another origin; on the gateway's machine, while the auditor does not run."""
-    from audit.auditor import LogLocked
-    from audit.checkpoint import CheckpointInvalid
-    from audit.lost_key import NotLost, replace_lost
-
     if log is None or key is None:
         paths = call.place.settings().paths
         log, key = log or paths.log, key or paths.keys / "checkpoint.key"
     if call.dry_run:
         tell(t(f"{key} を作り直します。", f"{key} would be made anew."))
         return
+    made = _made_anew(key, log, call)
+    call.one({"new": made.encode()})
+    tell(t("古い公開鍵を持つ人は、この鍵を別の確かな経路で受け取るまで検証できません。",
+           "who holds the old key cannot verify until they get this one in a way that they trust."))  # fmt: skip
+
+
+def _made_anew(key: Path, log: Path, call: Call) -> Verifier:
+    from audit.auditor import LogLocked
+    from audit.checkpoint import CheckpointInvalid
+    from audit.lost_key import NotLost, replace_lost
+
     try:
-        made = replace_lost(key, log, getpass.getuser(), call.reason, call.now)
+        return replace_lost(key, log, getpass.getuser(), call.reason, call.now)
     except NotLost as error:
-        words = t(
-            "鍵は失われていません。sekisho audit keys rotate を使ってください。", "the key is not lost: rotate it."
-        )
+        words = t("鍵は失われていません。audit keys rotate を使ってください。", "the key is not lost: rotate it.")
         raise Failure(ExitCode.CONFLICT, words, [str(error)]) from error
     except LogLocked as error:
         words = t("auditor が動いています。止めてから行ってください。", "the auditor runs: stop it first.")
@@ -122,6 +130,3 @@ def lost(call: Call, log: LogFolder = None, key: KeyFile = None) -> None:
         raise Failure(ExitCode.INTEGRITY, words, [str(error)]) from error
     except (OSError, ValueError) as error:
         raise Failure(ExitCode.FAILED, str(error)) from error
-    call.one({"new": made.encode()})
-    tell(t("古い公開鍵を持つ人は、この鍵を別の確かな経路で受け取るまで検証できません。",
-           "who holds the old key cannot verify until they get this one in a way that they trust."))  # fmt: skip

@@ -65,6 +65,18 @@ def test_the_signed_message_is_the_specifications() -> None:
     assert int.from_bytes(stamp, "big") == TIME  # the specification's own example has this time in this place
 
 
+def test_what_another_implementation_cosigned_opens_here() -> None:
+    """Made by github.com/transparency-dev/formats v0.1.1, which also opens our golden bytes (`tests/go/witness`)."""
+    text = (GOLDEN.parent / "go-cosigned-checkpoint.txt").read_text(encoding="utf-8")
+    key, _, note = text.partition("\n")
+    witness = read_witness_key(key)
+    assert witness.encode() == key
+    assert cosigned(note, witness) == 0x6B032EEC
+    assert claimed(note) == Checkpoint("go.example/log", 257, bytes(range(32)))
+    with pytest.raises(CheckpointInvalid, match="does not fit"):
+        cosigned(note.replace("257", "258"), witness)
+
+
 def test_keys_of_logs_and_witnesses_are_not_taken_for_each_other() -> None:
     same = Signer("a.example", Ed25519PrivateKey.from_private_bytes(SEED))
     twin = Cosigner("a.example", Ed25519PrivateKey.from_private_bytes(SEED))
