@@ -54,6 +54,11 @@ def sekisho(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def recorded(trail: Trail) -> list[dict[str, object]]:
+    paths = sorted((trail.journals / "auditor").iterdir())
+    return [orjson.loads(line)["body"] for path in paths for line in path.read_bytes().splitlines()]
+
+
 @pytest.mark.promise("P5.key-rotation-in-log")
 @pytest.mark.promise("P5.lost-key-is-visible")
 def test_rotated_while_it_is_killed_and_replaced_after_a_loss(tmp_path: Path) -> None:
@@ -97,11 +102,7 @@ def test_rotated_while_it_is_killed_and_replaced_after_a_loss(tmp_path: Path) ->
             verify_journals(trail.journals, trail.log, succession(trail.log, old))
     keys = succession(trail.log, third)
     verify_journals(trail.journals, trail.log, keys, keys.last_of_each)
-    bodies = [
-        orjson.loads(line)["body"]
-        for path in sorted((trail.journals / "auditor").iterdir())
-        for line in path.read_bytes().splitlines()
-    ]
+    bodies = recorded(trail)
     (replaced,) = [body for body in bodies if body["event.action"] == "audit.key_replaced"]
     assert (replaced["event.reason"], replaced["sekisho.key.new"]) == ("ディスクの故障", third.encode())
     assert not any("PRIVATE" in str(body) for body in bodies)
