@@ -96,7 +96,8 @@ class Auditor:
             return None
         link = self._keys.before[-1]
         return {
-            "user.name": link.record.get("user.name"), "event.reason": link.record.get("event.reason"),
+            "sekisho.by": link.record.get("sekisho.by"),
+            "sekisho.justification": link.record.get("sekisho.justification"),
             "sekisho.key.old": link.old.encode(), "sekisho.key.new": self.signer.verifier.encode(),
             "sekisho.log.origin": self.signer.name, "sekisho.log.size": self.signed.size,
             "sekisho.log.root": self.signed.root.hex(),

@@ -47,7 +47,7 @@ def replace_lost(key: Path, log: Path, who: str, reason: str, now: float) -> Ver
         new = next_signer(key, _next_origin(old.name))
         found = list(links(log))
         if not (found and not found[-1].proved and found[-1].old == keys.present):
-            record = {"@timestamp": timestamp(now), "user.name": who, "event.reason": reason}
+            record = {"@timestamp": timestamp(now), "sekisho.by": who, "sekisho.justification": reason}
             durable.make_directory(log / FOLDER)
             path = log / FOLDER / f"{len(kept(log)) + 1:06}{REPLACED}"
             durable.replace(path, write_replacement(keys.present, note, record).encode())

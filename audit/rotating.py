@@ -86,7 +86,7 @@ class Rotating:
         new = await asyncio.to_thread(next_signer, self._key, old.name)
         statement = state_rotation(old, new)
         await self._journal.record(event(Action.AUDIT_KEY_ROTATED, time.time(), {
-            "event.outcome": "success", "event.reason": request.reason, "user.name": request.who,
+            "event.outcome": "success", "sekisho.justification": request.reason, "sekisho.by": request.who,
             "http.request.id": request.request_id, "sekisho.log.origin": old.name,
             "sekisho.log.size": self._auditor.size, "sekisho.key.old": old.verifier.encode(),
             "sekisho.key.new": new.verifier.encode(), "sekisho.key.statement": statement,

@@ -74,8 +74,8 @@ def _contradicted(seen: Seen) -> Signal:
 def _replaced(seen: Seen) -> Signal:
     words = (
         "チェックポイントの署名鍵が、以前の鍵の承認なしに作り直されました"
-        f"(実行者 {seen.text('user.name')}、理由: {seen.text('event.reason')})。心当たりがなければ、署名鍵のある"
-        "機械への侵入を疑ってください。監査人には新しい公開鍵を確かな経路で渡す必要があります。"
+        f"(実行者 {seen.text('sekisho.by')}、理由: {seen.text('sekisho.justification')})。心当たりがなければ、"
+        "署名鍵のある機械への侵入を疑ってください。監査人には新しい公開鍵を確かな経路で渡す必要があります。"
     )
     return _signal(Kind.LOG_CONTRADICTED, Severity.HIGH, "key", seen, words, "sekisho audit keys ls")
 

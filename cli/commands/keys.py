@@ -69,7 +69,7 @@ def ls(call: Call, log: LogFolder = None, key: KeyFile = None) -> None:
     for link in (*keys.before, *keys.after):
         rows.append({
             "key": link.old.encode(), "since": since, "until": link.last.size, "at": link.record.get("@timestamp"),
-            "who": link.record.get("user.name"), "reason": link.record.get("event.reason"),
+            "who": link.record.get("sekisho.by"), "reason": link.record.get("sekisho.justification"),
         })  # fmt: skip
         since = "rotated" if link.proved else "replaced"
     present = {"key": keys.present.encode(), "since": since, "until": None, "at": None, "who": None, "reason": None}

@@ -104,7 +104,7 @@ def test_rotated_while_it_is_killed_and_replaced_after_a_loss(tmp_path: Path) ->
     verify_journals(trail.journals, trail.log, keys, keys.last_of_each)
     bodies = recorded(trail)
     (replaced,) = [body for body in bodies if body["event.action"] == "audit.key_replaced"]
-    assert (replaced["event.reason"], replaced["sekisho.key.new"]) == ("ディスクの故障", third.encode())
+    assert (replaced["sekisho.justification"], replaced["sekisho.key.new"]) == ("ディスクの故障", third.encode())
     assert not any("PRIVATE" in str(body) for body in bodies)
 
     listed = sekisho("audit", "keys", "ls", *places, "--key", str(key.with_suffix(".pub")), "-o", "json")

@@ -114,7 +114,9 @@ def test_the_holder_of_the_first_key_verifies_the_log_after_two_rotations(trail:
     assert {proved(trail, held, early) for held in (first, second, third)} == {third.open(note).size}
     rotations = list(links(trail.log))
     assert [(link.old, link.new) for link in rotations] == [(first, second), (second, third)]
-    assert {(link.record["user.name"], link.record["event.reason"]) for link in rotations} == {("ciso", "定期の交換")}
+    assert {(link.record["sekisho.by"], link.record["sekisho.justification"]) for link in rotations} == {
+        ("ciso", "定期の交換")
+    }
     assert (key.stat().st_mode & 0o777, key.with_suffix(".pub").read_text()) == (0o600, third.encode() + "\n")
     done = outcome(key.parent / "state")
     assert done is not None

@@ -47,7 +47,7 @@ def differs(kind: str, **more: Any) -> dict[str, Any]:
         ({"event.action": "audit.witness", "sekisho.witness.name": "w.example", "sekisho.witness.state": "rolled_back",
           "error.message": "it cosigned 126 leaves"},
          Kind.LOG_CONTRADICTED, Severity.HIGH, "it cosigned 126 leaves", "sekisho audit verify"),
-        ({"event.action": "audit.key_replaced", "user.name": "root", "event.reason": "disk"},
+        ({"event.action": "audit.key_replaced", "sekisho.by": "root", "sekisho.justification": "disk"},
          Kind.LOG_CONTRADICTED, Severity.HIGH, "実行者 root、理由: disk", "sekisho audit keys ls"),
         (differs("unreadable"), Kind.TRAIL_BROKEN, Severity.HIGH, "連鎖", "sekisho audit verify"),
     ],
@@ -70,7 +70,7 @@ def test_each_becomes_one_signal(
         {"event.action": "copy.reconciled", "sekisho.reconcile.missing": 3},
         {"event.action": "request.decided", "sekisho.verdict": "refuse"},
         {"event.action": "audit.witness", "sekisho.witness.name": "w.example", "sekisho.witness.state": "unreachable"},
-        {"event.action": "audit.key_rotated", "user.name": "ciso"},
+        {"event.action": "audit.key_rotated", "sekisho.by": "ciso"},
     ],
 )
 def test_what_loses_nothing_is_no_case(record: dict[str, Any]) -> None:
