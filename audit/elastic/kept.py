@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from audit.checkpoint import CheckpointInvalid, Verifier
+from audit.checkpoint import CheckpointInvalid, Opener
 from audit.elastic.checkpoints import checkpoint_document
 from audit.elastic.copy import Stored
 from audit.elastic.differences import Kind
@@ -18,7 +18,7 @@ from audit.log import LogDamaged, root_at
 Judge = Callable[[Stored], tuple[Kind, str] | None]
 
 
-def judge_of(log: Path, verifier: Verifier) -> Judge:
+def judge_of(log: Path, verifier: Opener) -> Judge:
     """Return what says in which way a stored checkpoint is wrong, None where it is right."""
 
     def judge(stored: Stored) -> tuple[Kind, str] | None:

@@ -26,7 +26,7 @@ import elasticsearch
 import orjson
 from elastic_transport.client_utils import DEFAULT
 
-from audit.checkpoint import read_verifier
+from audit.checkpoint import CheckpointInvalid, read_verifier
 from audit.dead_letters import LETTERS, letters
 from audit.documents import Document
 from audit.elastic import cursor as cursors
@@ -41,6 +41,7 @@ from audit.elastic.setup import Job, cluster_of
 from audit.elastic.shipper import Shipper, ShipperPaths
 from audit.elastic.shipping import CURSOR
 from audit.elastic.survey import Shipped
+from audit.rotation import succession
 from audit.weight import lighten
 
 _TOLD_EVERY: Final = 1.0  # seconds between `read` lines
@@ -73,7 +74,8 @@ def sender(journals: Path, folder: Path, index: Index) -> Callable[[Sequence[Doc
 
 
 def _judge(job: Job) -> Judge:
-    return judge_of(Path(job["log"]), read_verifier(Path(job["public_key"]).read_text(encoding="ascii")))
+    log, key = Path(job["log"]), read_verifier(Path(job["public_key"]).read_text(encoding="ascii"))
+    return judge_of(log, succession(log, key))  # what is kept may be of a key before the present one
 
 
 async def reconcile(job: Job, tell: Callable[[dict[str, Any]], None]) -> None:
@@ -143,7 +145,7 @@ def main() -> int:
     try:
         with alone(Path(job["folder"])):
             asyncio.run(reconcile(job, _tell))
-    except (IndexUnavailable, CursorInvalid, OSError, ValueError) as error:
+    except (IndexUnavailable, CursorInvalid, CheckpointInvalid, OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

@@ -13,7 +13,10 @@ import pytest
 
 from audit import durable, rotating
 from audit.auditor import Auditor, LogLocked
-from audit.checkpoint import Checkpoint, CheckpointInvalid, Signer, Verifier, generate, read_signer
+from audit.checkpoint import Checkpoint, CheckpointInvalid, Signer, Verifier, claimed, generate, read_signer
+from audit.elastic.checkpoints import checkpoint_document
+from audit.elastic.copy import Stored
+from audit.elastic.kept import judge_of
 from audit.journal import Journal
 from audit.key_requests import Request, ask, asked, outcome
 from audit.lost_key import NotLost, replace_lost
@@ -89,6 +92,10 @@ def rotate(trail: Trail, key: Path) -> Verifier:
     return read_signer(key.read_text()).verifier
 
 
+def latest_size(trail: Trail) -> int:
+    return claimed((trail.log / "checkpoint").read_text()).size
+
+
 def proved(trail: Trail, held: Verifier, *others: Checkpoint) -> int:
     """Verify everything with one public key; returns the size of the checkpoint."""
     keys = succession(trail.log, held)
@@ -121,6 +128,19 @@ def test_the_holder_of_the_first_key_verifies_the_log_after_two_rotations(trail:
     done = outcome(key.parent / "state")
     assert done is not None
     assert (done.new, done.fault) == (third.encode(), "")
+
+
+def test_what_the_copy_keeps_of_earlier_keys_is_ours(trail: Trail, key: Path) -> None:
+    """Elasticsearch holds each checkpoint as it was signed then: a rotation makes none of them foreign."""
+    early = checkpoint_document((trail.log / "checkpoint").read_text(), NOW)
+    present = rotate(trail, key)
+    latest = checkpoint_document((trail.log / "checkpoint").read_text(), NOW)
+    judge = judge_of(trail.log, succession(trail.log, present))
+    assert [judge(Stored(each.id, dict(each.body))) for each in (early, latest)] == [None, None]
+    forged = checkpoint_document(
+        trail.signer.sign(Checkpoint(trail.signer.name, latest_size(trail) + 1, bytes(32))), NOW
+    )
+    assert judge(Stored(forged.id, dict(forged.body))) is not None
 
 
 def test_each_rotation_stands_under_the_old_keys_last_checkpoint(trail: Trail, key: Path) -> None:
