@@ -2,8 +2,9 @@
 
 `events.ndjson.gz` holds the lines of the journals, byte for byte, in the order of the log; each line of
 `proofs.ndjson.gz` proves the same line there: `{"id", "index", "path": [base64 …]}` up to the one `checkpoint`.
-`checkpoints.ndjson` are those that were kept of the time after the period began and after it ended, with the proof that
-`checkpoint` continues them. `manifest.json` has the SHA-256 of every other file: its own digest stands for the bundle.
+`checkpoints.ndjson` are the latest that a witness cosigned, and those kept of the time after the records' first and
+after their last, each with the proof that `checkpoint` continues it. `manifest.json` has the SHA-256 of every other
+file: its own digest stands for the bundle.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from audit.auditor import COSIGNED
 from audit.bundle.covered import Coverage, Covered
 from audit.bundle.selection import Selection
 from audit.checkpoint import Checkpoint, CheckpointInvalid, Verifier
@@ -181,7 +183,10 @@ class Bundle:
         return Part(MANIFEST, text), hashlib.sha256(text).hexdigest()
 
     def _past(self, tiles: Tiles) -> Iterator[dict[str, Any]]:
-        """The first checkpoint kept after the records' first time, and after the last."""
+        """The latest one cosigned; the first one kept after the records' first time, and after the last."""
+        cosigned = tiles.folder / COSIGNED
+        if cosigned.is_file():
+            yield from self._continued(tiles, "cosigned", cosigned.read_text(encoding="utf-8"))
         wanted = [time for time in (self.named.first, self.named.last) if time]
         for each in issued(tiles.folder):
             if not wanted:
@@ -190,13 +195,17 @@ class Bundle:
             if at < wanted[0]:
                 continue
             wanted = [time for time in wanted if time > at]
-            try:
-                past = self._verifier.open(each.note)
-            except CheckpointInvalid:
-                continue  # of an earlier key: not for this bundle
-            if past.size < self._checkpoint.size:
-                path = check_consistency(tiles, past, self._checkpoint)
-                yield {"time": each.at, "note": each.note, "path": [base64.b64encode(node).decode() for node in path]}
+            yield from self._continued(tiles, at, each.note)
+
+    def _continued(self, tiles: Tiles, kept: str, note: str) -> Iterator[dict[str, Any]]:
+        """One older checkpoint and its proof; none of an earlier key or where it is the bundle's own."""
+        try:
+            past = self._verifier.open(note)
+        except CheckpointInvalid:
+            return
+        if past.size < self._checkpoint.size:
+            path = check_consistency(tiles, past, self._checkpoint)
+            yield {"kept": kept, "note": note, "path": [base64.b64encode(node).decode() for node in path]}
 
 
 def coverage(log: Path, checkpoint: Checkpoint) -> Coverage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import hashlib
 import json
 import shutil
@@ -17,9 +18,12 @@ from audit.bundle import verify_bundle
 from audit.bundle.covered import Coverage, NotAsWritten
 from audit.bundle.selection import Selection, select
 from audit.checkpoint import generate, read_verifier
+from audit.detect.engine import case_record
+from audit.detect.signal import Kind, Severity, Signal
 from audit.event import Action, event
-from audit.issued import IssuedLog
+from audit.issued import IssuedLog, issued
 from audit.tiles import Tiles
+from gateway.gate.reference import new_reference
 from tests.support import evidence
 from tests.support.trails import Trail, decision
 
@@ -32,8 +36,9 @@ PERIOD = {"since": START + 50, "until": START + 150, "case": "", "filters": {}}
 def passage(number: int) -> list[dict[str, Any]]:
     """A decision and, half a minute later, its completion."""
     user = "sato" if number % 3 else "tanaka"
-    done = event(Action.REQUEST_COMPLETED, START + number + 30.0, {"http.request.id": f"R{number:015d}"})
-    return [decision(number, {"user.name": user, "sekisho.policy.hash": HASH}), done]
+    request = {"http.request.id": new_reference(START + number)}
+    done = event(Action.REQUEST_COMPLETED, START + number + 30.0, request)
+    return [decision(number, {**request, "user.name": user, "sekisho.policy.hash": HASH}), done]
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +123,53 @@ def test_a_filtered_bundle_has_that_persons_requests_only(home: Path, tmp_path: 
     assert sum(body["event.action"] == "request.completed" for body in bodies) == len(named)
     status, said = evidence.verified(tmp_path / "b", "--key", str(home / "key.pub"), libraries=libraries)
     assert status == 0, said
+
+
+@pytest.mark.promise("P5.bundle-verifies-alone")
+def test_a_case_bundle_has_the_case_and_the_whole_requests_it_rests_on(
+    home: Path, tmp_path: Path, libraries: Path
+) -> None:
+    folder = Path(shutil.copytree(home, tmp_path / "home"))
+    trail = Trail(folder / "journal", folder / "log", generate("log.example"))
+    shutil.rmtree(trail.log)  # the key of the copied log is not ours: it is grown again under one that is
+    (folder / "key.pub").write_text(trail.signer.verifier.encode())
+    signal = Signal(
+        Kind.REFUSALS_OF_USER, Severity.MEDIUM, "user:sato", START + 9.0, ("worker-1:1:2", "worker-0:2:5"), "拒否", "",
+        ("user:sato",),
+    )  # fmt: skip
+    opened = case_record(signal, None, START + 10.0)
+    closing = {"sekisho.case.id": opened["sekisho.case.id"], "sekisho.by": "ciso", "sekisho.justification": "確認済み"}
+    trail.write("auditor", [opened])
+    trail.write("control", [event(Action.CASE_CLOSED, START + 20.0, closing)])
+    trail.sign()
+
+    done = evidence.make(folder, tmp_path / "b", {"case": opened["sekisho.case.id"]}, {HASH: POLICY})
+
+    bodies = [json.loads(line)["body"] for line in evidence.lines(tmp_path / "b" / "events.ndjson.gz")]
+    assert sorted(body["event.action"] for body in bodies) == sorted(
+        ["case.opened", "case.closed", *["request.decided", "request.completed"] * 2]
+    )
+    assert done["records"] == 6
+    named = {f"{body['writer']}:{body['epoch']}:{body['seq']}" for body in bodies}
+    assert {"worker-1:1:2", "worker-0:2:5"} <= named
+    status, said = evidence.verified(tmp_path / "b", "--key", str(folder / "key.pub"), libraries=libraries)
+    assert status == 0, said
+    assert opened["sekisho.case.id"] in said
+
+
+def test_the_latest_cosigned_checkpoint_goes_along(home: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(home, tmp_path / "home"))
+    older = next(iter(issued(folder / "log"))).note
+    (folder / "log/cosigned").write_text(older + "— witness.example " + base64.b64encode(bytes(76)).decode() + "\n")
+    evidence.make(folder, tmp_path / "b", PERIOD, {HASH: POLICY})
+    first = json.loads((tmp_path / "b/checkpoints.ndjson").read_text().splitlines()[0])
+    assert first["kept"] == "cosigned"
+    assert "— witness.example " in first["note"]
+    assert verify_bundle.main([str(tmp_path / "b"), "--key", str(folder / "key.pub")]) == 0
+    path = tmp_path / "b/checkpoints.ndjson"
+    path.write_text(path.read_text().replace(first["path"][0], first["path"][1]))
+    evidence.signed_off(tmp_path / "b")
+    assert verify_bundle.main([str(tmp_path / "b"), "--key", str(folder / "key.pub")]) == 1
 
 
 def test_without_a_key_from_elsewhere_it_warns(bundle: Path, libraries: Path) -> None:
