@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from audit.log import ENTRY_SIZE, STRIDE, WIDTH, LogDamaged, read_tile, tile_name
-from audit.merkle import EMPTY_ROOT, node_hash, root_of
+from audit.merkle import EMPTY_ROOT, node_hash
 
-_KEPT: Final = 256  # tiles held in memory, 8 KiB each: neighbouring records share theirs
+_KEPT: Final = 256  # tiles held in memory, about 40 KiB each with all that is over them: neighbours share theirs
 
 
 class Tiles:
@@ -26,6 +26,7 @@ class Tiles:
         self.folder = folder
         self.size = size
         self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._above: OrderedDict[tuple[int, int], list[list[bytes]]] = OrderedDict()
 
     def entry(self, index: int) -> bytes:
         """Return the 32 bytes of entry `index`; raises `LogDamaged`."""
@@ -49,10 +50,8 @@ class Tiles:
         """Return the root over leaves `number << height` to `(number + 1) << height`; raises `LogDamaged`."""
         level, above = divmod(height, 8)
         first = number << above
-        tile = self._tile(str(level), first // WIDTH, self.size >> 8 * level, ENTRY_SIZE)
-        start = first % WIDTH * ENTRY_SIZE
-        data = tile[start : start + (ENTRY_SIZE << above)]
-        return root_of([data[at : at + ENTRY_SIZE] for at in range(0, len(data), ENTRY_SIZE)])
+        rows = self._rows(level, first // WIDTH)
+        return rows[above][first % WIDTH >> above]
 
     def root(self, start: int, end: int) -> bytes:
         """Return the root over leaves `start` to `end`, where `start` is that of a subtree; raises `LogDamaged`."""
@@ -67,6 +66,22 @@ class Tiles:
         while pieces:
             root = node_hash(pieces.pop(), root)
         return root
+
+    def _rows(self, level: int, number: int) -> list[list[bytes]]:
+        """Return a tile's hashes and the complete subtrees over them, by their height above the tile's level."""
+        rows = self._above.get((level, number))
+        if rows is None:
+            tile = self._tile(str(level), number, self.size >> 8 * level, ENTRY_SIZE)
+            row = [tile[at : at + ENTRY_SIZE] for at in range(0, len(tile), ENTRY_SIZE)]
+            rows = [row]
+            while len(row) > 1:
+                row = [node_hash(row[at], row[at + 1]) for at in range(0, len(row) - 1, 2)]
+                rows.append(row)
+            self._above[level, number] = rows
+            if len(self._above) > _KEPT:
+                self._above.popitem(last=False)
+        self._above.move_to_end((level, number))
+        return rows
 
     def _tile(self, kind: str, number: int, count: int, stride: int) -> bytes:
         """Return at least the bytes of this tile that a tree of so many (`count`) nodes in its row has."""

@@ -127,7 +127,8 @@ class _Period:
             if ended > self._late and not self._open:
                 return
             data = stored.whole(segment)
-            yield from filter(None, map(self._taken, _lines(self._writer, segment, data)))
+            if self._open or all(needle in data for needle in self._needles):
+                yield from filter(None, map(self._taken, _lines(self._writer, segment, data)))
             ended = _last_time(data)
 
     def _taken(self, raw: RawLine) -> Selected | None:
