@@ -16,7 +16,19 @@ from pathlib import Path
 from cli.city.build import Site, build
 from cli.city.processes import running
 from cli.exit_codes import ExitCode
-from cli.tour import cases, devices, elastic, elasticsearch, entrances, kills, passkeys, registration, revocation, trail
+from cli.tour import (
+    cases,
+    devices,
+    elastic,
+    elasticsearch,
+    entrances,
+    evidence,
+    kills,
+    passkeys,
+    registration,
+    revocation,
+    trail,
+)
 from cli.tour.chromium import chromium
 from cli.tour.stage import CannotShow, NotShown, Shown, Stage, Step
 
@@ -38,6 +50,8 @@ STEPS: tuple[Step, ...] = (
     Step("revocation", ("P3.three-kinds-end-and-are-counted",), revocation.ends_everything),
     Step("verify", ("P5.verifies-offline",), trail.verifies),
     Step("search", ("P7.found-by-reference",), trail.found_again),
+    Step("offline-proof", ("P5.proof-away-from-here",), evidence.proof_of_one_record),
+    Step("bundle", ("P5.bundle-in-another-hand",), evidence.bundle_in_another_hand),
     Step("es-restarts", ("P6.restarts-lose-and-double-nothing", "P6.search-and-copy-agree"), elastic.agrees),
     Step("kills", ("P2.kills-agree-both-ways",), kills.agree),
     Step("es-kills", ("P6.kills-lose-and-double-nothing",), elastic.agrees_again),
