@@ -12,6 +12,7 @@ import typer
 from cli.call import Call, Output, tell
 from cli.client import segment
 from cli.command import changes, lists, shows
+from cli.commands.dashboards import dashboards
 from cli.confirm import carry_out
 from cli.exit_codes import ExitCode
 from cli.failure import Failure
@@ -23,6 +24,7 @@ from cli.spoken import SpokenGroup
 group = typer.Typer(no_args_is_help=True, help=t("Elasticsearch への複製", "the copy in Elasticsearch"))
 letters_group = typer.Typer(no_args_is_help=True, help=t("受け付けられなかった記録", "documents it would not take"))
 group.add_typer(letters_group, name="dead-letters", cls=SpokenGroup)
+shows(group, "dashboards", "Kibana のダッシュボードを書き出す", "write Kibana's dashboards to a file")(dashboards)
 
 _STATUS = (
     Column("lag_seconds", "遅れ(秒)", "lag (s)"),

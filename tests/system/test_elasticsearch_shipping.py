@@ -38,7 +38,7 @@ def admin(node: Node) -> elasticsearch.AsyncElasticsearch:
     return elasticsearch.AsyncElasticsearch(node.url, basic_auth=("admin", node.password), request_timeout=60)
 
 
-def call(node: Node, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+def call(node: Node, method: str, path: str, body: Mapping[str, Any] | None = None, expected: int = 200) -> Any:
     credentials = base64.b64encode(f"admin:{node.password}".encode()).decode()
     headers = {"Authorization": f"Basic {credentials}", "Content-Type": "application/json"}
     connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=60)
@@ -46,7 +46,7 @@ def call(node: Node, method: str, path: str, body: Mapping[str, Any] | None = No
     answer = connection.getresponse()
     content = answer.read()
     connection.close()
-    assert answer.status == 200, content[:500]
+    assert answer.status == expected, content[:500]
     return json.loads(content)
 
 
