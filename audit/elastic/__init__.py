@@ -13,8 +13,8 @@ cluster with what `template` says, `check` looks whether it stands as needed.
 in a process of its own.
 
 `reconciling`, another such process, compares the copy with the journals: `reconcile` holds what `copy` reads of the one
-against what `derivation` makes of the other, after a first look (`survey`, by `fingerprint`); `kept` judges stored
-checkpoints, `differences` is what was found.
+against what `derivation` makes of the other, after a first look (`survey`, by `fingerprint`); `origin` finds the record
+that a stored document says it comes from, `kept` judges stored checkpoints, `differences` is what was found.
 """
 
 __all__: list[str] = []

@@ -20,8 +20,9 @@ from audit.completion import decisions, leans
 from audit.documents import OPEN_AFTER, Document, Folder, OpenRequest
 from audit.event import timestamp
 from audit.reader import IntegrityError, JournalReader
-from audit.scan import SLACK, Position, at, request_of, time_of
-from audit.segment import Chain, LineFault, Link, claimed, record_of, segments, whole_lines, writers
+from audit.scan import SLACK, Position, request_of, time_of
+from audit.seekable import SegmentDamaged
+from audit.segment import Chain, LineFault, Link, Segment, claimed, record_of, segments, whole_lines, writers
 
 HOUR: Final = 3600
 _CHUNK: Final = 1 << 20
@@ -98,7 +99,7 @@ class Derivation:
     def _take(
         self, folder: Folder, known: set[str], earlier: dict[str, dict[str, Any]], record: dict[str, Any]
     ) -> Iterator[Derived]:
-        writer, place, request = str(record["writer"]), (int(record["epoch"]), int(record["seq"])), _request(record)
+        writer, place, request = str(record["writer"]), (int(record["epoch"]), int(record["seq"])), request_id(record)
         alone = False
         if record.get("event.action") == "request.completed" and request:
             if request not in known and request in earlier:
@@ -123,7 +124,7 @@ class Derivation:
 
 def open_document(decision: dict[str, Any]) -> Document:
     """Return the `.open` document of a decision."""
-    (document,) = Folder({_request(decision): OpenRequest(decision, 0.0)}).overdue(OPEN_AFTER)
+    (document,) = Folder({request_id(decision): OpenRequest(decision, 0.0)}).overdue(OPEN_AFTER)
     return document
 
 
@@ -132,53 +133,14 @@ def moment_of(body: Mapping[str, Any]) -> float:
     return datetime.fromisoformat(str(body["@timestamp"])).timestamp()
 
 
-def derive_one(journals: Path, writer: str, place: Position, completed: int | None) -> dict[str, Document | None]:
-    """Return, by id, the documents that begin with the record at one place; empty where there is no such record.
-
-    With the number of its completion a request is whole; without, its id is known and its document None. For what a
-    copy holds at a time where nothing was expected.
-    """
-    raw = at(journals, writer, place)
-    if raw is None:
-        return {}
-    record = record_of(raw.line)
-    folder = Folder()
-    made = folder.take(record, 0.0)
-    if made:
-        return {document.id: document for document in made}
-    opened, request = open_document(record), _request(record)
-    found: dict[str, Document | None] = {opened.id: opened, request: None}
-    for epoch in (place[0], place[0] + 1) if completed is not None else ():  # a journal that failed goes on in the next
-        end = at(journals, writer, (epoch, completed or 0))
-        if end is not None and request_of(end.line) == request.encode():
-            found |= {document.id: document for document in folder.take(record_of(end.line), 0.0)}
-            break
-    return found
-
-
-def is_gone(journals: Path, writer: str, place: Position) -> bool:
-    """Whether the record at a place was deleted since: its segment has expired, or the journal begins behind it."""
-    found = segments(journals / writer)
-    if not found:
-        return False
-    holder = next((segment for segment in reversed(found) if segment.key <= place), None)
-    if holder is not None or found[0].expired:
-        return (holder or found[0]).expired
-    try:
-        before = claimed(writer, next(whole_lines(stored.whole(found[0])), b""))
-    except LineFault:
-        return False
-    return place < found[0].key and place <= (before.epoch, before.seq)
-
-
 def start_before(journals: Path, writer: str, moment: float) -> Link | None:
     """Return a record's place from which on a writer's journal holds everything since `moment`; None = its start."""
     found = segments(journals / writer)
     wanted = timestamp(moment).encode()
-    number = bisect_left(found, wanted, key=lambda segment: time_of(next(whole_lines(stored.whole(segment)), b"")))
+    number = bisect_left(found, wanted, key=lambda segment: time_of(first_line(segment)))
     if number == 0:
         return None
-    line = next(whole_lines(stored.whole(found[number - 1])), b"")
+    line = first_line(found[number - 1])
     try:
         chain = Chain(writer, claimed(writer, line))
         entry = chain.accept(line)
@@ -187,6 +149,17 @@ def start_before(journals: Path, writer: str, moment: float) -> Link | None:
     return Link(chain.epoch, chain.seq, entry)
 
 
-def _request(record: dict[str, Any]) -> str:
+def first_line(segment: Segment) -> bytes:
+    """Return a segment's first line, empty where it has none any more or it cannot be read: the reader tells why."""
+    try:
+        return b"" if segment.expired else stored.ends(segment)[0]
+    except FileNotFoundError:
+        return next(whole_lines(stored.whole(segment)), b"")  # it has its next form by now
+    except SegmentDamaged:
+        return b""
+
+
+def request_id(record: Mapping[str, Any]) -> str:
+    """Return the request that a record is about, "" = none."""
     request = record.get("http.request.id")
     return request if isinstance(request, str) else ""

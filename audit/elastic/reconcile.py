@@ -23,13 +23,13 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from audit.documents import Document
 from audit.elastic.copy import Stored
-from audit.elastic.derivation import HOUR, Derivation, Derived, Period, derive_one, is_gone, moment_of
+from audit.elastic.derivation import HOUR, Derivation, Derived, Period, moment_of
 from audit.elastic.differences import Bucket, Kind, Report, hour_of
 from audit.elastic.fingerprint import Fingerprint
+from audit.elastic.origin import Origins
 from audit.elastic.survey import Key, Shipped, Survey
 from audit.elastic.template import DATASETS
 from audit.scan import Position
-from audit.segment import writers
 
 BATCH: Final = 500  # documents looked up, or sent again, at once
 CHECKPOINT: Final = "checkpoint:"
@@ -183,9 +183,10 @@ class Reconciliation:
                 await self._look_up(lacking)
                 lacking = []
         await self._look_up(lacking)
-        for copies in held.values():
-            for copy in copies:
-                self._account_for(copy)
+        origins = Origins(self._asked.journals)
+        rest = [copy for copies in held.values() for copy in copies]
+        for copy in sorted(rest, key=lambda copy: copy.start or ("", (0, 0))):  # segment by segment
+            self._account_for(copy, origins)
 
     async def _held(self, buckets: frozenset[Bucket], part: int, parts: int) -> dict[Key, list[Held]]:
         """Read the stored documents of these hours; counts of the first look that are made again begin anew."""
@@ -249,16 +250,16 @@ class Reconciliation:
         self.report.name(Kind.MISSING, _bucket(document), document.id)
         self.report.lacks(derived.writer, epoch, {int(document.body["sekisho.journal.seq"]), seq})
 
-    def _account_for(self, copy: Held) -> None:
+    def _account_for(self, copy: Held, origins: Origins) -> None:
         """Say what a document is that was not expected at its time."""
-        row, journals = self.report.rows[copy.bucket], self._asked.journals
-        if copy.start is None or copy.start[0] not in writers(journals):
+        row = self.report.rows[copy.bucket]
+        if copy.start is None or not origins.knows(copy.start[0]):
             row.stored += 1
             self.report.name(Kind.FOREIGN, copy.bucket, copy.id)
             return
         writer, place = copy.start
-        known = derive_one(journals, writer, place, copy.completed)
-        if not known and is_gone(journals, writer, place):
+        known = origins.documents(writer, place, copy.completed)
+        if not known and origins.is_gone(writer, place):
             row.expired += 1
             return
         if not known and any(fault.startswith(f"{writer}/") for fault in self.report.names[Kind.UNREADABLE]):

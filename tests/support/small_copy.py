@@ -12,8 +12,9 @@ import orjson
 from audit.documents import Document
 from audit.elastic.copy import Stored
 from audit.elastic.derivation import Period, moment_of
+from audit.entries import Expired
 from audit.event import Action, event
-from audit.segment import Link, encode, head
+from audit.segment import Link, encode, head, segments
 
 NOON = 1_789_999_200.0 + 1200.0  # twenty minutes past an hour
 OPENED = "http.request.id"
@@ -48,6 +49,17 @@ class Writer:
         path = self.root / self.name / f"{self.epoch:06d}-{self.first:012d}.active"
         path.rename(path.with_suffix(".jsonl"))
         self.first = self.seq + 1
+
+    def expire(self, number: int) -> None:
+        """Leave only the entries of a sealed segment, as at the end of its retention."""
+        segment = [each for each in segments(self.root / self.name) if each.sealed][number]
+        links = [link for link in self.links if link.seq >= segment.first_seq]
+        count = segment.path.read_bytes().count(b"\n")
+        before = [link.entry for link in self.links if link.seq == segment.first_seq - 1] or [bytes(32)]
+        entries = b"".join(link.entry for link in links[:count])
+        left = Expired(self.name, segment.epoch, segment.first_seq, before[0], entries)
+        segment.path.with_suffix(".entries").write_bytes(left.encode())
+        segment.path.unlink()
 
     def request(self, name: str, wall: float, seconds: float | None = 1.0, **fields: Any) -> int:
         """Append a forwarded request: its decision, and its completion unless it stays open. Returns the number."""

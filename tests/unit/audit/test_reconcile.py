@@ -263,6 +263,32 @@ def test_deleted_records_are_expired_not_foreign(tmp_path: Path) -> None:
     assert (report.equal, report.total.expired, report.total.journal) == (True, 5, 15)
 
 
+def test_records_at_the_end_of_their_retention_are_expired_but_a_forged_place_is_not(world: World) -> None:
+    worker = world.writers["worker-0"]
+    worker.expire(0)
+    body = dict(world.body("access", "N30"))
+
+    report = world.compare()
+    assert (report.equal, report.total.expired, report.total.journal) == (True, 20, 101)
+    world.copy.put([Document("forged", "access", body | {"sekisho.journal.epoch": 2, "sekisho.journal.seq": 7})])
+    assert found(world.compare()) == {"foreign": ["forged"]}
+
+
+def test_a_completion_whose_decision_has_expired_is_accounted_for(tmp_path: Path) -> None:
+    worker = Writer(tmp_path, "worker-0")
+    worker.request("long", NOON, None)
+    worker.refusal("N1", NOON + 1)
+    worker.seal()
+    worker.complete("long", NOON + 60)
+    worker.refusal("N2", NOON + 61)
+    made = World(tmp_path, MemoryCopy(), {"worker-0": worker}, {})
+    made.ship()
+    worker.expire(0)
+
+    report = made.compare()
+    assert (report.equal, report.total.journal, report.total.expired) == (True, 1, 2)
+
+
 @pytest.mark.parametrize("part", [1, 7, 50])
 def test_small_portions_find_the_same(world: World, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(survey, "PART", part)
