@@ -10,6 +10,7 @@ from typing import Any
 
 from cli.city.browser import Browser
 from cli.city.sign_in import browser, sign_in
+from cli.exit_codes import ExitCode
 from cli.tour.copies import called_for, differences
 from cli.tour.elasticsearch import Node
 from cli.tour.load import Load, working
@@ -18,6 +19,7 @@ from cli.tour.stage import CannotShow, NotShown, Shown, Stage, require
 from cli.tour.stored import Server, Stored
 from cli.tour.trail import journalled
 
+INTEGRITY = int(ExitCode.INTEGRITY)
 _CLIENTS = 2
 _AWAY = 2.0  # seconds of traffic while the server is gone
 _CAUGHT_UP_WITHIN = 60.0
@@ -82,6 +84,51 @@ async def agrees_again(stage: Stage) -> Shown:
     return Shown("送り手を含む全プロセスの SIGKILL のあとも、Elasticsearch に欠け 0・重複 0", _counted(whole))
 
 
+async def tampered(stage: Stage) -> Shown:
+    """Its administrator deletes, edits and forges documents: each is named, what is missing is sent again."""
+    node = _node(stage)
+    await stage.log_in("yamamoto")
+    await _caught_up(stage, time.time())
+    async with Server(node) as server:
+        gone, edited = await server.two_of("access")
+        await server.delete(gone)
+        await server.edit(edited, {"user.name": "yamada"})
+        await server.forge("access", edited, "forged")
+    found = await _reconciled(stage, INTEGRITY)
+    named = {each["kind"]: each["names"] for each in found["findings"]}
+    wanted = {"missing": [gone.id], "changed": [edited.id], "foreign": ["forged"]}
+    require(named == wanted, f"named {named}, expected {wanted}")
+    await _reconciled(stage, INTEGRITY, "--repair", "--reason", "欠けの送り直し")
+    after = await _reconciled(stage, INTEGRITY)
+    left = sorted(each["kind"] for each in after["findings"])
+    require(left == ["changed", "foreign"], f"after --repair there is still {left}")
+    kinds = await _cases(stage)
+    return Shown(
+        "管理者が消した文書・書き換えた文書・偽の文書をすべて名指しし、消えたものだけを送り直し、事案になった",
+        f"{found['total']['journal']} 件中 3 件、事案の異常 {len(kinds)} 種",
+    )
+
+
+async def _reconciled(stage: Stage, expect: int, *more: str) -> dict[str, Any]:
+    """The product's own comparison of the last hours with the copy."""
+    arguments = ("es", "reconcile", "--since", "3h", *more, "-o", "json")
+    found: dict[str, Any] = json.loads(await stage.command("yamamoto", *arguments, expect=expect))
+    return found
+
+
+async def _cases(stage: Stage) -> set[str]:
+    """Wait for the cases that the comparison led to; return the kinds of their findings."""
+    wanted = {"copy_lacks", "copy_changed", "copy_foreign"}
+    end = time.monotonic() + _CAUGHT_UP_WITHIN
+    while True:
+        cases = await stage.ask("yamamoto", "anomalies", "ls")
+        kinds = {kind for case in cases for kind in case["kinds"]} & wanted
+        if kinds == wanted:
+            return kinds
+        require(time.monotonic() < end, f"cases tell of {sorted(kinds)} only")
+        await asyncio.sleep(0.5)
+
+
 def _counted(whole: Stored) -> str:
     return f"{len(whole.places)} 件とチェックポイント {len(whole.checkpoints)} 件、索引 {len(whole.indices)}"
 
@@ -130,6 +177,8 @@ async def _compare(stage: Stage, node: Node, opened_before: float) -> Stored:
     faults = differences(due, whole.places, allowed)
     require(not faults, f"Elasticsearch: {'; '.join(faults)}")
     require(len(set(whole.checkpoints)) == len(whole.checkpoints) > 0, "checkpoints are missing, or there twice")
+    own = await _reconciled(stage, 0)
+    require(own["equal"] and own["total"]["journal"] > 0, f"es reconcile: {own['findings']}")
     by_place = {place: place for place in allowed.values()}
     faults = differences({place: place for place in due.values()}, searched, by_place)
     require(not faults, f"events search: {'; '.join(faults)}")

@@ -55,6 +55,7 @@ STEPS: tuple[Step, ...] = (
     Step("es-restarts", ("P6.restarts-lose-and-double-nothing", "P6.search-and-copy-agree"), elastic.agrees),
     Step("kills", ("P2.kills-agree-both-ways",), kills.agree),
     Step("es-kills", ("P6.kills-lose-and-double-nothing",), elastic.agrees_again),
+    Step("es-tampered", ("P6.tampered-copy-is-named",), elastic.tampered),
 )
 
 

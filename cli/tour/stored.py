@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import aiohttp
 
@@ -36,6 +36,14 @@ class Stored:
         self.places.setdefault(hit["_id"], []).append(place)
 
 
+class Held(NamedTuple):
+    """One document and the backing index that holds it."""
+
+    id: str
+    backing: str
+    body: dict[str, Any]
+
+
 class Server:
     """The cluster, asked by its administrator. Use as an async context manager."""
 
@@ -59,6 +67,31 @@ class Server:
     async def roll_over(self, dataset: str) -> None:
         """Give a stream a new backing index: the same `_id` would be taken there a second time. Raises NotShown."""
         await self._call("POST", f"/logs-sekisho.{dataset}-default/_rollover")
+
+    async def two_of(self, dataset: str) -> tuple[Held, Held]:
+        """Return the two latest requests that are whole. Raises NotShown."""
+        query = {"size": 2, "sort": [{"@timestamp": "desc"}], "query": {"exists": {"field": "event.end"}}}
+        stream = f"/logs-sekisho.{dataset}-default"
+        await self._call("POST", f"{stream}/_refresh")
+        hits = (await self._call("POST", f"{stream}/_search", query))["hits"]["hits"]
+        require(len(hits) == 2, "there are not two whole requests")
+        one, other = (Held(hit["_id"], hit["_index"], hit["_source"]) for hit in hits)
+        return one, other
+
+    async def delete(self, held: Held) -> None:
+        """Delete a document. Raises NotShown."""
+        await self._call("DELETE", f"/{held.backing}/_doc/{held.id}?refresh=true")
+
+    async def edit(self, held: Held, fields: dict[str, Any]) -> None:
+        """Overwrite fields of a document. Raises NotShown."""
+        now = await self._call("GET", f"/{held.backing}/_doc/{held.id}")
+        condition = f"if_seq_no={now['_seq_no']}&if_primary_term={now['_primary_term']}&refresh=true"
+        await self._call("PUT", f"/{held.backing}/_doc/{held.id}?{condition}", {**now["_source"], **fields})
+
+    async def forge(self, dataset: str, held: Held, name: str) -> None:
+        """Add a document like another one under an id of no record. Raises NotShown."""
+        path = f"/logs-sekisho.{dataset}-default/_create/{name}?refresh=true"
+        await self._call("PUT", path, {**held.body, "event.id": name}, 201)
 
     async def stored(self) -> Stored:
         """Read every document of every backing index, page by page of one point in time. Raises NotShown.
@@ -86,10 +119,10 @@ class Server:
         require(not twice, f"several documents have one event.id: {twice}")
         return found
 
-    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None, expected: int = 200) -> Any:
         if self._session is None:
             raise RuntimeError("the server is not asked inside its block")
         async with self._session.request(method, path, json=body) as answer:
             content = await answer.json()
-            require(answer.status == 200, f"{method} {path[:40]} answered {answer.status}: {str(content)[:200]}")
+            require(answer.status == expected, f"{method} {path[:40]} answered {answer.status}: {str(content)[:200]}")
             return content

@@ -162,10 +162,39 @@ def test_server_and_auditor_killed_under_traffic_lose_and_double_nothing(
             counts = [await kinds_told(ciso, source, time.time() - 6) for source in SOURCES]
             assert counts[0] == counts[1] == counts[2]
             assert counts[0]["request.decided", "forward"] > 500
+            await named(city, ciso, node)
             (outlet,) = (await ask(ciso, "/v1/status"))["outlets"]
             assert (outlet["running"], outlet["fault"]) == (True, "")
 
     asyncio.run(main())
+
+
+async def compared(client: AdminClient, what: str, **body: Any) -> dict[str, Any]:
+    """Run the product's own comparison; return its summary."""
+    lines = await asyncio.to_thread(lambda: list(client.stream(f"/v1/elasticsearch/{what}", body)))
+    summary: dict[str, Any] = lines[-1]["summary"]
+    return summary
+
+
+async def named(city: RunningCity, client: AdminClient, node: Node) -> None:
+    """The comparison agrees; what the cluster's administrator deletes then is named, recorded, a case, and mended."""
+    assert (await compared(client, "reconcile"))["equal"]
+    hit = call(node, "POST", f"/logs-sekisho.access-{NAMESPACE}/_search", {"size": 1})["hits"]["hits"][0]
+    call(node, "DELETE", f"/{hit['_index']}/_doc/{hit['_id']}?refresh=true")
+    found = await compared(client, "reconcile")
+    assert [(each["kind"], each["names"]) for each in found["findings"]] == [("missing", [hit["_id"]])]
+    assert (await compared(client, "repair", reason="欠けの送り直し"))["mended"]
+    assert (await compared(client, "reconcile"))["equal"]
+    records = [each for each in city.records("control") if each["event.action"].startswith("copy.")]
+    found_each = ["copy.reconciled", "copy.differs"]
+    assert [each["event.action"] for each in records] == [found_each[0], *found_each, *found_each, found_each[0]]
+    assert records[2]["sekisho.reconcile.gaps"]
+    async with asyncio.timeout(30):
+        while not (await ask(client, "/v1/anomalies"))["items"]:  # noqa: ASYNC110 (another process looks)
+            await asyncio.sleep(0.3)
+    (case,) = (await ask(client, "/v1/anomalies"))["items"]
+    assert case["kinds"] == ["copy_lacks"]
+    assert "--repair" in case["command"]
 
 
 def proven(city: RunningCity, signed: dict[str, list[Any]]) -> None:
