@@ -18,15 +18,18 @@ from audit.log import LogDamaged, root_at
 Judge = Callable[[Stored], tuple[Kind, str] | None]
 
 
-def judge_of(log: Path, verifier: Opener) -> Judge:
-    """Return what says in which way a stored checkpoint is wrong, None where it is right."""
+def judge_of(log: Path, opener: Opener) -> Judge:
+    """Return what says in which way a stored checkpoint is wrong, None where it is right.
+
+    `opener` is the key, or its succession (`audit.rotation`): the copy keeps what earlier keys signed.
+    """
 
     def judge(stored: Stored) -> tuple[Kind, str] | None:
         text = stored.body.get("sekisho.checkpoint.text")
         if not isinstance(text, str):
             return Kind.FOREIGN, "no signed text"
         try:
-            checkpoint = verifier.open(text)
+            checkpoint = opener.open(text)
         except CheckpointInvalid as fault:
             return Kind.FOREIGN, str(fault)
         try:

@@ -74,12 +74,12 @@ def sender(journals: Path, folder: Path, index: Index) -> Callable[[Sequence[Doc
 
 
 def _judge(job: Job) -> Judge:
-    log, key = Path(job["log"]), read_verifier(Path(job["public_key"]).read_text(encoding="ascii"))
-    return judge_of(log, succession(log, key))  # what is kept may be of a key before the present one
+    log = Path(job["log"])
+    return judge_of(log, succession(log, read_verifier(Path(job["public_key"]).read_text(encoding="ascii"))))
 
 
 async def reconcile(job: Job, tell: Callable[[dict[str, Any]], None]) -> None:
-    """Carry out a job; raise `IndexUnavailable`, `CursorInvalid`, OSError, ValueError."""
+    """Carry out a job; raise `IndexUnavailable`, `CursorInvalid`, CheckpointInvalid, OSError, ValueError."""
     folder, journals, cluster = Path(job["folder"]), Path(job["journals"]), cluster_of(job)
     access = access_of(cluster)
     judge = await asyncio.to_thread(_judge, job)
