@@ -16,7 +16,7 @@ from audit.elastic import cursor as cursors
 from audit.elastic import delivery, shipper
 from audit.elastic.cursor import Cursor
 from audit.elastic.index import IndexFault, IndexUnavailable
-from audit.elastic.pace import CEILING, FLOOR, LANES, START, TARGET, Pace
+from audit.elastic.pace import CEILING, FLOOR, LANES, SLOW, START, TARGET, Pace
 from audit.elastic.shipper import Shipper, ShipperPaths
 from audit.elastic.source import DocumentSource
 from audit.event import Action, event
@@ -169,12 +169,20 @@ def test_the_pace_grows_while_answers_are_quick_and_shrinks_when_not() -> None:
     for _ in range(100):
         pace.answered(pace.size, TARGET / 2)
     assert (pace.size, pace.lanes) == (CEILING, LANES)
-    pace.answered(pace.size, TARGET * 2)
+    pace.answered(pace.size, (TARGET + SLOW) / 2)
+    assert (pace.size, pace.lanes) == (CEILING, LANES)
+    pace.answered(pace.size, SLOW * 2)
     assert CEILING / 2 < pace.size < CEILING
     assert pace.lanes < LANES
     for _ in range(100):
+        pace.answered(pace.size, SLOW * 2)
+    assert (pace.size, pace.lanes) == (START, 2)
+    for _ in range(100):
         pace.throttled()
     assert (pace.size, pace.lanes) == (FLOOR, 1)
+    for _ in range(5):
+        pace.answered(pace.size, SLOW * 2)  # there is room again, though it is slow
+    assert (pace.size >= START, pace.lanes) == (True, 2)
 
 
 def test_small_batches_say_nothing_about_large_ones() -> None:
