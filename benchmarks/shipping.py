@@ -63,7 +63,7 @@ def running_node(folder: Path) -> Iterator[Node]:
 
 
 async def rates(node: Node, folder: Path, count: int) -> dict[str, Any]:
-    """Documents a second by the shipper and by the official helper, in turns."""
+    """Documents a second by the shipper and by the official helper, in turns, after one turn that only warms up."""
     journals = folder / "journal"
     writer = BusyWorker(journals, _WRITER)
     writer.write(RECORDS, time.time())
@@ -73,24 +73,28 @@ async def rates(node: Node, folder: Path, count: int) -> dict[str, Any]:
         records += [record_of(line.line) for line in lines]
     made = documents(records, time.time())
     found: dict[str, list[float]] = {"shipper": [], "helper": []}
+    micros: dict[str, list[float]] = {"shipper": [], "helper": []}
     async with admin(node) as client:
         await put_templates(client)
-        for number in range(count):
-            for name in random.sample(("shipper", "helper"), 2):
+        for number in range(count + 1):
+            for name in random.sample(("shipper", "helper"), 2) if number else ("helper",):
                 namespace = f"{name}{number}"
                 keys = await make_keys(client, namespace)
                 access = ElasticAccess(node.url, None, keys.write, keys.read, namespace)
-                begun = time.perf_counter()
+                begun, cpu = time.perf_counter(), time.process_time()
                 if name == "shipper":
                     await by_shipper(journals, folder, access)
                 else:
                     await by_helper(made, access)
-                found[name].append(len(made) / (time.perf_counter() - begun))
+                if number:
+                    found[name].append(len(made) / (time.perf_counter() - begun))
+                    micros[name].append((time.process_time() - cpu) / len(made) * 1e6)
                 await client.indices.delete_data_stream(name=f"logs-sekisho.*-{namespace}")
     ratios = [ours / theirs for ours, theirs in zip(found["shipper"], found["helper"], strict=True)]
     return {
         "documents": len(made), "ratio": asdict(Spread.of(ratios)),
         "per_second": {name: round(statistics.median(each)) for name, each in found.items()},
+        "own_cpu_micros": {name: round(statistics.median(each)) for name, each in micros.items()},
     }  # fmt: skip
 
 

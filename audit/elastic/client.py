@@ -47,7 +47,7 @@ class ElasticIndex:
     """An `Index` on a cluster. Use as an async context manager."""
 
     def __init__(self, access: ElasticAccess, timeout: float = _TIMEOUT) -> None:
-        self._namespace = access.namespace
+        self._namespace, self._timeout = access.namespace, timeout
         self._write = _client(access, access.write_key, timeout)
         self._read = _client(access, access.read_key, timeout)
 
@@ -72,6 +72,8 @@ class ElasticIndex:
             answer = await self._write.bulk(operations=operations, filter_path=_TOLD)
         except elasticsearch.ApiError as error:
             raise fault_of(error) from None
+        except elastic_transport.ConnectionTimeout as error:  # what took so long may take as long again
+            raise IndexUnavailable(IndexFault.UNCERTAIN, _said(error), self._timeout) from None
         except elastic_transport.TransportError as error:
             raise IndexUnavailable(IndexFault.UNCERTAIN, _said(error)) from None
         return _mapping(answer.body)

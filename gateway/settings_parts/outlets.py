@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from pydantic import model_validator
 
 from gateway.settings_parts.field import SecretPath, Section, required, setting
+
+_HOST: Final = r"^[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}$"
+_NAME: Final = r"^([A-Za-z0-9][A-Za-z0-9.-]{0,252})?$"
 
 
 class NdjsonOutlet(Section):
@@ -23,10 +26,10 @@ class NdjsonOutlet(Section):
 class SyslogOutlet(Section):
     """A syslog receiver over TLS."""
 
-    host: str = required("syslog の受け手", "組織ごとに違う", pattern=r"^[A-Za-z0-9.:-]{1,253}$")
+    host: str = required("syslog の受け手", "組織ごとに違う", pattern=_HOST)
     port: int = setting(6514, "受け手のポート", "syslog over TLS(RFC 5425)", ge=1, le=65_535)
     ca: Path = required("受け手の証明書を確かめる認証局(PEM)", "平文や、誰の証明書でもよい接続では送らない")
-    server_name: str = setting("", "証明書にある名前。空なら host", "住所でつなぐときに要る", max_length=253)
+    server_name: str = setting("", "証明書にある名前。空なら host", "住所でつなぐときに要る", pattern=_NAME)
     client_certificate: Path | None = setting(None, "こちらの証明書(PEM)", "受け手が求めるときだけ")
     client_key: SecretPath | None = setting(None, "その秘密鍵(PEM)", "秘密は設定に書かない")
 

@@ -29,8 +29,10 @@ class ShippingAuditor:
         """Put templates, make keys; `more` are further arguments of the process."""
         self.journals, self.state = folder / "journal", folder / "state"
         self._folder, self._node, self._namespace, self._more = folder, node, namespace, more
+        self._keys = folder / "keys"
         self.journals.mkdir(parents=True)
-        (folder / "checkpoint.key").write_text(generate("log.example").encode())
+        self._keys.mkdir()
+        (self._keys / "checkpoint.key").write_text(generate("log.example").encode())
         asyncio.run(self._prepare())
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -41,17 +43,17 @@ class ShippingAuditor:
             await put_templates(client)
             keys = await make_keys(client, self._namespace)
         for name, key in (("es-write", keys.write), ("es-read", keys.read)):
-            (self._folder / name).write_text(key)
+            (self._keys / name).write_text(key)
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
         readable, writable = os.pipe()
         command = [
             sys.executable, "-m", "audit.daemon", "--journal", str(self.journals), "--log", str(self._folder / "log"),
-            "--key", str(self._folder / "checkpoint.key"), "--state", str(self.state),
+            "--key", str(self._keys / "checkpoint.key"), "--state", str(self.state),
             "--elastic-url", self._node.url, "--elastic-namespace", self._namespace,
-            "--elastic-write-key", str(self._folder / "es-write"),
-            "--elastic-read-key", str(self._folder / "es-read"), *self._more,
+            "--elastic-write-key", str(self._keys / "es-write"),
+            "--elastic-read-key", str(self._keys / "es-read"), *self._more,
         ]  # fmt: skip
         environment = {**os.environ, "SEKISHO_READY_FD": str(writable)}
         with (self._folder / "auditor.log").open("ab") as said:

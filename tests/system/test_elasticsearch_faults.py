@@ -110,7 +110,8 @@ def test_a_stream_deleted_by_hand_is_made_again(prepared: Node, tmp_path: Path) 
 @pytest.mark.promise("P6.keys-replaced-while-it-ships")
 def test_an_invalidated_key_is_waited_for_and_its_successor_taken(prepared: Node, tmp_path: Path) -> None:
     last = write_journal(tmp_path / "journal", 30)
-    files = {name: tmp_path / name for name in ("write", "read")}
+    files = {name: tmp_path / "keys" / name for name in ("write", "read")}
+    files["write"].parent.mkdir()
     made = keys(prepared, "renewed")
     files["write"].write_text(made.write)
     files["read"].write_text(made.read)
