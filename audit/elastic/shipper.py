@@ -40,7 +40,7 @@ from audit.segment import Link
 
 PORTION: Final = 2 << 20  # bytes of journal lines
 AHEAD: Final = 3  # portions under way: they are in memory, and what a crash leaves in doubt
-STEP: Final = 16  # portions after which other work (checkpoints) has its turn
+STEP: Final = 16  # portions after which everything is waited for once
 _BY_CLOCK: Final = ".open"
 
 

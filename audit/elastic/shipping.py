@@ -79,15 +79,30 @@ class Shipping:
 
     async def _ship(self) -> None:
         paths = ShipperPaths(self._folder / CURSOR, self._folder / DEAD_LETTERS)
-        shipper = self._shipper = Shipper(self._journals, paths, self._index, self._clock)
+        shipper = await asyncio.to_thread(Shipper, self._journals, paths, self._index, self._clock)
+        self._shipper = shipper
+        both = [asyncio.create_task(self._records(shipper)), asyncio.create_task(self._checkpoints(shipper))]
+        try:
+            await asyncio.gather(*both)
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
+
+    async def _records(self, shipper: Shipper) -> None:
         while True:
             await shipper.step()
-            if waiting := self._queue.waiting():
-                await shipper.deliver(waiting)
-                self._queue.sent(waiting)
             self._fault = ""
             if not shipper.behind:
                 await asyncio.sleep(_IDLE)
+
+    async def _checkpoints(self, shipper: Shipper) -> None:
+        """Send checkpoints as they come: however much else is waiting, the latest one is kept elsewhere soon."""
+        while True:
+            if waiting := self._queue.waiting():
+                await shipper.deliver(waiting)
+                self._queue.sent(waiting)
+            await asyncio.sleep(_IDLE)
 
     async def _tell(self) -> None:
         while True:

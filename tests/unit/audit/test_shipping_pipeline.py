@@ -18,10 +18,12 @@ from audit.elastic.cursor import Cursor
 from audit.elastic.index import IndexFault, IndexUnavailable
 from audit.elastic.pace import CEILING, FLOOR, LANES, SLOW, START, TARGET, Pace
 from audit.elastic.shipper import Shipper, ShipperPaths
+from audit.elastic.shipping import Shipping
 from audit.elastic.source import DocumentSource
 from audit.event import Action, event
 from audit.segment import encode, head
 from tests.support.busy_journal import BusyWorker
+from tests.support.small_journal import until
 from tests.unit.audit.test_shipper import NOW, Stage, write_journal
 
 
@@ -214,3 +216,21 @@ def test_too_large_ends_with_everything_stored_and_smaller_batches(tmp_path: Pat
     asyncio.run(ship(made))
     assert stage.total() == expected(200)
     assert made.counts.rejected == 0
+
+
+def test_a_checkpoint_does_not_wait_for_records(tmp_path: Path) -> None:
+    write_journal(tmp_path / "journal", 50)
+
+    async def main() -> None:
+        stage = Gate("worker-0:1:5")
+        task = Shipping(tmp_path / "journal", tmp_path / "elastic", stage, dict, lambda: NOW)
+        running = asyncio.create_task(task.run())
+        await until(lambda: stage.most > 0)
+        task.checkpoint("log.example/log\n42\nroot\n\n— signature\n")
+        await until(lambda: "checkpoint:log.example/log:42" in stage.total())
+        await until(lambda: not task.status()["checkpoints_waiting"])
+        assert "worker-0:1:5" not in stage.total()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(main())
