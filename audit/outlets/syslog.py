@@ -29,6 +29,7 @@ from audit.outlets.message import frame
 
 PORT: Final = 6514  # syslog-tls, RFC 5425 §4.1
 TIMEOUT: Final = 20.0  # seconds for one step of the connection
+_PIECE: Final = 64 * 1024  # bytes written at once
 _LOOK: Final = 0.01  # seconds between looks whether everything was acknowledged
 
 
@@ -105,12 +106,17 @@ class SyslogTls:
 
     def _send(self, documents: Sequence[Document]) -> None:
         connection = self._open()
-        connection.sendall(b"".join(frame(document, self._host) for document in documents))
-        until = time.monotonic() + self._timeout
-        while _unacknowledged(connection):
-            if time.monotonic() > until:
-                raise TimeoutError(f"nothing acknowledged for {self._timeout:.0f} s")
+        data = memoryview(b"".join(frame(document, self._host) for document in documents))
+        for start in range(0, len(data), _PIECE):  # each piece has its time: a slow line is no dead one
+            connection.sendall(data[start : start + _PIECE])
+        left, until = _unacknowledged(connection), time.monotonic() + self._timeout
+        while left:
             time.sleep(_LOOK)
+            before, left = left, _unacknowledged(connection)
+            if left < before:
+                until = time.monotonic() + self._timeout
+            elif time.monotonic() > until:
+                raise TimeoutError(f"nothing acknowledged for {self._timeout:.0f} s")
         self._look()
 
     def _look(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 import subprocess
 import time
@@ -16,6 +17,7 @@ import pytest
 
 from audit.outlets import follow
 from audit.outlets.follow import Following, OutletUnavailable
+from audit.outlets.ndjson import NdjsonFile
 from audit.outlets.place import load
 from audit.outlets.syslog import Receiver, SyslogTls
 from gateway.certificates import (
@@ -28,6 +30,7 @@ from gateway.certificates import (
 from tests.support.busy_journal import BusyWorker
 from tests.support.real_parts import program
 
+pytestmark = pytest.mark.timeout(240)
 NAME = "syslog.example.jp"
 FIELDS = ("pri", "hostname", "app-name", "procid", "msgid", "structured-data", "msg")
 FORMAT = "\\t".join(f"%{name}%" for name in FIELDS) + "\\n"
@@ -80,6 +83,11 @@ class Rsyslog:
             assert time.monotonic() < until, (self.folder / "log").read_text()
             time.sleep(0.05)
 
+    def signal(self, number: int) -> None:
+        """Stop it (SIGSTOP) or let it go on (SIGCONT)."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
     def kill(self) -> None:
         """End it by SIGKILL."""
         if self._process is not None:
@@ -120,7 +128,7 @@ def receiver(tmp_path: Path) -> Iterator[Rsyslog]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(100):
         while not holds():  # noqa: ASYNC110 (another program's file tells)
             await asyncio.sleep(0.05)
 
@@ -153,6 +161,33 @@ def test_everything_arrives_though_the_receiver_is_killed_and_away(
 
     asyncio.run(main())
     assert sum(receiver.ids().values()) >= writer.requests
+
+
+def test_a_receiver_that_hangs_holds_up_nobody_else(
+    receiver: Rsyslog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "BACKOFF_CEILING", 0.5)
+    writer = BusyWorker(tmp_path / "journal", "worker-0")
+    writer.write(3000, time.time())
+    writer.finish(time.time())
+    path = tmp_path / "sekisho.ndjson"
+
+    async def main() -> None:
+        outlets = SyslogTls(receiver.receiver(), timeout=1.5), NdjsonFile(path, 10**9, 1)
+        slow, quick = (Following(tmp_path / "journal", tmp_path / "outlets", each, dict, time.time) for each in outlets)
+        receiver.signal(signal.SIGSTOP)
+        running = [asyncio.create_task(each.run()) for each in (slow, quick)]
+        await until(lambda: bool(slow.status()["fault"]))
+        await until(lambda: quick.status()["sent"] == writer.requests)
+        assert quick.status()["fault"] == ""
+        receiver.signal(signal.SIGCONT)
+        await until(lambda: len(receiver.ids()) == writer.requests)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    asyncio.run(main())
+    assert path.read_bytes().count(b"\n") == writer.requests
 
 
 @pytest.mark.parametrize("what", ["another name", "another authority"])
