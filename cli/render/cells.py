@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import re
 
-# Control codes (C0, DEL, C1) drive terminals; bidirectional marks and separators make text look like other text.
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
+# Control codes (C0, DEL, C1) drive terminals; marks of direction, separators and what is not seen (Unicode's Cf) make
+# text look like other text. Lone surrogates cannot be written at all.
+_UNSAFE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    r"\U000e0000-\U000e007f]"
+)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "=", "+", "-", "@")
 
 
@@ -17,6 +21,8 @@ def visible(text: str) -> str:
 
 def _written(match: re.Match[str]) -> str:
     number = ord(match[0])
+    if number > 0xFFFF:
+        return f"\\U{number:08x}"
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
 
 
@@ -27,7 +33,7 @@ def unsafe(text: str) -> bool:
 
 def escape_json(document: str) -> str:
     r"""A JSON document with such characters as `\uXXXX`: the same values, harmless to look at."""
-    return _UNSAFE.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", document)
+    return _UNSAFE.sub(lambda match: match[0] if match[0] == "\n" else json.dumps(match[0])[1:-1], document)
 
 
 def plain(value: object) -> str:

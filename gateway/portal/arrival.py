@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from audit.event import text
 from gateway.identity.authentication import may_sign_in
 from gateway.identity.context import ControlContext, Source
 
@@ -57,7 +58,7 @@ def arrival_of(request: web.Request) -> Arrival:
     source = Source(
         address=headers.get(PEER, ""),
         zone=headers.get(ZONE, ""),
-        user_agent=headers.get("User-Agent", ""),
+        user_agent=text(headers.get("User-Agent", "").encode(errors="surrogateescape")),
         device_id=headers.get(DEVICE) or None,
         request_id=headers.get(REQUEST_ID, ""),
     )
