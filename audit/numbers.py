@@ -22,7 +22,7 @@ CARD: Final = "[カード番号]"
 
 SHORTEST: Final = 12
 _LONGEST_CARD: Final = 19
-_DIGITS: Final = b"0123456789"
+DIGITS: Final = b"0123456789"
 _HEX_DIGITS: Final = frozenset("0123456789abcdef")
 _APART: Final = r"[ +_-]{1,3}"
 _RUN: Final = re.compile(rf"[0-9]+(?:{_APART}[0-9]+)*", re.ASCII)
@@ -60,7 +60,7 @@ def may_hold(raw: bytes) -> bool:
     Percent-encoding does not hide one: a digit's escape (`%31`) has digits itself, and so has every other escape that
     NFKC folds into one (`%EF%BC%91`).
     """
-    return len(raw) >= SHORTEST and (len(raw) - len(raw.translate(None, _DIGITS)) >= SHORTEST or not raw.isascii())
+    return len(raw) >= SHORTEST and (len(raw) - len(raw.translate(None, DIGITS)) >= SHORTEST or not raw.isascii())
 
 
 def masked(text: str) -> str:

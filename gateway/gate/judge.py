@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from audit.event import timestamp
-from audit.numbers import may_hold
+from audit.numbers import DIGITS, SHORTEST
 from gateway.gate.case import Case
 from gateway.gate.credentials import app_token, digest_of
 from gateway.gate.cross_site import is_forged, is_preflight, preflight_headers
@@ -18,7 +18,7 @@ from gateway.gate.decision_record import AGENT_BYTES, add_query
 from gateway.gate.instant import instant_of
 from gateway.gate.limits import OPEN
 from gateway.gate.locks import standing_lock
-from gateway.gate.masking import add_path, agent, unnumbered
+from gateway.gate.masking import add_path, agent, query_digest
 from gateway.gate.own_pages import judge_own_page
 from gateway.gate.passage import Passage
 from gateway.gate.presence import Absent, app_session_of, device_of
@@ -201,12 +201,15 @@ def _forward(
         "http.request.method": request.method,
         "url.path": path,
     }
-    if app.masked_paths:
-        add_path(record, path, app.masked_paths, key)
-    elif may_hold(request.path):
-        record["url.path"] = unnumbered(path)
+    raw = request.path
+    numbered = len(raw) > SHORTEST and len(raw) - len(raw.translate(None, DIGITS)) >= SHORTEST  # as `may_hold` says it
+    if numbered or app.masked_paths:
+        add_path(record, path, app.masked_paths, key, numbered=numbered)
     if request.query is not None:
-        add_query(record, request.query, app.masked_queries, key)
+        if app.masked_queries:
+            add_query(record, request.query, app.masked_queries, key)
+        else:
+            record["url.query"] = query_digest(key, request.query)
     if (named := request.find.get(b"user-agent")) is not None and named != standing.agent:
         record["user_agent.original"] = agent(named[:AGENT_BYTES])
     return Forward(

@@ -34,7 +34,7 @@ def digest(key: bytes, text: bytes) -> str:
 @lru_cache(maxsize=512)
 def query_digest(key: bytes, query: bytes) -> str:
     """Return what a record says of a query; what one page asks for is asked by all who open it, so some are kept."""
-    return number_in(query) or SHOWN + digest(key, query)
+    return (may_hold(query) and number_in(query)) or SHOWN + digest(key, query)
 
 
 @lru_cache(maxsize=512)
@@ -99,9 +99,14 @@ def _compiled(templates: tuple[str, ...]) -> tuple[_Template, ...]:
     return tuple(_Template(template.partition("*")[0], tuple(template.strip("/").split("/"))) for template in templates)
 
 
-def add_path(record: dict[str, Any], path: str, templates: tuple[str, ...], key: bytes) -> None:
-    """Add `url.path` as it may be recorded, and `sekisho.path_digests` where segments were replaced by digests."""
-    record["url.path"] = shown = masked_path(path, templates, key)
+def add_path(
+    record: dict[str, Any], path: str, templates: tuple[str, ...], key: bytes, *, numbered: bool = True
+) -> None:
+    """Add `url.path` as it may be recorded, and `sekisho.path_digests` where segments were replaced by digests.
+
+    `numbered` is what `audit.numbers.may_hold` says of the path as it came, where that was looked at.
+    """
+    record["url.path"] = shown = masked_path(path, templates, key, numbered=numbered)
     if shown is not path and SHOWN in shown:
         pairs = zip(path.split("/"), shown.split("/"), strict=True)
         made = [new[len(SHOWN) :] for old, new in pairs if old != new and new.startswith(SHOWN)]
@@ -109,7 +114,7 @@ def add_path(record: dict[str, Any], path: str, templates: tuple[str, ...], key:
             record["sekisho.path_digests"] = made
 
 
-def masked_path(path: str, templates: tuple[str, ...], key: bytes) -> str:
+def masked_path(path: str, templates: tuple[str, ...], key: bytes, *, numbered: bool = True) -> str:
     """Return `path` with every segment under a `*` of a matching template as `~<digest>`, and without numbers.
 
     A template matches the path's first segments: what lies below them is left as it is. Several matching templates
@@ -118,7 +123,7 @@ def masked_path(path: str, templates: tuple[str, ...], key: bytes) -> str:
     for template in _compiled(templates):
         if path.startswith(template.start):
             return _masked(path, _compiled(templates), key)
-    return unnumbered(path)
+    return unnumbered(path) if numbered else path
 
 
 def _masked(path: str, templates: tuple[_Template, ...], key: bytes) -> str:
