@@ -14,7 +14,8 @@ from typing import Any, cast
 from aiohttp.test_utils import TestClient, TestServer
 
 from audit.journal import Journal
-from audit.search import Query, search
+from audit.query import Query
+from audit.search import search
 from gateway.admin.server import build_admin_app
 from gateway.identity.context import ControlContext
 from gateway.identity.digests import KeyedDigests

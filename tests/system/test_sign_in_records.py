@@ -15,6 +15,7 @@ from audit.query import Query
 from audit.search import search
 from tests.support.city import City, running_city
 from tests.support.form_client import PASSWORD, Client, enrol
+from tests.support.nasty import recovered
 from tests.support.steward_process import session
 
 CANARY = "kanaria-no-uta-4711"
@@ -92,3 +93,20 @@ def test_nothing_secret_stands_in_any_file(city: City, folder: Path) -> None:
     ]  # fmt: skip
     assert found == []
     assert folder.joinpath("log.txt").exists()
+
+
+@pytest.mark.promise("P5.injection-one-record")
+def test_a_browsers_name_of_any_bytes_signs_in_and_is_told_byte_by_byte(city: City) -> None:
+    secret = enrol(city, city.add_person("c1005"))
+    strange = b"Mozilla \xff\xe2\x80\xa8\x80 \\x41 \xe2\x80\xae\xed\xa0\x80"
+    client = Client(city)
+    client._http.headers = httpx.Headers([(b"User-Agent", strange)])
+    moved = client.submit(client.get("/sign-in"), "/sign-in/password", login="c1005", password=PASSWORD)
+    answer = client.submit(client.get(moved.headers["Location"]), "/sign-in/totp", code=pyotp.TOTP(secret).now())
+    assert answer.status_code == 200
+    told = [
+        record["user_agent.original"]
+        for record in search(city.settings.paths.journal, Query(filters={"user.name": "c1005"}))
+        if record["event.action"] in ("auth.password", "auth.totp", "session.started")
+    ]
+    assert len([each for each in told if recovered(each) == strange]) == 3

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from audit.ecs import FIELDS, GIVEN
 from audit.event import Action, check, event, text
 from audit.journal import Journal
-from audit.search import Query, search
+from audit.query import Query
+from audit.search import search
 from cli.render.cells import escape_json, visible
 from cli.render.documents import as_csv, as_json, as_yaml, ndjson_line
 from gateway.gate.masking import agent
