@@ -1,8 +1,10 @@
 """A process that keeps records and says on stdout what it was told, as `<w|s|x> <number>` lines.
 
-`python -m tests.support.journal_process DIR COUNT [wait]`: appends COUNT records, half of them `synced`, a few an
-iteration. `w N` / `s N`: record N was reported as written / synced; `x N`: it was refused. The answer goes out by one
-write() each, so that its order among the journal's own system calls can be seen.
+`python -m tests.support.journal_process DIR COUNT [wait] [steady]`: appends COUNT records, half of them `synced`, a few
+an iteration. `w N` / `s N`: record N was reported as written / synced; `x N`: it was refused. The answer goes out by
+one writev() each, so that its order among the journal's own system calls can be seen, and none of them is counted with
+it. `wait`: after a refusal go on once the journal is healthy. `steady`: one record at a time, so that two runs make the
+same system calls.
 """
 
 from __future__ import annotations
@@ -14,16 +16,18 @@ from pathlib import Path
 
 from audit.event import Action, event
 from audit.journal import Journal, JournalUnhealthy
+from tests.support import short_writes
 
 
 def say(what: str, number: int) -> None:
     """Tell the parent, unbuffered."""
-    os.write(1, f"{what} {number}\n".encode())
+    os.writev(1, [f"{what} {number}\n".encode()])
 
 
-async def run(root: Path, count: int, patient: bool) -> None:
-    """Append, tell, end; `patient`: after a refusal wait until the journal is healthy again."""
-    journal = Journal(root, "worker-0", segment_bytes=3000, segment_age=3600)
+async def run(root: Path, count: int, *, patient: bool, steady: bool) -> None:
+    """Append, tell, end."""
+    size, stall = (1500, 30.0) if steady else (3000, 1.0)  # a slow machine must not add an epoch of its own
+    journal = Journal(root, "worker-0", segment_bytes=size, segment_age=3600, stall_limit=stall)
     journal.open(asyncio.get_running_loop())
     for number in range(count):
         synced = number % 2 == 0
@@ -43,10 +47,12 @@ async def run(root: Path, count: int, patient: bool) -> None:
                     while not journal.healthy:  # noqa: ASYNC110 (a thread's state: nothing to await)
                         await asyncio.sleep(0.01)
             continue
-        if number % 3 == 0:
+        if steady or number % 3 == 0:
             await told
     journal.close(5)
 
 
 if __name__ == "__main__":
-    asyncio.run(run(Path(sys.argv[1]), int(sys.argv[2]), "wait" in sys.argv[3:]))
+    short_writes.install(Path(sys.argv[1]))
+    options = sys.argv[3:]
+    asyncio.run(run(Path(sys.argv[1]), int(sys.argv[2]), patient="wait" in options, steady="steady" in options))
