@@ -154,7 +154,7 @@ def matrix(
     recorded = run(strace, subject, recording)
     if wrong := subject.check(recording, recorded):
         raise AssertionError(f"{subject.name}: wrong without any fault: {wrong} {recorded.errors[-2000:]}")
-    todo = chosen(list(cells(recorded, recording)))
+    picked = chosen(list(cells(recorded, recording)))
 
     def work(numbered: tuple[int, Cell]) -> tuple[Cell, list[str]]:
         place = folder / f"cell-{numbered[0]}"
@@ -166,7 +166,7 @@ def matrix(
         return numbered[1], wrong
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return dict(pool.map(work, enumerate(todo)))
+        return dict(pool.map(work, enumerate(picked)))
 
 
 def each_kind_once(found: list[Cell]) -> list[Cell]:
