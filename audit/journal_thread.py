@@ -249,11 +249,17 @@ class WriterThread:
         return batches, True
 
     def _recover(self, error: Exception) -> None:
-        """Open a new epoch once the disk takes one again; returns when its first record is durable."""
+        """Open a new epoch once the disk takes one again; returns when its first record is durable.
+
+        A journal that is closed meanwhile tries once more: what was refused may stand in the file, and only the gap
+        says so.
+        """
         if self._failure is self._handled:
             self._call(self._listener.failed, f"writing failed: {error}")
         delay, largest = _RETRY
-        while not self._stopping.wait(delay):
+        stopping = False
+        while not stopping:
+            stopping = self._stopping.wait(delay)
             failure = self._failure
             delay = min(largest, delay * 2)
             if failure is None or failure is self._handled or not failure.told.is_set():

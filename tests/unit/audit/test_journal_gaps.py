@@ -193,3 +193,24 @@ def test_what_failed_once_does_not_count_as_a_stall_after_the_recovery(
 
     run(main)
     assert [body["event.action"] for body in bodies(tmp_path)].count("audit.gap") == 1
+
+
+def test_a_journal_closed_while_it_fails_still_says_what_it_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+
+    async def main() -> None:
+        journal = make(tmp_path)
+        journal.open(asyncio.get_running_loop())
+        disk.fail = errno.EIO
+        with pytest.raises(JournalUnhealthy):
+            await journal.record(note(1))  # it stands in the file all the same
+        disk.fail = 0
+        journal.close(5)
+
+    run(main)
+    found = bodies(tmp_path)
+    assert [body["event.action"] for body in found] == ["journal.opened", "request.decided", "audit.gap"]
+    assert (found[2]["sekisho.gap.unacknowledged.first"], found[2]["sekisho.gap.unacknowledged.last"]) == (2, 2)
+    assert not list((tmp_path / "worker-0").glob("*.active"))
