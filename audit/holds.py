@@ -24,6 +24,7 @@ from audit.retention import RetentionClass, class_of
 FILE: Final = "holds.json"
 LOCK: Final = "holds.lock"
 VERSION: Final = 1
+_KEPT: Final = b"kept\n"  # in the lock's file, once there are holds to read
 _SLACK: Final = 600.0  # seconds by which a writer's times may stand out of order: in doubt a record is held
 
 
@@ -67,7 +68,7 @@ def load(journals: Path) -> tuple[Hold, ...]:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        if (journals / LOCK).exists():
+        if _was_kept(journals):
             raise HoldsUnreadable(f"{path}: gone, expected the file that was kept here") from None
         return ()
     except OSError as error:
@@ -81,6 +82,13 @@ def load(journals: Path) -> tuple[Hold, ...]:
         raise HoldsUnreadable(f"{path}: {type(error).__name__}: {error}") from error
 
 
+def _was_kept(journals: Path) -> bool:
+    try:
+        return (journals / LOCK).stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
 def _hold(item: dict[str, Any]) -> Hold:
     classes = tuple(RetentionClass(name) for name in item["classes"])
     return Hold(**{**item, "writers": tuple(item["writers"]), "classes": classes})
@@ -89,14 +97,23 @@ def _hold(item: dict[str, Any]) -> Hold:
 @contextmanager
 def holding(journals: Path) -> Iterator[None]:
     """Keep everyone else from changing holds, or deleting, meanwhile; raises OSError. Blocks while another does."""
-    if not (journals / LOCK).exists() and not (journals / FILE).exists():
-        save(journals, ())  # from now on its absence tells that somebody took it away
     descriptor = os.open(journals / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not os.fstat(descriptor).st_size:
+            _begin(journals, descriptor)
         yield
     finally:
-        os.close(descriptor)
+        durable.close(descriptor)
+
+
+def _begin(journals: Path, lock: int) -> None:
+    """Make the file of an installation that never had one, and note in the lock that there is one from now on."""
+    if not (journals / FILE).exists():
+        save(journals, ())
+    durable.write_all(lock, _KEPT)
+    os.fsync(lock)
+    durable.sync_directory(journals)
 
 
 def add(journals: Path, hold: Hold) -> None:

@@ -26,6 +26,7 @@ from audit.entries import EntriesInvalid, Expired, load, stays
 from audit.event import Action, event, timestamp
 from audit.keeping.spans import Span
 from audit.retention import class_of
+from audit.seekable import SegmentDamaged
 from audit.segment import COMPRESSED, EXPIRED, PLAIN, Chain, LineFault, Link, Segment, claimed, name_of
 
 
@@ -49,7 +50,7 @@ def entries_of(segment: Segment, neighbours: Sequence[Segment]) -> Expired:
             entries += chain.accept(line)
             if stays(line):
                 kept[chain.seq] = line
-    except LineFault as fault:
+    except (LineFault, SegmentDamaged) as fault:
         raise NotExpirable(f"{writer}/{segment.path.name}: {fault}") from fault
     if start is None or (start.epoch, start.seq + 1) != segment.key:
         raise NotExpirable(f"{writer}/{segment.path.name}: its lines do not begin with the record it is named by")
@@ -63,6 +64,8 @@ def _fits(held: Expired, segment: Segment, other: Segment) -> None:
     """Check that the chain runs on between the segment and a neighbour of it, where that has a record yet."""
     try:
         before, last = _edges(stored.now(other) or other)
+    except (EntriesInvalid, SegmentDamaged) as fault:
+        raise NotExpirable(f"{held.writer}/{segment.path.name}: beside it {other.path.name}: {fault}") from fault
     except (LineFault, FileNotFoundError):
         return  # still being written, or bounded and gone: what the checkpoint covers is compared by the keeper
     if other.key < segment.key and last != held.prev:

@@ -77,6 +77,7 @@ class Keeper:
         self._spans: dict[Key, Span] = {}
         self._stated: dict[Key, _Stated] = {}
         self._told: dict[str, str] = {}
+        self._unread: dict[str, str] = {}  # segments whose ends cannot be read, of the writer at hand
 
     async def run(self, pause: float) -> None:
         """Keep until cancelled, looking each `pause` seconds, at once where there is more to do."""
@@ -85,21 +86,27 @@ class Keeper:
             worked = False
             try:
                 worked = await self.look()
-            except OSError as error:
-                await self._tell("disk", f"{type(error).__name__}: {error}")
             except Exception:  # noqa: BLE001  # logged; keeping must not take the auditor down
                 _LOG.exception("keeping failed and is begun anew")
             await asyncio.sleep(pause / 10 if worked else pause)
 
     async def look(self) -> bool:
-        """Take the next step with whatever is due; return whether there was anything. Raises OSError."""
+        """Take the next step with whatever is due; return whether there was anything."""
         covered = dict(self._covered())
+        self._follow_clocks()
         worked = False
         for writer in await asyncio.to_thread(writers, self._journals):
             link = covered.get(writer)
-            if link is not None:
+            if link is None:
+                continue
+            try:
                 worked |= await self._compress(writer, link)
                 worked |= await self._expire(writer, link, covered)
+                while self._unread:
+                    name, what = self._unread.popitem()
+                    await self._tell(f"{writer}/{name}", what)
+            except OSError as error:  # one writer's folder; the others are kept
+                await self._tell(writer, f"{writer}: {type(error).__name__}: {error}")
         return worked
 
     # --- compressing
@@ -129,7 +136,7 @@ class Keeper:
             try:
                 known = self._spans.get(key) or self._spans.setdefault(key, span(segment))
             except (SpanUnknown, SegmentDamaged) as error:
-                _LOG.warning("not kept as the settings say: %s", error)
+                self._unread[segment.path.name] = f"{key[0]}: neither compressed nor deleted: {error}"
                 continue
             except FileNotFoundError:
                 continue
@@ -146,7 +153,7 @@ class Keeper:
         except HoldsUnreadable as error:
             await self._tell("holds", f"nothing is deleted: {error}")
             return False
-        if due and self._leapt():
+        if due and self._leapt_at is not None:
             await self._tell("clock", "nothing is deleted: the wall clock leapt ahead of the machine's own")
             return False
         self._told.pop("holds", None)
@@ -215,17 +222,16 @@ class Keeper:
 
     # --- around
 
-    def _leapt(self) -> bool:
-        """Tell whether the wall clock gained more than `LEAP`; a clock set back is followed, it deletes nothing."""
+    def _follow_clocks(self) -> None:
+        """Notice when the wall clock gains more than `LEAP`; a clock set back is followed, it deletes nothing."""
         machine = self._clocks.machine()
         ahead = self._clocks.wall() - machine
         if ahead - self._ahead <= LEAP:
-            self._ahead, self._leapt_at = min(self._ahead, ahead), None
+            self._ahead, self._leapt_at = ahead, None
         elif self._leapt_at is None:
             self._leapt_at = machine
         elif machine - self._leapt_at > DAY:
             self._ahead, self._leapt_at = ahead, None  # it has been told for a day, and nobody set it back
-        return self._leapt_at is not None
 
     def _tidy(self) -> None:
         """Remove what a crash left half written, and what it brought back of a bounded journal."""

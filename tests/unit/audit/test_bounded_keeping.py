@@ -51,7 +51,9 @@ def test_what_was_compressed_or_expired_is_trimmed_in_its_turn(tmp_path: Path, a
     written(house, 60, 6000, first=100)
     assert not set(house.forms(W)) - {form, "jsonl"}
     first = keys(house)[0]
-    assert trimmed_up_to(house.trail.journals / W) == (first[0], first[1] - 1)
+    trimmed = trimmed_up_to(house.trail.journals / W)
+    assert trimmed is not None
+    assert trimmed >= (first[0], first[1] - 1)  # a trim that the end of the process cut short is done at the next start
     house.keep(6)
     proved = house.verify().writers[W]
     assert proved.removed > 0

@@ -9,9 +9,11 @@ import pytest
 from audit import holds
 from audit.entries import load
 from audit.holds import Hold
+from audit.keeping import expiring
+from audit.query import Query
 from audit.reader import IntegrityError
 from audit.retention import RetentionClass
-from audit.search import Query, search
+from audit.search import search
 from audit.segment import segments
 from tests.support.house import DAY, START, House
 
@@ -99,8 +101,6 @@ def test_at_the_end_of_retention_only_the_entries_are_left_and_everything_verifi
 @pytest.mark.promise("P5.deletion-on-record")
 @pytest.mark.parametrize("covered", [True, False])
 def test_entries_without_a_record_of_their_deletion_are_named(tmp_path: Path, covered: bool) -> None:
-    from audit.keeping import expiring  # noqa: PLC0415
-
     house = House(tmp_path)
     house.filled()
     house.keep(2)
@@ -275,3 +275,35 @@ def test_the_unknown_writers_records_are_never_deleted(tmp_path: Path) -> None:
     house.now += 100 * YEAR
     house.keep(6)
     assert set(house.forms("importer")) == {"jsonl.zst"}
+
+
+@pytest.mark.parametrize("damage", ["compressed", "entries"])
+def test_one_damaged_segment_keeps_nobody_else_from_being_kept(tmp_path: Path, damage: str) -> None:
+    house = House(tmp_path, {"access": 1.0})
+    house.filled()
+    house.filled("worker-1")
+    house.now += 0.5 * DAY
+    house.retention = type(house.retention)({})
+    house.keep(3)
+    victim = segments(house.trail.journals / "worker-0")[1]
+    if damage == "entries":
+        neighbours = [segments(house.trail.journals / "worker-0")[at] for at in (0, 2)]
+        held = expiring.entries_of(victim, neighbours)
+        expiring.leave(victim, held)
+        victim.path.unlink()
+        victim = victim.under("entries")
+    victim.path.chmod(0o600)
+    whole = victim.path.read_bytes()
+    victim.path.write_bytes(whole[:-7])
+    house.retention = type(house.retention)({RetentionClass.ACCESS: 1.0})
+    house.now += YEAR
+    house.keep(8)
+    assert set(house.forms("worker-1")) == {"entries"}
+    left = [number for number, form in enumerate(house.forms()) if form != "entries"]
+    assert left == ([0, 1, 2] if damage == "compressed" else [0, 2])  # what stands beside it cannot be checked
+    with pytest.raises(IntegrityError) as caught:
+        house.verify()
+    assert (caught.value.writer, caught.value.segment) == ("worker-0", victim.path.name)
+    victim.path.write_bytes(whole)  # found again, say, in a copy
+    house.keep(8)
+    assert set(house.forms()) == {"entries"}
