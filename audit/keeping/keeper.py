@@ -25,7 +25,7 @@ from audit.journal import Journal, JournalUnhealthy
 from audit.keeping import expiring
 from audit.keeping.compressing import NotEqual, compress
 from audit.keeping.expiring import NotExpirable
-from audit.keeping.spans import Span, SpanUnknown, span
+from audit.keeping.spans import Span, SpanUnknown, believed, span
 from audit.retention import Retention
 from audit.seekable import SegmentDamaged
 from audit.segment import COMPRESSED, EXPIRED, PLAIN, Link, Segment, segments, writers
@@ -33,6 +33,7 @@ from audit.segment import COMPRESSED, EXPIRED, PLAIN, Link, Segment, segments, w
 LEAP: Final = 600.0  # seconds that the wall clock may gain on the machine's own before nothing is deleted
 DAY: Final = 86_400.0  # seconds for which nothing is deleted then, so that somebody can set it right
 PORTION: Final = 16  # segments of one writer that are on their way to deletion at once
+_YOUNG: Final = 16  # segments in a row that are too young to delete: then all behind them are
 _UNFINISHED: Final = ("*.jsonl.zst.tmp", "*.entries.tmp")
 _LOG = logging.getLogger("sekisho.auditor")
 
@@ -165,15 +166,21 @@ class Keeper:
         now, kept = self._clocks.wall(), holds.load(self._journals)
         found = segments(self._journals / writer)
         sealed = [segment for segment in found if segment.sealed and not segment.expired]
-        due: list[tuple[Segment, Span, list[Segment]]] = []
-        for segment, known in self._spanned(sealed, covered):
-            end = self._retention.ends(writer, known.last_at)
-            if end is None or end > now or len(due) == PORTION:
+        age = self._retention.age_of(writer) or 0.0
+        old: list[tuple[Segment, Span]] = []
+        young = 0
+        for segment, own in self._spanned(sealed, covered):
+            old.append((segment, own))
+            young = young + 1 if now - age < own.last_at <= now else 0
+            if young == _YOUNG:
                 break
-            if not any(hold.holds(writer, known.first_at, known.last_at) for hold in kept):
+        due: list[tuple[Segment, Span, list[Segment]]] = []
+        for (segment, _), known in zip(old, believed([own for _, own in old], now), strict=True):
+            held = any(hold.holds(writer, known.first_at, known.last_at) for hold in kept)
+            if known.last_at + age <= now and not held:
                 at = found.index(segment)
                 due.append((segment, known, [*found[max(0, at - 1) : at], *found[at + 1 : at + 2]]))
-        return due
+        return due[:PORTION]
 
     async def _step(
         self, segment: Segment, known: Span, neighbours: list[Segment], covered: Link, ends: Mapping[str, Link]

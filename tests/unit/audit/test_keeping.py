@@ -307,3 +307,17 @@ def test_one_damaged_segment_keeps_nobody_else_from_being_kept(tmp_path: Path, d
     victim.path.write_bytes(whole)  # found again, say, in a copy
     house.keep(8)
     assert set(house.forms()) == {"entries"}
+
+
+@pytest.mark.promise("P5.deletion-on-record")
+def test_records_of_a_wrong_clock_are_kept_as_long_as_those_around_them(tmp_path: Path) -> None:
+    house = House(tmp_path, {"access": YEAR})
+    for first in (-int(50 * YEAR), 0, -int(2 * YEAR), 100, int(30 * YEAR), 200):  # what its clock said at each start
+        house.filled(records=14, first=first)
+    house.now += DAY
+    house.keep(4)
+    assert "entries" not in house.forms()
+    house.now += YEAR
+    house.keep(8)
+    assert set(house.forms()) == {"entries"}
+    house.verify()
