@@ -15,7 +15,7 @@ Above the checkpoint only the chain protects: that tail is counted and its age t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -141,15 +141,15 @@ class _Proof:
         """Hash the span's bundles, find their entries in the journals, and compare the tree with the signed root."""
         size = checkpoint.size
         tree = Tree(log, size)
-        work = _bundles(log, self.result, size, kept)
         foreign: tuple[int, bytes] | None = None
         done = 0
-        for item, piece in zip(work, self._pieces.ahead(bundles.hashed, work, self._pieces.jobs + 1), strict=True):
-            tree.skip(done, item.first)
+        work = _bundles(log, self.result, size, kept)
+        for piece in self._pieces.ahead(bundles.hashed, work, self._pieces.jobs + 1):
+            tree.skip(done, piece.first)
             tree.add(piece)
-            done = item.last
+            done = piece.last
             if foreign is None:
-                foreign = self._match(piece.entries, item.first * WIDTH)
+                foreign = self._match(piece.entries, piece.first * WIDTH)
         tree.skip(done, size // WIDTH)
         tree.prove(checkpoint, kept)
         if self.result.first == 0 and self.result.last == size:
@@ -252,17 +252,14 @@ def _sizes(root: Path, log: Path, size: int, asked: Span) -> Sizes:
     return Sizes(min(after, upto), upto)
 
 
-def _bundles(log: Path, span: Verified, size: int, kept: Iterable[Checkpoint]) -> list[bundles.Work]:
-    """Return which bundles are hashed: the span's, those in which a kept tree ends, and the last one."""
-    numbers = set(range(span.first // WIDTH, -(-span.last // WIDTH)) if span.last > span.first else ())
-    numbers |= {each // WIDTH for each in (size, *(old.size for old in kept)) if each % WIDTH}
-    work: list[bundles.Work] = []
-    for number in sorted(numbers):
-        if work and work[-1].last == number and number - work[-1].first < bundles.AT_ONCE:
-            work[-1] = work[-1]._replace(last=number + 1)
-        else:
-            work.append(bundles.Work(log, number, number + 1, size))
-    return work
+def _bundles(log: Path, span: Verified, size: int, kept: Iterable[Checkpoint]) -> Iterator[bundles.Work]:
+    """Yield which bundles are hashed, in order: the span's, those in which a kept tree ends, and the last one."""
+    inside = range(span.first // WIDTH, -(-span.last // WIDTH)) if span.last > span.first else range(0)
+    single = {each // WIDTH for each in (size, *(old.size for old in kept)) if each % WIDTH}
+    stretches = [range(number, number + 1) for number in single if number not in inside]
+    for stretch in sorted([*stretches, inside], key=lambda each: each.start):
+        for first in stretch[:: bundles.AT_ONCE]:
+            yield bundles.Work(log, first, min(first + bundles.AT_ONCE, stretch.stop), size)
 
 
 def _bytes_under(root: Path) -> int:

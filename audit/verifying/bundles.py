@@ -35,6 +35,7 @@ class Hashed(NamedTuple):
     """What some bundles hold."""
 
     first: int
+    last: int  # behind the last one
     entries: bytes  # `STRIDE` bytes each
     roots: tuple[bytes, ...]  # of the full ones: nodes of level 1
     row: bytes  # the leaf hashes of the last one, where it is not full
@@ -60,7 +61,7 @@ def hashed(work: Work) -> Hashed:
         if width == WIDTH:
             roots.append(root_of_full(leaves) if leaves else b"")
             row = b""
-    return Hashed(work.first, b"".join(found), tuple(roots), row, tuple(unlike))
+    return Hashed(work.first, work.last, b"".join(found), tuple(roots), row, tuple(unlike))
 
 
 def _bundle(log: Path, number: int, width: int) -> tuple[bytes, str]:

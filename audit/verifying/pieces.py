@@ -6,11 +6,13 @@ for, so memory does not grow with the trail. Children are spawned, never forked:
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -45,7 +47,8 @@ class Pieces:
     def ahead(self, check: Callable[[T], P], work: Iterable[T], window: int) -> Iterator[P]:
         """Yield `check(item)` for each item in order, `window` of them under way beyond the one asked for.
 
-        `check` is a module's function, items and results can be pickled. Raises what `check` raises.
+        `check` is a module's function, items and results can be pickled. Raises what `check` raises, OSError when
+        one of the processes is ended from outside.
         """
         if self._pool is None:
             yield from map(check, work)
@@ -54,9 +57,13 @@ class Pieces:
         under_way: deque[Future[P]] = deque()
         most = 2  # who needs only the first result shall not hold many
         while True:
-            while len(under_way) < most and (item := next(rest, None)) is not None:
-                under_way.append(self._pool.submit(check, item))
-            if not under_way:
-                return
-            yield under_way.popleft().result()
+            try:
+                while len(under_way) < most and (item := next(rest, None)) is not None:
+                    under_way.append(self._pool.submit(check, item))
+                if not under_way:
+                    return
+                result = under_way.popleft().result()
+            except BrokenProcessPool as error:
+                raise OSError(errno.ECHILD, "a process that checked a part was ended from outside") from error
             most = window + 1
+            yield result

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -214,3 +216,17 @@ def test_a_new_writer_and_one_without_a_record_in_the_span_are_followed(trail: T
     path.write_bytes(path.read_bytes().replace(b"sato", b"kato", 1))
     with pytest.raises(IntegrityError):
         prove(trail, Span(after=before))
+
+
+def ended(number: int) -> int:
+    """A piece of work whose process is killed."""
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_a_killed_process_is_told_and_never_taken_for_a_proof() -> None:
+    with pieces.Pieces(2) as several, pytest.raises(OSError, match="ended from outside"):
+        list(several.ahead(ended, range(5), 2))
+    with pieces.Pieces(1) as alone:
+        assert list(alone.ahead(ended, [0, 1, 3], 2)) == [0, 1, 3]
