@@ -91,11 +91,15 @@ def test_the_base_verifies_a_trail_without_the_server(unpacked: Path, tmp_path: 
     places = ("--journal", "journal", "--log", "log", "--key", "checkpoint.pub")
 
     whole = run(unpacked, "audit", "verify", *places, cwd=tmp_path)
+    made = run(unpacked, "audit", "proof", "worker-0:1:20", "-O", "it.tlog-proof", *places, cwd=tmp_path)
+    proven = run(unpacked, "audit", "verify-proof", "it.tlog-proof", "--key", "checkpoint.pub", cwd=tmp_path)
     (segment,) = (tmp_path / "journal" / "worker-0").iterdir()
     segment.write_bytes(segment.read_bytes().replace(b'"s17"', b'"s71"'))
     edited = run(unpacked, "audit", "verify", *places, cwd=tmp_path)
 
     assert whole.returncode == 0, whole.stderr
+    assert made.returncode == 0, made.stderr
+    assert proven.returncode == 0, proven.stderr
     assert edited.returncode == 7, edited.stdout
     assert "worker-0" in edited.stderr + edited.stdout
 
