@@ -27,6 +27,9 @@ from tests.support.canaries import Canaries
 _TOKEN = 16  # characters that every real one has
 
 
+_TOKEN = 16  # characters: what tests of refusals send for a token is shorter
+
+
 def watch(canaries: Canaries) -> None:
     """Watch every source."""
     _tokens(canaries)
