@@ -1,11 +1,11 @@
 """What strangers can make us write is bounded: the journal of anonymous refusals.
 
-`Coalescer` keeps the first records of an address and minute in full and counts the rest: each minute one
-`request.coalesced` record per address, reason and outcome, with count, first and last. The table of addresses is
-bounded too; addresses beyond it share one row. While the journal is sparing (the disk fills) every request is only
-counted, and nearly all in the shared rows: sign-in, which begins as a stranger's, goes on. `BoundedJournal` deletes
-its oldest sealed segments beyond a total size, each time after an `audit.trimmed` record that says which record was
-the last to go; `audit.verify` accepts exactly that.
+`Coalescer` keeps the first records of an address and minute in full, up to a number of all addresses', and counts the
+rest: each minute one `request.coalesced` record per address, reason and outcome, with count, first and last. The
+table of addresses is bounded too; addresses beyond it share one row. While the journal is sparing (the disk fills)
+every request is only counted, and nearly all in the shared rows: sign-in, which begins as a stranger's, goes on.
+`BoundedJournal` deletes its oldest sealed segments beyond a total size, each time after an `audit.trimmed` record
+that says which record was the last to go; `audit.verify` accepts exactly that.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from audit.segment_writer import Sealed
 BOUNDED: Final = ".anonymous"  # how the names of such writers end
 _MINUTE: Final = 60.0
 _ADDRESSES: Final = 10_000  # rows of the table; about 2 MiB
+_TOTAL: Final = 6000  # full records a minute of all addresses: else many addresses fill the index
 _FEW: Final = 16  # rows of the table while room is spared
 _OTHERS: Final = ""  # the row of addresses beyond the table
 
@@ -46,10 +47,12 @@ class _Row:
 class Coalescer:
     """A budget of full records per address and minute in front of a journal. The moment is passed in."""
 
-    def __init__(self, journal: Journal, budget: int, addresses: int = _ADDRESSES) -> None:
-        """`budget` full records per address and minute; `addresses` is the size of the table."""
+    def __init__(self, journal: Journal, budget: int, addresses: int = _ADDRESSES, total: int = _TOTAL) -> None:
+        """`budget` full records per address and minute, `total` of all; `addresses` is the size of the table."""
         self._journal = journal
         self._budget = budget
+        self._total = max(total, budget)
+        self._full = 0  # of this minute
         self._addresses = addresses
         self._minute = -1
         self._spent: dict[str, int] = {}
@@ -70,10 +73,11 @@ class Coalescer:
         if spent is None and len(self._spent) >= addresses:
             address, spent = _OTHERS, budget
         spent = spent or 0
-        if spent < budget:
+        if spent < budget and self._full < self._total:
             self._spent[address] = spent + 1
+            self._full += 1
             return self._journal.append(record, False, done)
-        if not budget and address != _OTHERS:
+        if address != _OTHERS:
             self._spent.setdefault(address, 0)
         key = address, reason, str(record.get("event.outcome", "failure"))
         row = self._rows.get(key)
@@ -108,7 +112,7 @@ class Coalescer:
             self._journal.append(event(Action.REQUEST_COALESCED, wall, fields), False, None, essential=True)
             del self._rows[key]
             made += 1
-        self._spent = {}
+        self._spent, self._full = {}, 0
         return made
 
 

@@ -68,7 +68,10 @@ class Worker:
         self._strangers_journal = strangers
         self._journal.open(loop)
         strangers.open(loop)
-        self._strangers = Coalescer(strangers, settings.journal.anonymous_budget_per_minute)
+        bounds = settings.journal
+        self._strangers = Coalescer(
+            strangers, bounds.anonymous_budget_per_minute, total=bounds.anonymous_total_per_minute
+        )
         self._feed = FeedClient(settings.paths.feed_socket, self.name, self.view, self._on_change)
         self._gate = self._gatekeeper()
         self.live = LiveExchanges()
@@ -161,6 +164,7 @@ class Worker:
         self._report_use()
         self._sweeper.stop()
         self._pools.close()
+        self._flush_strangers()
         await asyncio.to_thread(self._close_journals)
 
     def _close_journals(self) -> None:

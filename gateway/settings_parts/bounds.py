@@ -136,6 +136,10 @@ class JournalSettings(Section):
     anonymous_budget_per_minute: int = setting(
         60, "名乗らない拒否を1アドレスで個別に残す数", "超えた分は件数にまとめる", unit="件/分", ge=1, le=10_000
     )
+    anonymous_total_per_minute: int = setting(
+        6000, "名乗らない拒否をワーカー1つで個別に残す数", "多くのアドレスからの洪水でも索引を増やさない",
+        unit="件/分", ge=60, le=100_000,
+    )  # fmt: skip
     anonymous_total_bytes: int = setting(
         2**30, "名乗らない拒否の記録全体の上限", "外からの洪水でディスクを埋めさせない", unit="B", ge=2**20, le=2**40
     )

@@ -103,7 +103,20 @@ def test_the_table_has_ten_thousand_rows(tmp_path: Path) -> None:
         kept = [coalescer.append(record(1), f"a{at}", "r", 1, None) for at in range(10_002)]
         assert [number is None for number in kept[9_998:]] == [False, False, True, True]
 
-    coalescing(tmp_path, main)
+    coalescing(tmp_path, main, total=20_000)
+
+
+def test_many_addresses_get_no_more_full_records_than_the_total(tmp_path: Path) -> None:
+    def main(coalescer: Coalescer, _journal: Journal) -> None:
+        for minute in (0, 60):
+            made = [coalescer.append(record(minute), f"a{at}", "r", minute, None) for at in range(50)]
+            assert sum(number is not None for number in made) == 7
+        assert coalescer.flush(120) == 43
+
+    coalescing(tmp_path, main, total=7)
+    counts = bodies(tmp_path, "request.coalesced")
+    assert sum(each["sekisho.count"] for each in counts) == 86
+    assert {each.get("source.ip") for each in counts} == {f"a{at}" for at in range(7, 50)}  # all of them are named
 
 
 def test_counts_outlive_a_journal_that_cannot_keep_them(tmp_path: Path) -> None:
