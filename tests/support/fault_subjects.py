@@ -30,6 +30,7 @@ from tests.support.trails import Trail, decision
 WRITER = "worker-0"
 COUNT = 9
 FOUND = (1000, 1001)  # numbers of the records that are there before
+TORN = b'{"salt":"00'  # what the crash left of the one that it struck
 AFTER = 9999  # number of the record that is written at the end
 _TILES = 3  # that the log may have of a level
 _WIDTH = 256
@@ -54,7 +55,7 @@ def _crashed(folder: Path) -> None:
         line, prev = encode(head(WRITER, 1), seq, prev, bytes(16), payload)
         lines.append(line)
     files.begin(1, lines[0], 0.0)
-    files.write(lines[1] + b'{"salt":"00', 1, 2, 0.0)
+    files.write(lines[1] + TORN, 1, 2, 0.0)
     files.release()
     (files.folder / name_of(2, 1, "opening")).write_bytes(b"{")
 
@@ -76,6 +77,9 @@ def _check_journal(folder: Path, ended: Run) -> list[str]:
     verify_journals(folder)
     found, wrong = read(folder / WRITER)
     wrong += told_too_early(ended.trace)
+    aside = folder / WRITER / name_of(1, 1, "torn")
+    if not aside.exists() or aside.read_bytes() != TORN:
+        wrong.append("the tail that the crash left is not set aside")
     told += [("s", number) for number in (*FOUND, AFTER)]
     return wrong + lost_or_forged(found, told, {*range(COUNT), *FOUND, AFTER}, died=ended.code != 0)
 
