@@ -4,7 +4,7 @@ Both sides are read in any order and constant memory into a keyed sum for each h
 the sums differ, again by the minute, then row by row, so that the first row that differs is named. The index says how
 far it has come in each journal (its manifest); behind that place searches read the journals themselves.
 
-What the journals no longer have, because its retention ended, cannot be compared: such rows are counted. Prove the
+What the journals no longer have cannot be compared: such rows are counted, until the index drops them, too. Prove the
 journals first (`audit.verify`): this compares with whatever they say.
 """
 
@@ -21,6 +21,7 @@ import duckdb
 from audit.documents import Document, Folder
 from audit.elastic.fingerprint import Fingerprint, Tally
 from audit.index.files import COLUMNS, FOLDED, MANIFEST, Manifest, load
+from audit.index.gone import Gone, gone
 from audit.index.writer import row_of
 from audit.reader import IntegrityError, JournalReader
 from audit.segment import record_of, writers
@@ -81,7 +82,7 @@ class _Comparison:
     def __init__(self, journals: Path, folder: Path, manifest: Manifest) -> None:
         self._journals, self._folder, self._manifest = journals, folder, manifest
         self._print = Fingerprint()
-        self._expired: dict[str, list[tuple[tuple[int, int], tuple[int, int]]]] = defaultdict(list)
+        self._gone: Gone = {}
         self.first_difference: str | None = None
 
     def survey(self, prefix: str, length: int) -> IndexProof:
@@ -136,7 +137,7 @@ class _Comparison:
     def _called_for(self, prefix: str) -> Iterator[Row]:
         """Yield the rows of the journals up to where the manifest says that the index has come."""
         folder = Folder()
-        self._expired.clear()
+        self._gone = gone(self._journals)
         for name in writers(self._journals):
             for document in self._documents(name, folder):
                 row = row_of(document)
@@ -162,8 +163,6 @@ class _Comparison:
         link = self._manifest.links.get(name)
         reader = JournalReader(self._journals, name, expired=True)
         while link is not None and (records := reader.read()):
-            spans = [((held.epoch, held.seq), (held.epoch, held.last_seq)) for held in reader.expired.values()]
-            self._expired[name] = spans
             for record in records:
                 if (record.epoch, record.seq) > (link.epoch, link.seq):
                     return
@@ -178,13 +177,13 @@ class _Comparison:
     def _half(self, document: Document, name: str) -> bool:
         """Whether it is a completion without its decision, which may have expired: the index has both as one row."""
         alone = document.body.get("event.action") == "request.completed" and "event.end" not in document.body
-        return alone and bool(self._expired[name])
+        return alone and name in self._gone
 
     def _is_gone(self, row: Row) -> bool:
         return self._covers(row.writer, (row.epoch, row.seq))
 
     def _covers(self, writer: str, position: tuple[int, int]) -> bool:
-        return any(first <= position <= last for first, last in self._expired[writer])
+        return any(start <= position < end for start, end in self._gone.get(writer, ()))
 
     def _number(self, values: tuple[Any, ...]) -> int:
         shown = [None if value is None else str(value) for value in values]
