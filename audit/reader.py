@@ -6,8 +6,8 @@ bad record.
 
 Of an expired segment only the entries are left (`audit.entries`). Whoever reads records passes over it, the chain goes
 on with its last entry. Whoever proves or covers them (`expired=True`) gets each of its records with its entry and no
-line, `Record.line == b""`, but for the lines that stay: whether the deletion was on record is for them to ask
-(`audit.expired`).
+line, `Record.line == b""`, but for the lines that stay, and finds the segments passed in `JournalReader.expired`:
+whether their deletion was on record is for them to ask (`audit.expired`).
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class JournalReader:
         """
         self.writer = writer
         self.folder = root / writer
+        self.expired: dict[str, Expired] = {}  # by segment, those that were read to their end; with `expired` only
         self._with_expired = expired
         self._passed = ""  # the expired segment that was read to its end last
         self.gone: Link | None = None  # the last deleted record before the first that is still there
@@ -228,6 +229,8 @@ class JournalReader:
         if self._number == 0 and held.prev != chain.entry:
             raise self._unlike(segment, 1, "prev", held.prev.hex(), chain.entry.hex())
         self._passed = name
+        if self._with_expired:
+            self.expired[name] = held
         records: list[Record] = []
         while self._with_expired and self._number < held.count:
             seq = segment.first_seq + self._number
