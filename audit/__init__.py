@@ -18,7 +18,8 @@ numbers, which no record holds.
   checkpoints, `witnesses` what both sides keep about that.
 - Finding: `query` is what one may ask; `search` answers it over the journals (`scan`: lines, newest first);
   `completion` brings the end of a request together with its decision; `documents` are what searchable copies hold:
-  `index` (embedded), `elastic` (Elasticsearch, with `dead_letters` for what it refused),
+  `index` (embedded; `indexed` proves it), `elastic` (Elasticsearch, with `dead_letters` for what it refused,
+  `dashboards` and `kibana` to look at it),
   `outlets` (a file for agents, syslog).
   `detect` finds anomalies, `cases` joins them.
 - Running: `daemon` is the auditor's process, `beside` starts all of these as its tasks; `errand` is one job in
