@@ -28,10 +28,10 @@ class Absent(importlib.abc.MetaPathFinder):
         if name.partition(".")[0] in {names!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Absent())
-from cli.main import main
 import cli
 assert cli.__file__.startswith({target!r}), cli.__file__
-main()
+from {module} import main
+sys.exit(main())
 """
 
 
@@ -52,12 +52,20 @@ def unpacked(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(unpacked: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    start = BLOCKED_START.format(names=set(SERVER_ONLY), target=str(unpacked))
-    environment = {**os.environ, "PYTHONPATH": str(unpacked), "SEKISHO_CONFIG": "", "COLUMNS": "100"}
     return subprocess.run(
-        [sys.executable, "-c", start, *arguments],
-        cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False,
+        started(unpacked, "cli.main", *arguments),
+        cwd=cwd, env=environment(unpacked), capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
+
+
+def started(unpacked: Path, module: str, *arguments: str) -> list[str]:
+    """Return the command that runs `main` of a module where the server's libraries are absent."""
+    start = BLOCKED_START.format(names=set(SERVER_ONLY), target=str(unpacked), module=module)
+    return [sys.executable, "-c", start, *arguments]
+
+
+def environment(unpacked: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(unpacked), "SEKISHO_CONFIG": "", "COLUMNS": "100"}
 
 
 def test_the_wheel_holds_the_five_packages_with_their_data(wheel: Path) -> None:
@@ -110,3 +118,20 @@ def test_the_base_checks_a_policy_without_the_server(unpacked: Path, tmp_path: P
     shown = run(unpacked, "policy", "test", "-f", str(policy), cwd=tmp_path)
 
     assert shown.returncode == 0, shown.stderr + shown.stdout
+
+
+def test_the_base_is_a_witness_without_the_server(unpacked: Path, tmp_path: Path) -> None:
+    made = run(unpacked, "witness", "keygen", "--name", "w.example", "--key", "w.key", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    log = generate("portal.example.jp/log").verifier.encode()
+    places = ("--listen", "127.0.0.1:0", "--state", "state", "--key", "w.key", "--log", log)
+    command = started(unpacked, "audit.witness.server", *places)
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(unpacked), stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("listening on 127.0.0.1:")
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.communicate()

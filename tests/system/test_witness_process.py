@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime as dt
+import ipaddress
 import random
 import shutil
 import subprocess
@@ -11,8 +14,15 @@ import time
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from audit.checkpoint import cosigned, generate, generate_cosigner, with_line
+from audit.witness.client import Answer, Cosigned, Place, Unreachable, ask, session
+from audit.witness.protocol import Submission
 from audit.witness.server import main
 from audit.witnesses import remembered
 from tests.support.witness_process import start_witness, write_key
@@ -115,6 +125,49 @@ def test_the_memory_is_synced_before_the_answer_leaves(tmp_path: Path) -> None:
     folder = next(at for at, call in enumerate(calls) if at > renamed and "fsync(" in call and "/state>" in call)
     answered = next(at for at, call in enumerate(calls) if "HTTP/1.1 200 OK" in call)
     assert synced < renamed < folder < answered
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """Write a certificate for 127.0.0.1 that vouches for itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "witness")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    paths = folder / "tls.pem", folder / "tls.key"
+    paths[0].write_bytes(made.public_bytes(Encoding.PEM))
+    paths[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return paths
+
+
+def test_the_command_serves_over_tls_and_our_client_asks_it(tmp_path: Path) -> None:
+    key, (cert, private) = write_key(tmp_path / "w.key", COSIGNER), certificate(tmp_path)
+    command = [
+        sys.executable, "-m", "cli", "witness", "serve", "--listen", "127.0.0.1:0", "--state", str(tmp_path / "s"),
+        "--key", str(key), "--log", LOG.signer.verifier.encode(), "--tls-cert", str(cert), "--tls-key", str(private),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    address = process.stdout.readline().split()[-1]
+
+    async def asked(ca: str | None) -> Answer:
+        place = Place(f"https://{address}", COSIGNER.verifier, ca)
+        async with session(place) as http:
+            return await ask(http, place, Submission(0, (), LOG.note(7)))
+
+    try:
+        assert isinstance(asyncio.run(asked(str(cert))), Cosigned)
+        assert isinstance(asyncio.run(asked(None)), Unreachable)  # nobody vouches for it
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0  # the command has become the witness: its end is ours to see
+        process.stdout.close()
 
 
 def test_it_will_not_start_with_what_is_unsafe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
