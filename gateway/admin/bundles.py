@@ -28,7 +28,7 @@ from gateway.gate.reference import shown
 
 _LINE = 8 * 1024 * 1024  # bytes: a policy version and more
 _NO_SUCH_CASE, _NOT_AS_WRITTEN = 3, 7  # exit codes of the child
-_RECEIPTS = 100_000
+_RECEIPTS = 10_000  # the newest; reading them takes a fraction of a second
 
 FilterName = Literal["user.id", "user.name", "sekisho.app.id", "sekisho.session.id", "device.id", "source.ip"]
 """Who and what a bundle may be about: fields that hold nothing which an app masks."""
@@ -131,7 +131,9 @@ def _given(call: Call[Export], named: dict[str, Any]) -> bytes:
         first, last = (datetime.fromisoformat(named[name]).timestamp() for name in ("first", "last"))
         for text in reader.receipts(_RECEIPTS):
             receipt = json.loads(json.loads(text)["receipt"])
-            if first <= receipt["durable_at"] <= last:
+            if receipt["durable_at"] < first:
+                break  # they come newest first
+            if receipt["durable_at"] <= last:
                 receipts[receipt["id"]] = text
     return json.dumps({"policies": policies, "receipts": receipts}).encode() + b"\n"
 

@@ -16,18 +16,20 @@ from typing import Any, cast
 
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit.bundle import verify_bundle
 from audit.checkpoint import generate
 from audit.event import check
 from audit.journal import Journal, JournalUnhealthy
 from audit.query import Query
+from audit.receipt import Receipt, sign_receipt, verify_receipt
 from audit.search import search
 from cli.place import state_file
 from gateway.admin.server import build_admin_app
 from gateway.identity.context import ControlContext
 from gateway.settings import Settings
-from gateway.state import store
+from gateway.state import schema, store
 from gateway.state.records import PolicyVersion
 from gateway.state.sealing import Sealing
 from gateway.state.steward_client import StewardClient
@@ -36,6 +38,8 @@ from tests.support.trails import Trail, decision
 from tests.unit.admin.test_admin_matrix import NOW, RECORDS
 
 SOURCE = "version: 1\n"
+START = 1_700_000_000.0
+RECEIPT_KEY = Ed25519PrivateKey.generate()
 HASH = hashlib.sha256(SOURCE.encode()).hexdigest()
 PERIOD = ("--period", "2023-11-14T22:13:20Z", "2023-11-14T22:15:00Z")  # 100 s
 
@@ -53,7 +57,15 @@ def context(tmp_path: Path) -> Iterator[ControlContext]:
     trail.write("worker-0", [decision(number, named) for number in range(200)])
     trail.sign()
     (settings.paths.keys / "checkpoint.pub").write_text(trail.signer.verifier.encode())
-    reader = store.Reader(settings.paths.state / "sekisho.db", Sealing.load(settings.paths.state / "sealing.key"))
+    sealing = Sealing.load(settings.paths.state / "sealing.key")
+    writer = store.Store(settings.paths.state / "sekisho.db", sealing)
+    with writer.transaction("test", NOW) as transaction:
+        for at in (START - 10, START + 10, START + 1000):
+            receipt = Receipt("session.end", f"r{at:.0f}", "u-ciso", "離席", (), at, (), {}, (), at, "")
+            text = sign_receipt(receipt, RECEIPT_KEY)
+            transaction.put_row(schema.receipts, {"id": receipt.id, "at": at, "text": text})
+    writer.close()
+    reader = store.Reader(settings.paths.state / "sekisho.db", sealing)
     journal = Journal(settings.paths.journal, "control", segment_bytes=1 << 20, segment_age=60.0)
     steward = StewardClient(tmp_path / "nobody.sock", deadline=1.0)
     yield cast("ControlContext", SimpleNamespace(
@@ -117,6 +129,8 @@ def test_a_bundle_goes_out_recorded_and_verifies(context: ControlContext, tmp_pa
     manifest = json.loads((folder / "manifest.json").read_text())
     assert (manifest["made_by"], manifest["reason"], manifest["ticket"]) == ("u-audit", "住民からの照会", "R8-17")
     assert (folder / f"policies/{HASH}.yaml").read_text() == SOURCE
+    (receipt,) = (folder / "receipts").iterdir()
+    assert verify_receipt(receipt.read_text(), RECEIPT_KEY.public_key()).durable_at == START + 10
     assert again.returncode == 6
     assert "既にあります" in again.stderr
     assert packed.returncode == 0, packed.stderr
