@@ -25,10 +25,13 @@ import duckdb
 from backports import zstd
 
 SHORTEST = 8  # characters; codes of digits are shorter and looked for as values only
+LARGEST = 32 << 20  # bytes of a compressed file
 HOLDERS = {
     "keys": "the installation's keys", "tls": "the listener's key", "device-ca": "the device authority's key",
     "node": "Elasticsearch's own files: its documents are read back by the tests over it",
     "chromium": "the browser's own profile", "demo.json": "what the sample city's people sign in with",
+    "said.txt": "what `sekisho demo` tells whoever started it: how to sign in to the sample city",
+    "again.txt": "the same, told a second time", "mdm": "the simulated MDM's own folder, of a foreign system",
 }  # fmt: skip
 HOLDING_SUFFIXES = frozenset({".pem", ".key", ".p12", ".secret", ".jar"})
 _COOKIE_JAR = b"# Netscape HTTP Cookie File"
@@ -96,9 +99,9 @@ class Canaries:
             except OSError:
                 continue  # it ended
 
-    def search(self, folder: Path, since: float = 0.0) -> list[Found]:
-        """Return where a secret stands below `folder`, in files written since, and in what was said."""
-        files = list(written(folder, since))
+    def search(self, *folders: Path) -> list[Found]:
+        """Return where a secret stands below `folders`, and in what was said."""
+        files = [file for folder in folders for file in written(folder)]
         for file in files:
             if holds_secrets(file):
                 self._learn_file(file)
@@ -137,8 +140,8 @@ def spellings(secret: str) -> set[bytes]:
     return {form for form in forms if len(form) >= SHORTEST}
 
 
-def written(folder: Path, since: float) -> Iterator[Path]:
-    """Files below `folder` that were written since (epoch seconds)."""
+def written(folder: Path) -> Iterator[Path]:
+    """Files below `folder`, but for links, sockets and pipes."""
     for root, _, names in os.walk(folder):
         for name in names:
             path = Path(root, name)
@@ -146,7 +149,7 @@ def written(folder: Path, since: float) -> Iterator[Path]:
                 status = path.lstat()
             except FileNotFoundError:
                 continue
-            if S_ISREG(status.st_mode) and status.st_ctime >= since:
+            if S_ISREG(status.st_mode):
                 yield path
 
 
@@ -159,7 +162,9 @@ def holds_secrets(file: Path) -> bool:
 
 
 def readable(file: Path) -> bytes:
-    """The text of a compressed file, b"" for one that is text itself."""
+    """The text of a compressed file, b"" for one that is text itself; one of a long run is too large to be read so."""
+    if file.suffix in (".parquet", ".zst", ".zstd") and file.stat().st_size > LARGEST:
+        return b""
     if file.suffix == ".parquet":
         with duckdb.connect() as database:
             rows = database.execute("select to_json(r) from read_parquet(?) r", [str(file)]).fetchall()

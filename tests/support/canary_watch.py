@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +25,7 @@ class CanaryWatch:
 
     def __init__(self, canaries: Canaries) -> None:
         self._canaries = canaries
-        self._since = time.time()
+        self._searched: set[Path] = set()  # folders of tests that are over
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(
@@ -34,9 +34,11 @@ class CanaryWatch:
         """After the module's own fixtures are gone, so that everything is written."""
         result = yield
         if nextitem is None or nextitem.path != item.path:
-            since, self._since = self._since, time.time()
-            folder = item.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]  # no public way
-            found = self._canaries.search(folder, since)
+            base = item.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]  # no public way
+            folders = {each for each in base.iterdir() if each.is_dir() and not each.is_symlink()}
+            new = folders if nextitem is None else folders - self._searched  # at the end everything once more
+            self._searched |= folders
+            found = self._canaries.search(*sorted(new))
             self._canaries.said.clear()
             if found:
                 raise AssertionError("secrets where none may stand:\n" + "\n".join(str(each) for each in found[:20]))

@@ -87,13 +87,6 @@ def test_keys_are_learned_from_the_files_that_hold_them_and_those_are_not_search
     (tmp_path / "log.txt").unlink()  # or this run itself would fail
 
 
-def test_only_what_was_written_since_is_searched(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text(PLANTED)
-    changed = (tmp_path / "a").stat().st_ctime
-    assert knowing(PLANTED).search(tmp_path, changed + 1) == []
-    assert len(knowing(PLANTED).search(tmp_path, changed)) == 1
-
-
 TEST = """
 import secrets
 def test_leaves(tmp_path):
