@@ -23,11 +23,11 @@ CARD: Final = "[カード番号]"
 SHORTEST: Final = 12
 _LONGEST_CARD: Final = 19
 DIGITS: Final = b"0123456789"
-_HEX_DIGITS: Final = frozenset("0123456789abcdef")
 _APART: Final = r"[ +_-]{1,3}"
 _RUN: Final = re.compile(rf"[0-9]+(?:{_APART}[0-9]+)*", re.ASCII)
 _GROUP: Final = re.compile(rf"([0-9]+)({_APART})?", re.ASCII)
-_HEXADECIMAL: Final = re.compile(r"[0-9a-f]{24,}", re.ASCII)
+_HEX: Final = "[0-9A-Fa-f]"
+_NAMES: Final = re.compile(rf"{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}|{_HEX}{{24,}}", re.ASCII)
 _ESCAPES: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _HYPHENS: Final = dict.fromkeys(map(ord, "‐‑‒–—―−ー－﹣"), "-")
 _DOUBLED: Final = {str(digit): sum(divmod(2 * digit, 10)) for digit in range(10)}
@@ -124,8 +124,9 @@ def _replaced(text: str, folded: str, places: range | list[int]) -> str:
 def _found(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield (begin, end, word) of each number, from the left, none within another."""
     left = _LOOKED_INTO
+    text = _NAMES.sub(lambda name: name[0] if name[0].isdigit() else "x" * len(name[0]), text)
     for run in _RUN.finditer(text):
-        if len(run[0]) < SHORTEST or _in_a_digest(text, *run.span()):
+        if len(run[0]) < SHORTEST:
             continue
         groups = [(each.start(1), each.end(1), each[2] or "") for each in _GROUP.finditer(text, *run.span())]
         left -= len(groups) - 1
@@ -139,14 +140,6 @@ def _found(text: str) -> Iterator[tuple[int, int, str]]:
                 yield groups[first][0], groups[last][1], word
                 first = last
             first += 1
-
-
-def _in_a_digest(text: str, begin: int, end: int) -> bool:
-    farthest = max(0, begin - 64)
-    while begin > farthest and text[begin - 1] in _HEX_DIGITS:
-        begin -= 1
-    found = _HEXADECIMAL.match(text, begin)
-    return found is not None and found.end() >= end and not found[0].isdigit()
 
 
 def _longest(text: str, groups: list[tuple[int, int, str]], first: int) -> tuple[int, str]:

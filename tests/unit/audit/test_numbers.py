@@ -93,6 +93,7 @@ def test_cards_are_known_by_issuer_and_sum(number: str) -> None:
         "03-1234-5678 2024", "090-1234-5678", "10.0.22631.4460", "Chrome/120.0.6099.129 Safari/537.36",
         "3f2504e0-4f89-11d3-9a0c-0305e82c3301", "あいうえおかきくけこさしすせそ", "%E3%81%82%E3%81%84%E3%81%86",
         "1234 5678-9018", "1/2/3/4/5/6/7/8/9/0/1/8", "é" * 40, "%", "%%31%3", "7411111111111111",
+        "3f2504e0-4f89-11d3-9a0c-" + NUMBER, "3F2504E0-4F89-11D3-9012-" + NUMBER,
         "152b60410752348d" + NUMBER + "d1", NUMBER + "abcdefabcdefabcdef",
     ],
 )  # fmt: skip
@@ -152,7 +153,7 @@ _OURS_OF_SEKISHO = """
     receipt.closed receipt.fenced approval.id approval.kind admin.command admin.id admin.result
     device.uuid posture.source certificate.serial worker settings.digest journal.previous.entry journal.torn.file
     trimmed.entry trimmed.segments log.root log.writer case.id case.severity case.verdict finding.command
-    finding.evidence finding.joins finding.kind
+    finding.evidence finding.joins finding.kind finding.subject
     disk.limited expired.class expired.sha256 expired.writer key.new key.old key.statement log.origin reconcile.gaps
     export.digest reconcile.kind reconcile.names witness.name witness.state
 """
