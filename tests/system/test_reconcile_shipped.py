@@ -46,7 +46,7 @@ class Shipped:
         """Run the comparison as control does; return the names by kind, and the summary."""
         job = {
             "url": self.node.url, "ca": "", "namespace": self.namespace, "folder": str(self.root / "elastic"),
-            "write_key_file": str(self.root / "write"), "read_key_file": str(self.root / "read"),
+            "write_key_file": str(self.root / "keys" / "write"), "read_key_file": str(self.root / "keys" / "read"),
             "journals": str(self.root / "journal"), "log": str(self.root / "log"),
             "public_key": str(self.root / "log.pub"), "since": NOON // HOUR * HOUR, "until": NOON + 6 * HOUR,
             "repair": repair,
@@ -103,8 +103,10 @@ class Shipped:
 
     def index(self) -> ElasticIndex:
         keys = access(self.node, self.namespace)
-        (self.root / "write").write_text(keys.write_key)
-        (self.root / "read").write_text(keys.read_key)
+        folder = self.root / "keys"
+        folder.mkdir()
+        (folder / "write").write_text(keys.write_key)
+        (folder / "read").write_text(keys.read_key)
         return ElasticIndex(keys)
 
 

@@ -94,11 +94,13 @@ NEW = Document("new", "health", event(Action.COPY_RECONCILED, NOW, {"sekisho.rec
 
 def test_an_upgrade_reaches_the_streams_that_stand(prepared: Node, tmp_path: Path) -> None:
     where = at_an_older_version(prepared, "upgraded")
-    (tmp_path / "write").write_text(where.write_key)
-    (tmp_path / "read").write_text(where.read_key)
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "write").write_text(where.write_key)
+    (keys / "read").write_text(where.read_key)
     job = {
-        "url": prepared.url, "namespace": "upgraded", "write_key_file": str(tmp_path / "write"),
-        "read_key_file": str(tmp_path / "read"), "user": "admin", "password": prepared.password,
+        "url": prepared.url, "namespace": "upgraded", "write_key_file": str(keys / "write"),
+        "read_key_file": str(keys / "read"), "user": "admin", "password": prepared.password,
     }  # fmt: skip
 
     async def main() -> dict[str, Any]:
