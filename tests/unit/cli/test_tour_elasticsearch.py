@@ -83,5 +83,5 @@ def test_steps_without_the_node_are_skipped_with_the_reason_and_the_tour_ends_wi
     assert run.give(0.0) == 3
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if "SKIPPED" in line] == [
-        f"SKIPPED: {name}: java is missing" for name in ("es-prepared", "es-restarts", "es-kills")
+        f"SKIPPED: {name}: java is missing" for name in ("es-prepared", "es-restarts", "es-kills", "es-tampered")
     ]
