@@ -25,6 +25,7 @@ import duckdb
 from backports import zstd
 
 SHORTEST = 8  # characters; codes of digits are shorter and looked for as values only
+TYPED = 12  # characters of a secret that somebody typed
 LARGEST = 32 << 20  # bytes of a compressed file
 HOLDERS = {
     "keys": "the installation's keys", "tls": "the listener's key", "device-ca": "the device authority's key",
@@ -70,11 +71,14 @@ class Canaries:
             self.secrets.setdefault(text, what)
 
     def learn_fields(self, fields: object, what: str) -> None:
-        """Remember the secrets among the fields of a form or JSON object, at any depth."""
+        """Remember the secrets among the fields of a form or JSON object, at any depth; no words, which stand anywhere.
+
+        One-time and set-up codes, which are shorter, are learned where they are made.
+        """
         if isinstance(fields, dict):
             for name, value in fields.items():
                 if isinstance(value, str) and str(name).lower() in _FIELDS:
-                    self.learn(value, f"{what}: {name}")
+                    self.learn(value if len(value) >= TYPED and not value.isalpha() else None, f"{what}: {name}")
                 else:
                     self.learn_fields(value, what)
         elif isinstance(fields, list | tuple):
