@@ -1,7 +1,6 @@
-"""One comparison, in a process of its own: `python -m audit.elastic.reconciling`, a job on standard input, NDJSON out.
+"""One comparison, in a process of its own (`audit.errand`): `python -m audit.elastic.reconciling`.
 
-Lines: `{"read": n}` now and then, `{"row": …}` for each hour and dataset, `{"summary": …}` at the end. A fault is one
-line on standard error and exit code 1. It ends when its input closes, so that it cannot outlive whoever asked.
+Lines: `{"read": n}` now and then, `{"row": …}` for each hour and dataset, `{"summary": …}` at the end.
 
 What is missing is sent again by the shipper's own `deliver`: looked up in every backing index first, so that twice is
 harmless; a document that the index will not take becomes a dead letter. Only one comparison runs at a time, so that no
@@ -15,7 +14,6 @@ import errno
 import fcntl
 import os
 import sys
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,9 +21,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import elasticsearch
-import orjson
 from elastic_transport.client_utils import DEFAULT
 
+from audit import errand
 from audit.checkpoint import CheckpointInvalid, read_verifier
 from audit.dead_letters import LETTERS, letters
 from audit.documents import Document
@@ -42,7 +40,6 @@ from audit.elastic.shipper import Shipper, ShipperPaths
 from audit.elastic.shipping import CURSOR
 from audit.elastic.survey import Shipped
 from audit.rotation import succession
-from audit.weight import lighten
 
 _TOLD_EVERY: Final = 1.0  # seconds between `read` lines
 _SENT_WITHIN: Final = 300.0  # seconds for one portion of missing documents
@@ -125,31 +122,11 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _tell(line: dict[str, Any]) -> None:
-    sys.stdout.buffer.write(orjson.dumps(line) + b"\n")
-    sys.stdout.buffer.flush()
-
-
-def _end_with_input() -> None:
-    """Exit as soon as whoever asked is gone. Reads below `sys.stdin`, whose lock the interpreter needs to end."""
-    while os.read(0, 4096):
-        pass
-    os._exit(0)
-
-
-def main() -> int:
-    """Carry out the job; returns the exit code."""
-    lighten()
-    job: Job = orjson.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_input, daemon=True).start()
-    try:
-        with alone(Path(job["folder"])):
-            asyncio.run(reconcile(job, _tell))
-    except (IndexUnavailable, CursorInvalid, CheckpointInvalid, OSError, ValueError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    return 0
+def carry_out(job: Job) -> None:
+    """Carry out a job; raises like `reconcile`, and OSError where another comparison is running."""
+    with alone(Path(job["folder"])):
+        asyncio.run(reconcile(job, errand.tell))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(errand.run(carry_out, IndexUnavailable, CursorInvalid, CheckpointInvalid, OSError, ValueError))

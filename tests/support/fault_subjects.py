@@ -203,7 +203,7 @@ def _signed(folder: Path) -> tuple[int, bytes]:
     """Check the checkpoint's signature (C2SP signed-note) and return size and root."""
     body, _, signatures = (folder / "log" / "checkpoint").read_text().partition("\n\n")
     _, size, root = body.split("\n")
-    key = base64.b64decode((folder / "public").read_text().strip().rpartition("+")[2])[1:]
+    key = base64.b64decode((folder / "public").read_text().strip().split("+", 2)[2])[1:]
     signature = base64.b64decode(signatures.split()[2])[4:]
     Ed25519PublicKey.from_public_bytes(key).verify(signature, f"{body}\n".encode())
     return int(size), base64.b64decode(root)

@@ -141,6 +141,7 @@ def shipped(prepared: Node, tmp_path: Path, request: pytest.FixtureRequest) -> S
             await shipper.deliver([checkpoint_document((tmp_path / "log" / "checkpoint").read_text(), NOON + 9001)])
 
     asyncio.run(main())
+    call(prepared, "POST", f"/logs-sekisho.*-{name}/_refresh")  # a checkpoint is found by search alone
     return made
 
 
@@ -227,7 +228,7 @@ class Signed:
     def shorten(self) -> None:
         root = self._shipped.root
         (root / "log").rename(root / "true-log")
-        path = next((root / "journal" / "control").iterdir())
+        path = next((root / "journal" / "control").glob("*.active"))
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:50]))
         auditor = Auditor(root / "journal", root / "log", self._shipped.key)
         while auditor.poll():
