@@ -64,15 +64,13 @@ def newest_first(
     root: Path,
     writer: str,
     needles: Sequence[bytes],
-    before: Position | None,
     since: bytes,
     waiting: Mapping[bytes, RawLine],
 ) -> Iterator[RawLine]:
     """Yield a writer's lines from the newest back, of pieces of segments in which all `needles` may be found.
 
-    `before` leaves out what is at or after that place except completions, whose decision may be older than it; `since`
-    ends the walk. A piece (`stored.backwards`) without a needle is passed over, unless it has a completion, whose
-    decision may be elsewhere, or one of those still `waiting` for their decision has what is missing.
+    `since` ends the walk. A piece (`stored.backwards`) without a needle is passed over, unless it has a completion,
+    whose decision may be elsewhere, or one of those still `waiting` for their decision has what is missing.
     """
     for segment in reversed(segments(root / writer)):
         for start, data in stored.backwards(segment):
@@ -81,11 +79,7 @@ def newest_first(
                 continue
             lines = data.split(b"\n")[:-1]  # what follows the last newline is not a record yet
             for index in range(len(lines) - 1, -1, -1):
-                line = lines[index] + b"\n"
-                position = (segment.epoch, segment.first_seq + start + index)
-                if before is not None and position >= before and COMPLETED not in line:
-                    continue
-                yield RawLine(line, writer, position)
+                yield RawLine(lines[index] + b"\n", writer, (segment.epoch, segment.first_seq + start + index))
             if since and lines and time_of(lines[0]) < since:
                 return
 

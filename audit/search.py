@@ -87,7 +87,7 @@ class _Stream:
         self._writer = writer
         self._matcher = matcher
         self._completions: dict[bytes, RawLine] = {}
-        self._lines = newest_first(root, writer, matcher.needles, None, matcher.stop, self._completions)
+        self._lines = newest_first(root, writer, matcher.needles, matcher.stop, self._completions)
 
     def __iter__(self) -> Iterator[tuple[RawLine, dict[str, Any]]]:
         for raw in self._lines:
