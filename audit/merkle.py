@@ -96,6 +96,20 @@ def root_of_full(leaves: Sequence[bytes]) -> bytes:
     return row[0]
 
 
+def prefixed(prefix: bytes, rows: bytes, width: int) -> bytes:
+    """Return SHA-256(prefix ‖ row) of each row of `width` bytes; rows and digests stand one behind the other."""
+    sha256 = sha256_short
+    return b"".join([sha256(prefix + rows[at : at + width]).digest() for at in range(0, len(rows), width)])
+
+
+def roots_of_full(rows: bytes, width: int, hashed: Callable[[bytes, bytes, int], bytes] = prefixed) -> bytes:
+    """Return the roots over rows of `width` (2^n) leaf hashes each; all of them stand one behind the other."""
+    while width > 1:
+        rows = hashed(b"\1", rows, 64)
+        width //= 2
+    return rows
+
+
 def inclusion_path(index: int, leaves: Sequence[bytes]) -> list[bytes]:
     """Return the audit path of leaf `index` (RFC 6962 §2.1.1), nearest sibling first."""
     count = len(leaves)

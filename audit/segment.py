@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 import re
 from binascii import hexlify, unhexlify
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -39,11 +39,12 @@ WRITER_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?")
 
 TRIMMED: Final = b'"event.action":"audit.trimmed"'  # how a line says that older segments were deleted
 
-_SALT_OPEN: Final = b'{"salt":"'
-_BODY_OPEN: Final = b'","body":'
+SALT_OPEN: Final = b'{"salt":"'
+BODY_OPEN: Final = b'","body":'
+PREV_OPEN: Final = b',"prev":"'
 _LINE_END: Final = b"}\n"
-_BODY_AT: Final = len(_SALT_OPEN) + 32 + len(_BODY_OPEN)
-_SALT: Final = slice(len(_SALT_OPEN), len(_SALT_OPEN) + 32)
+BODY_AT: Final = len(SALT_OPEN) + 32 + len(BODY_OPEN)
+_SALT: Final = slice(len(SALT_OPEN), len(SALT_OPEN) + 32)
 _SEGMENT_NAME: Final = re.compile(r"(\d{6,})-(\d{12,})\.(jsonl|jsonl\.zst|entries|active)")
 
 ACTIVE: Final = "active"
@@ -126,7 +127,7 @@ def encode_all(start: bytes, seq: int, prev: bytes, salts: bytes, records: Seque
     for at, (members, event) in zip(range(0, len(salts), SALT), records, strict=True):
         salt = salts[at : at + SALT]
         body = b'%b%d,"prev":"%b",%b%b' % (start, seq, prev, members, event[1:])
-        add((_SALT_OPEN, hexlify(salt), _BODY_OPEN, body, _LINE_END))
+        add((SALT_OPEN, hexlify(salt), BODY_OPEN, body, _LINE_END))
         entry = sha256(salt)
         entry.update(body)
         prev = hexlify(entry.digest())
@@ -141,7 +142,7 @@ def encode(start: bytes, seq: int, prev: bytes, salt: bytes, event: bytes) -> tu
 
 def body_of(line: bytes) -> bytes:
     """Return the body's bytes of a whole, well-formed line."""
-    return line[_BODY_AT:-2]
+    return line[BODY_AT:-2]
 
 
 def record_of(line: bytes) -> dict[str, Any]:
@@ -151,6 +152,36 @@ def record_of(line: bytes) -> dict[str, Any]:
     """
     body: dict[str, Any] = orjson.loads(body_of(line))
     return whole(body)
+
+
+Chained = Callable[[bytes, bytes, int, bytes], tuple[bytes, int]]
+
+
+def chained(data: bytes, start: bytes, seq: int, prev: bytes) -> tuple[bytes, int]:
+    """Return the entries, 32 bytes each, of the whole lines of `data` up to the first that does not continue the chain.
+
+    The number is where that one begins, or what follows the last newline. `start` is `head(…)`, `seq` the number of the
+    first line, `prev` the entry before it.
+    """
+    cited = hexlify(prev)
+    entries: list[bytes] = []
+    end = 0
+    lines = data.split(b"\n")
+    lines.pop()  # what follows the last newline is not a line yet
+    for number, line in enumerate(lines, seq):
+        try:
+            salt = unhexlify(line[_SALT])
+        except ValueError:
+            break
+        if not line.startswith(b'{"salt":"%b","body":%b%d,"prev":"%b",' % (hexlify(salt), start, number, cited)):
+            break
+        if line[-2:] != b"}}":
+            break
+        entry = (sha256 if len(line) > SHORT else sha256_short)(salt + line[BODY_AT:-1]).digest()
+        entries.append(entry)
+        end += len(line) + 1
+        cited = hexlify(entry)
+    return b"".join(entries), end
 
 
 class Chain:
@@ -179,12 +210,12 @@ class Chain:
 
     def accept(self, line: bytes) -> bytes:
         """Check that `line` (with its newline) continues the chain and return its entry; raises `LineFault`."""
-        body = line[_BODY_AT:-2]
+        body = line[BODY_AT:-2]
         expected = b'%b%d,"prev":"%b",' % (self._head, self.seq + 1, self.entry.hex().encode())
         if (
             not body.startswith(expected)
-            or not line.startswith(_SALT_OPEN)
-            or line[_SALT.stop : _BODY_AT] != _BODY_OPEN
+            or not line.startswith(SALT_OPEN)
+            or line[_SALT.stop : BODY_AT] != BODY_OPEN
             or not line.endswith(b"}}\n")
         ):
             raise self._fault(line)
@@ -198,34 +229,19 @@ class Chain:
         self.seq += 1
         return self.entry
 
-    def accept_all(self, data: bytes) -> tuple[list[bytes], LineFault | None]:
+    def accept_all(self, data: bytes, chained: Chained = chained) -> tuple[bytes, LineFault | None]:
         """Check that all whole lines of `data` continue the chain; like `accept` for each, in less time.
 
-        Returns the entries of those that do, and the fault of the first that does not.
+        Returns the entries of those that do, 32 bytes each, and the fault of the first that does not.
         """
-        seq, prev, mine = self.seq, hexlify(self.entry), self._head
-        entries: list[bytes] = []
-        lines = data.split(b"\n")
-        lines.pop()  # what follows the last newline is not a line yet
-        for line in lines:
-            seq += 1
-            try:
-                salt = unhexlify(line[_SALT])
-            except ValueError:
-                break
-            if not line.startswith(b'{"salt":"%b","body":%b%d,"prev":"%b",' % (hexlify(salt), mine, seq, prev)):
-                break
-            if line[-2:] != b"}}":
-                break
-            entry = (sha256 if len(line) > SHORT else sha256_short)(salt + line[_BODY_AT:-1]).digest()
-            entries.append(entry)
-            prev = hexlify(entry)
-        self.seq += len(entries)
-        self.entry = entries[-1] if entries else self.entry
-        if len(entries) == len(lines):
+        entries, end = chained(data, self._head, self.seq + 1, self.entry)
+        self.seq += len(entries) // len(GENESIS)
+        self.entry = entries[-len(GENESIS) :] or self.entry
+        newline = data.find(b"\n", end)
+        if newline < 0:
             return entries, None
         try:
-            self.accept(lines[len(entries)] + b"\n")
+            self.accept(data[end : newline + 1])
         except LineFault as fault:
             return entries, fault
         raise AssertionError("a line is refused among others and accepted alone")

@@ -28,6 +28,7 @@ from audit.segment import Link, record_of, writers
 from audit.verifying import bundles
 from audit.verifying.chains import STRIDE, line_at, pack
 from audit.verifying.followers import Follower
+from audit.verifying.hashing import Hashing, fastest
 from audit.verifying.leftovers import check_leftovers
 from audit.verifying.matching import Matching, stranger
 from audit.verifying.pieces import Pieces, jobs_for
@@ -108,7 +109,8 @@ def verify_journals(
     if log is not None and verifier is not None:
         # before the journals: what it covers is in them by now
         result.checkpoint = _latest(log, verifier, known, witness)
-    with Pieces(jobs_for(jobs, _bytes_under(root))) as pieces:
+    covered = result.checkpoint.size if result.checkpoint is not None else 0
+    with Pieces(jobs_for(jobs, _bytes_under(root)), fastest(covered)) as pieces:
         proof = _Proof(root, log, result, pieces, progress or (lambda _count: None))
         if log is not None and result.checkpoint is not None:
             proof.begin(_sizes(root, log, result.checkpoint.size, asked))
@@ -143,7 +145,7 @@ class _Proof:
         tree = Tree(log, size)
         foreign: tuple[int, bytes] | None = None
         done = 0
-        work = _bundles(log, self.result, size, kept)
+        work = _bundles(log, self.result, size, kept, self._pieces.hashing)
         for piece in self._pieces.ahead(bundles.hashed, work, self._pieces.jobs + 1):
             tree.skip(done, piece.first)
             tree.add(piece)
@@ -229,7 +231,7 @@ def follow_tree(root: Path, leaves: Iterable[bytes]) -> dict[str, Link]:
     with Pieces(1) as pieces:
         matching = Matching({name: Follower(root, name, pieces, 1) for name in writers(root)})
         for index, entry in enumerate(leaves):
-            if matching.take(pack([entry])) is not None:
+            if matching.take(pack(entry)) is not None:
                 expected = "a record of some journal"
                 raise IntegrityError("log", "tile/entries", index, index, "entry", entry.hex(), expected)
         return {name: item.covered for name, item in matching.followers.items() if item.covered is not None}
@@ -252,14 +254,16 @@ def _sizes(root: Path, log: Path, size: int, asked: Span) -> Sizes:
     return Sizes(min(after, upto), upto)
 
 
-def _bundles(log: Path, span: Verified, size: int, kept: Iterable[Checkpoint]) -> Iterator[bundles.Work]:
+def _bundles(
+    log: Path, span: Verified, size: int, kept: Iterable[Checkpoint], hashing: Hashing
+) -> Iterator[bundles.Work]:
     """Yield which bundles are hashed, in order: the span's, those in which a kept tree ends, and the last one."""
     inside = range(span.first // WIDTH, -(-span.last // WIDTH)) if span.last > span.first else range(0)
     single = {each // WIDTH for each in (size, *(old.size for old in kept)) if each % WIDTH}
     stretches = [range(number, number + 1) for number in single if number not in inside]
     for stretch in sorted([*stretches, inside], key=lambda each: each.start):
         for first in stretch[:: bundles.AT_ONCE]:
-            yield bundles.Work(log, first, min(first + bundles.AT_ONCE, stretch.stop), size)
+            yield bundles.Work(log, first, min(first + bundles.AT_ONCE, stretch.stop), size, hashing)
 
 
 def _bytes_under(root: Path) -> int:

@@ -15,7 +15,7 @@ REVOCATION_BOUND: Final = 100.0  # ms, p99
 RATE_BOUND: Final = 0.8  # of the official client's bulk helper
 LAG_BOUND: Final = 2.0  # seconds, p95, at 1,000 records a second
 BURST_BOUND: Final = 30.0  # seconds until the lag is back: five minutes after a minute, on a scale of one to ten
-PROVING_BOUND: Final = 6.0  # CPU of verification over plain SHA-256 of the same bytes
+PROVING_BOUND: Final = 2.5  # CPU of verification over plain SHA-256 of the same bytes
 KEEPING_BOUND: Final = 6.0  # CPU of a journal over SHA-256 and write() of the same bytes
 SEARCH_BOUND: Final = 1000.0  # ms, p95
 

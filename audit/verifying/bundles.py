@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from audit.log import ENTRY_SIZE, WIDTH, tile_name
-from audit.merkle import root_of_full, sha256_short
-from audit.verifying.chains import LENGTH, STRIDE
+from audit.merkle import roots_of_full
+from audit.verifying.chains import LENGTH, STRIDE, unpack
+from audit.verifying.hashing import PLAIN, Hashing
 
 AT_ONCE: Final = 32  # bundles in one piece
 
@@ -19,6 +21,7 @@ class Work(NamedTuple):
     first: int
     last: int
     size: int
+    hashing: Hashing = PLAIN
 
 
 class Unlike(NamedTuple):
@@ -44,24 +47,36 @@ class Hashed(NamedTuple):
 
 def hashed(work: Work) -> Hashed:
     """Hash the entries of some bundles; raises OSError. What does not fit is returned, not raised."""
-    found: list[bytes] = []
-    roots: list[bytes] = []
-    unlike: list[Unlike] = []
-    row = b""
-    for number in range(work.first, work.last):
-        width = min(WIDTH, work.size - number * WIDTH)
-        bundle, told = _bundle(work.log, number, width)
-        tile, tile_told = stored(work.log, "0", number, width)
-        starts = range(len(LENGTH), len(bundle), STRIDE)
-        leaves = [sha256_short(b"\0" + bundle[at : at + ENTRY_SIZE]).digest() for at in starts]
-        row = b"".join(leaves)
-        if row != tile or told or tile_told:
-            unlike.append(Unlike(number, row, tile, told, tile_told))
-        found.append(bundle)
-        if width == WIDTH:
-            roots.append(root_of_full(leaves) if leaves else b"")
-            row = b""
-    return Hashed(work.first, work.last, b"".join(found), tuple(roots), row, tuple(unlike))
+    read = [_read(work.log, number, min(WIDTH, work.size - number * WIDTH)) for number in range(work.first, work.last)]
+    entries = b"".join(each.bundle for each in read)
+    rows = _rows(read, work.hashing.prefixed(b"\0", unpack(entries), ENTRY_SIZE))
+    unlike = tuple(
+        Unlike(number, row, each.tile, each.told, each.tile_told)
+        for number, (each, row) in enumerate(zip(read, rows, strict=True), work.first)
+        if row != each.tile or each.told or each.tile_told
+    )
+    full = [row for each, row in zip(read, rows, strict=True) if each.width == WIDTH]
+    made = iter(split(roots_of_full(b"".join(full), WIDTH, work.hashing.prefixed)))
+    roots = tuple(next(made) if row else b"" for row in full)
+    return Hashed(work.first, work.last, entries, roots, rows[-1] if len(full) < len(rows) else b"", unlike)
+
+
+def _rows(read: list[_Read], leaves: bytes) -> list[bytes]:
+    """Return each bundle's part of the leaf hashes."""
+    ends = list(accumulate(len(each.bundle) // STRIDE * ENTRY_SIZE for each in read))
+    return [leaves[start:end] for start, end in pairwise([0, *ends])]
+
+
+class _Read(NamedTuple):
+    width: int
+    bundle: bytes
+    told: str
+    tile: bytes
+    tile_told: str
+
+
+def _read(log: Path, number: int, width: int) -> _Read:
+    return _Read(width, *_bundle(log, number, width), *stored(log, "0", number, width))
 
 
 def _bundle(log: Path, number: int, width: int) -> tuple[bytes, str]:

@@ -10,6 +10,7 @@ from audit.entries import SIZE, EntriesInvalid
 from audit.expired import AUDITOR, Passed
 from audit.segment import LINE_LIMIT, Chain, LineFault, Link, Segment, claimed
 from audit.stored import SegmentDamaged
+from audit.verifying.hashing import PLAIN, Hashing
 
 LENGTH: Final = SIZE.to_bytes(2)
 STRIDE: Final = len(LENGTH) + SIZE
@@ -53,11 +54,25 @@ class Work(NamedTuple):
     writer: str
     segment: Segment
     growing: bool
+    hashing: Hashing = PLAIN
 
 
-def pack(entries: list[bytes]) -> bytes:
-    """Return entries as the log's bundles hold them."""
-    return LENGTH + LENGTH.join(entries) if entries else b""
+def pack(entries: bytes) -> bytes:
+    """Return entries, 32 bytes each, as the log's bundles hold them."""
+    packed = bytearray(len(entries) // SIZE * STRIDE)
+    for at, byte in enumerate(LENGTH):
+        packed[at::STRIDE] = bytes((byte,)) * (len(entries) // SIZE)
+    for at in range(SIZE):
+        packed[len(LENGTH) + at :: STRIDE] = entries[at::SIZE]
+    return bytes(packed)
+
+
+def unpack(packed: bytes) -> bytes:
+    """Return the entries, 32 bytes each, of what `pack` returned."""
+    entries = bytearray(len(packed) // STRIDE * SIZE)
+    for at in range(SIZE):
+        entries[at::SIZE] = packed[len(LENGTH) + at :: STRIDE]
+    return bytes(entries)
 
 
 def follow(work: Work) -> Run:
@@ -93,9 +108,9 @@ def _lines(work: Work, segment: Segment) -> Run:
                 prev = claimed(work.writer, data[: data.find(b"\n") + 1]).entry
                 chain = Chain(work.writer, Link(segment.epoch, segment.first_seq - 1, prev))
             seq = chain.seq
-            entries, fault = chain.accept_all(data[:end])
+            entries, fault = chain.accept_all(data[:end], work.hashing.chained)
             if tells:
-                marked += _marked(data, seq, len(entries))
+                marked += _marked(data, seq, len(entries) // SIZE)
             packed.append(pack(entries))
             offset += end
             if fault is not None:
@@ -132,7 +147,7 @@ def _expired(writer: str, segment: Segment) -> Run:
             return Run(segment, held.prev, fault=Fault(number, fault.what, fault.got, fault.expected))
         if entry != held.entry(seq):
             return Run(segment, held.prev, fault=Fault(number, "entry", entry.hex(), held.entry(seq).hex()))
-    packed = pack([held.entries[at : at + SIZE] for at in range(0, len(held.entries), SIZE)])
+    packed = pack(held.entries)
     passed = Passed(writer, segment.path.name, held.epoch, held.seq, held.count, held.digest.hex())
     return Run(segment, held.prev, packed, None, tuple(held.kept.items()), passed)
 

@@ -125,7 +125,9 @@ class Follower:
     def _begin(self, start: Place | None, whole: bool) -> None:
         listed = listing(self.folder)
         first = start.segment if start is not None and not whole else (0, 0)
-        work = [Work(self.writer, item, item is listed[-1]) for item in listed if item.key >= first]
+        work = [
+            Work(self.writer, item, item is listed[-1], self._pieces.hashing) for item in listed if item.key >= first
+        ]
         self._runs = self._pieces.ahead(follow, work, self._window)
         if work and work[0].segment is not listed[0]:
             self.end = Link(0, 0, b"")  # the chain before it is not followed

@@ -16,7 +16,9 @@ from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-_WORTH: Final = 16 << 20  # bytes of journals that make up for starting one more process
+from audit.verifying.hashing import PLAIN, Hashing
+
+_WORTH: Final = 48 << 20  # bytes of journals that make up for starting one more process
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -30,9 +32,10 @@ def jobs_for(asked: int, size: int) -> int:
 class Pieces:
     """Processes that check pieces; with one job everything is done when it is asked for, in this process."""
 
-    def __init__(self, jobs: int) -> None:
-        """`jobs` is at least 1."""
+    def __init__(self, jobs: int, hashing: Hashing = PLAIN) -> None:
+        """`jobs` is at least 1; `hashing` is what the pieces hash with."""
         self.jobs = jobs
+        self.hashing = hashing
         self._pool = (
             ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) if jobs > 1 else None
         )  # fmt: skip

@@ -130,7 +130,7 @@ def _entry(writer: str, line: bytes) -> bytes:
     if not line:
         return b""
     try:
-        return pack([Chain(writer, claimed(writer, line)).accept(line)])
+        return pack(Chain(writer, claimed(writer, line)).accept(line))
     except LineFault:
         return b""
 
@@ -142,7 +142,7 @@ def _first_entry(writer: str, segment: Segment) -> bytes:
             held = left.load(found.path)
         except left.EntriesInvalid:
             return b""  # who follows the journal says what is wrong with it
-        return pack([held.entry(held.seq)])
+        return pack(held.entry(held.seq))
     return _entry(writer, _first_line(segment))
 
 

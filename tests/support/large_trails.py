@@ -72,7 +72,7 @@ class _Writer:
         self._size += len(lines)
         entries, fault = chain.accept_all(lines)
         assert fault is None
-        return entries
+        return [entries[at : at + 32] for at in range(0, len(entries), 32)]
 
 
 class LargeTrail:

@@ -145,7 +145,7 @@ def test_no_error_is_swallowed() -> None:
 
 
 def test_locked_requirements_are_hashed_and_name_no_registry() -> None:
-    for name in ("runtime.txt", "dev.txt"):
+    for name in ("runtime.txt", "verify.txt", "dev.txt"):
         text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
         entries = re.findall(r"^[a-z0-9].*(?:\n {4}.*)*", text, re.MULTILINE)
         assert len(entries) > 30

@@ -66,10 +66,11 @@ def test_many_lines_are_accepted_and_refused_as_one_by_one(size: int, changed: i
         data = b"".join(mine)
         chain = Chain("w")
         chain.turn(1)
-        entries, fault = chain.accept_all(data)
+        flat, fault = chain.accept_all(data)
         whole = [line for line in data.splitlines(keepends=True) if line.endswith(b"\n")]
         if b"\r" in data or len(whole) != data.count(b"\n"):
             whole = [line + b"\n" for line in data.split(b"\n")[:-1]]
+        entries = [flat[at : at + 32] for at in range(0, len(flat), 32)]
         assert (entries, str(fault or "")) == one_by_one(whole)
         assert chain.entry == (entries[-1] if entries else GENESIS)
         assert chain.seq == len(entries)

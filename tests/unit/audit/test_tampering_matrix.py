@@ -19,6 +19,7 @@ from audit.log import entries
 from audit.merkle import root_of
 from audit.segment import segments
 from audit.verify import IntegrityError, Verified, verify_journals
+from audit.verifying import hashing
 from tests.support import tampering
 from tests.support.tampering import ACTS, Lines, Signed, lines_in, log_over, other_log, put, rewrite, write
 from tests.support.trails import decision
@@ -45,6 +46,14 @@ class Harmless:
 
 
 Cell = Found | Harmless
+
+
+@pytest.fixture(autouse=True, params=["plain", "side by side"])
+def hashed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every cell with both ways to hash, however short its trail is."""
+    if request.param == "side by side":
+        monkeypatch.setattr(hashing, "WORTH", 0)
+        assert hashing.fastest(0) is not hashing.PLAIN
 
 
 def in_segment(change: Callable[[Lines], None], line: int, number: int = 1) -> Callable[[Signed], Named]:
