@@ -29,6 +29,10 @@ class CheckpointInvalid(Exception):
     """The text is no checkpoint signed by this key."""
 
 
+class Unsigned(CheckpointInvalid):
+    """The key that was asked did not sign this; another may have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The state of the log at one size."""
@@ -108,7 +112,7 @@ class Verifier:
         except NoteInvalid as error:
             raise CheckpointInvalid(str(error)) from error
         if found is None:
-            raise CheckpointInvalid(f"no signature by {self.name}+{self.key_hash.hex()}")
+            raise Unsigned(f"no signature by {self.name}+{self.key_hash.hex()}")
         _verify(self.key, self.name, found, body.encode())
         return body
 

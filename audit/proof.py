@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import orjson
 
-from audit.checkpoint import Checkpoint, CheckpointInvalid, Verifier
+from audit.checkpoint import Checkpoint, CheckpointInvalid, Opener, Unsigned
 from audit.merkle import ProofInvalid, leaf_hash, verify_consistency, verify_inclusion
 from audit.segment import Chain, LineFault, claimed, record_of
 from audit.tiles import Tiles, consistency_path, inclusion_path
@@ -27,6 +27,10 @@ SUFFIX: Final = ".tlog-proof"
 _HEADER: Final = "c2sp.org/tlog-proof@v1"
 _INDEX: Final = re.compile(r"index (0|[1-9][0-9]{0,18})")
 _LONGEST_PATH: Final = 64
+
+
+class ProofUnsigned(ProofInvalid):
+    """The checkpoint in the proof is not signed by a key that is believed: nothing is said of the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +116,12 @@ def read_proof(text: str) -> Proof:
     return Proof(_decoded(lines[1][len("extra ") :], 2), int(index[1]), path, checkpoint)
 
 
-def verify_proof(proof: Proof, verifier: Verifier) -> Proven:
+def verify_proof(proof: Proof, verifier: Opener) -> Proven:
     """Check record → entry → leaf → root → signature; raises `ProofInvalid` with what does not hold."""
     try:
         checkpoint = verifier.open(proof.checkpoint)
+    except Unsigned as error:
+        raise ProofUnsigned(f"checkpoint: {error}") from error
     except CheckpointInvalid as error:
         raise ProofInvalid(f"checkpoint: {error}") from error
     try:

@@ -137,7 +137,8 @@ class Succession:
         try:
             return self.present.open(note)
         except CheckpointInvalid as error:
-            raise CheckpointInvalid(said or self._explained(note, error)) from error
+            kind = CheckpointInvalid if said else type(error)
+            raise kind(said or self._explained(note, error)) from error
 
     def _explained(self, note: str, error: CheckpointInvalid) -> str:
         try:

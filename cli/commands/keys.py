@@ -93,8 +93,8 @@ def rotate(call: Call) -> None:
     if answer is None:
         return
     call.one({name: answer[name] for name in ("old", "new", "size")})
-    tell(t("新しい公開鍵を証人と監査人に渡してください。古い鍵を持つ人もそのまま検証できます。",
-           "give witnesses and auditors the new key; who holds the old one can still verify."))  # fmt: skip
+    tell(t("新しい公開鍵を証人と監査人に渡してください。古い鍵でも、ログの rotations/ があれば検証できます。",
+           "give witnesses and auditors the new key; with rotations/ the old one verifies."))  # fmt: skip
 
 
 @changes(group, "lost", "鍵を失ったあとの再作成 (監査人の信頼は別途)", "after a loss: a key to be trusted anew")

@@ -22,8 +22,17 @@ from cli.trail_files import JournalFolder, KeyFile, LogFolder, TrailFiles, key_i
 
 if TYPE_CHECKING:
     from audit.proof import Proof
+    from audit.rotation import Succession
     from audit.scan import RawLine
 
+Handover = Annotated[
+    list[Path] | None,
+    typer.Option("--handover", help=t("鍵の交換の証明 (古い順)", "rotations' proofs, oldest first")),
+]
+_ROTATED: Final = (
+    "鍵の交換があったなら、その証明 (ログの rotations/) を --handover に付けるか、今の公開鍵を使ってください。",
+    "after a rotation give its proof (rotations/ of the log) by --handover, or use the present public key.",
+)
 _WAIT: Final = 15.0  # seconds for the next checkpoint: one comes at the latest 10 s after a record
 _LOOK: Final = 0.5
 MADE = (
@@ -81,27 +90,32 @@ def verify_proof(
     call: Call,
     file: Annotated[list[Path], typer.Argument(help=t("証明ファイル (複数可)", "proof files"))],
     key: KeyFile = None,
+    handover: Handover = None,
 ) -> None:
-    """Verify record → entry → leaf → root → signature."""
+    """Verify record → entry → leaf → root → signature, by the key or one that it gave way to."""
     from audit.issued import signed_by
     from audit.merkle import ProofInvalid
-    from audit.proof import read_proof
+    from audit.proof import ProofUnsigned, read_proof
     from audit.proof import verify_proof as verified
 
-    verifier = key_in(key or call.place.settings().paths.keys / "checkpoint.pub")
+    keys = _keys(call, key, handover or [])
     rows: list[dict[str, Any]] = []
     for path in file:
         try:
             read = read_proof(read_text(path))
-            proven = verified(read, verifier)
+            proven = verified(read, keys)
+        except ProofUnsigned as error:
+            message = t(f"{path}: 知っている鍵の署名がありません。", f"{path}: not signed by a key that is known.")
+            raise Failure(ExitCode.INTEGRITY, message, [str(error), t(*_ROTATED)]) from error
         except ProofInvalid as error:
             message = t(f"{path}: 証明が成り立ちません。", f"{path}: the proof does not hold.")
             raise Failure(ExitCode.INTEGRITY, message, [str(error)]) from error
         record = {name: value for name, value in proven.record.items() if name not in ("v", "prev")}
         rows.append({
             "id": proven.id, "time": record.get("@timestamp"), "action": record.get("event.action"),
-            "index": proven.index, "size": proven.checkpoint.size, "signed_by": verifier.name,
-            "cosignatures": [name for name in signed_by(read.checkpoint) if name != verifier.name], "record": record,
+            "index": proven.index, "size": proven.checkpoint.size, "signed_by": proven.checkpoint.origin,
+            "cosignatures": [name for name in signed_by(read.checkpoint) if name != proven.checkpoint.origin],
+            "record": record,
         })  # fmt: skip
     if call.output is Output.TABLE:
         for row in rows:
@@ -109,6 +123,19 @@ def verify_proof(
     else:
         call.rows(rows, PROVEN, "")
     tell(t(f"証明 {len(rows)} 件は正しいです。", f"{len(rows)} proofs hold."))
+
+
+def _keys(call: Call, key: Path | None, handovers: list[Path]) -> Succession:
+    """The given key, or the installation's, and the keys that handovers lead to from it; raises Failure."""
+    from audit.rotation import Succession, SuccessionInvalid, links, read_handover
+
+    held = key_in(key or call.place.settings().paths.keys / "checkpoint.pub")
+    try:
+        known = list(links(call.place.settings().paths.log)) if key is None else []
+        return Succession(held, known + [read_handover(read_text(path)) for path in handovers])
+    except SuccessionInvalid as error:
+        message = t("鍵の引き継ぎが正しくありません。", "the succession of the keys does not hold.")
+        raise Failure(ExitCode.INTEGRITY, message, [str(error)]) from error
 
 
 def _proofs(files: TrailFiles, lines: list[RawLine]) -> list[tuple[RawLine, Proof, int]]:

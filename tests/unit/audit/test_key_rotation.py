@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import shutil
 from collections.abc import Callable
@@ -17,12 +16,11 @@ from audit.checkpoint import Checkpoint, CheckpointInvalid, Signer, Verifier, cl
 from audit.elastic.checkpoints import checkpoint_document
 from audit.elastic.copy import Stored
 from audit.elastic.kept import judge_of
-from audit.journal import Journal
 from audit.key_requests import Request, ask, asked, outcome
 from audit.lost_key import NotLost, replace_lost
 from audit.proof import read_proof
 from audit.reader import IntegrityError
-from audit.rotating import Rotating, settle
+from audit.rotating import settle
 from audit.rotation import (
     Succession,
     SuccessionInvalid,
@@ -35,6 +33,7 @@ from audit.rotation import (
 )
 from audit.segment import record_of
 from audit.verify import verify_journals
+from tests.support.key_rotations import request, rotate, run_auditor
 from tests.support.trails import Trail, decision
 
 NOW = 1_700_000_000.0
@@ -55,41 +54,6 @@ def key(trail: Trail, tmp_path: Path) -> Path:
     trail.write("worker-0", [decision(at) for at in range(5)])
     trail.sign()
     return path
-
-
-def run_auditor(trail: Trail, key: Path) -> None:
-    """One life of the auditor: start, look for a request, sign what is there, end."""
-
-    async def run() -> None:
-        auditor = Auditor(trail.journals, trail.log, settle(key, trail.log))
-        journal = Journal(trail.journals, "auditor", segment_bytes=100_000, segment_age=3600)
-        try:
-            journal.open(asyncio.get_running_loop())
-
-            async def commit() -> None:
-                await asyncio.to_thread(auditor.commit)
-
-            await Rotating(auditor, journal, key, key.parent / "state", commit).step()
-            journal.close(5)
-            while auditor.poll():
-                continue
-            auditor.commit()
-        finally:
-            journal.close(5)
-            auditor.close()
-
-    asyncio.run(run())
-
-
-def request(key: Path) -> None:
-    old = read_signer(key.read_text()).verifier
-    ask(key.parent / "state", Request(old.encode(), "ciso", "定期の交換", "R1"))
-
-
-def rotate(trail: Trail, key: Path) -> Verifier:
-    request(key)
-    run_auditor(trail, key)
-    return read_signer(key.read_text()).verifier
 
 
 def latest_size(trail: Trail) -> int:

@@ -1,0 +1,87 @@
+"""`sekisho audit verify-proof` when the log's key was given up for another between the proof and its check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from audit.checkpoint import generate, read_signer
+from cli.main import app
+from tests.support.key_rotations import rotate, run_auditor
+from tests.support.trails import Trail, decision
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> Trail:
+    return Trail(tmp_path / "journal", tmp_path / "log", generate("log.example"))
+
+
+@pytest.fixture
+def run(trail: Trail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A log whose key changed twice; `early` is the proof of a record of before, `late` of one of after."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(command: str, *arguments: str) -> Result:
+        return CliRunner().invoke(app, ["audit", command, *arguments], env={"COLUMNS": "160"})
+
+    def prove(name: str, event: str) -> None:
+        places = ("--journal", str(trail.journals), "--log", str(trail.log), "--key", "present.pub")
+        made = run("proof", event, "-O", name, *places)
+        assert made.exit_code == 0, made.output
+
+    key = tmp_path / "keys" / "checkpoint.key"
+    key.parent.mkdir()
+    key.write_text(trail.signer.encode() + "\n")
+    key.chmod(0o600)
+    key.with_suffix(".pub").write_text(trail.signer.verifier.encode() + "\n")
+    trail.write("worker-0", [decision(at) for at in range(5)])
+    trail.sign()
+    for name in ("first.pub", "present.pub"):
+        Path(name).write_text(trail.signer.verifier.encode())
+    prove("early", "worker-0:1:2")
+    rotate(trail, key)
+    rotate(trail, key)
+    trail.write("worker-0", [decision(at) for at in range(5, 9)])
+    run_auditor(trail, key)
+    Path("present.pub").write_text(read_signer(key.read_text()).verifier.encode())
+    prove("late", "worker-0:2:2")
+    return run
+
+
+def handovers(trail: Trail) -> list[str]:
+    return [word for path in sorted((trail.log / "rotations").iterdir()) for word in ("--handover", str(path))]
+
+
+@pytest.mark.parametrize("key", ["first.pub", "present.pub"])
+@pytest.mark.parametrize("proof", ["early", "late"])
+@pytest.mark.promise("P5.offline-proof")
+def test_either_key_verifies_either_proof_with_the_handovers(run: Run, trail: Trail, key: str, proof: str) -> None:
+    verified = run("verify-proof", proof, "--key", key, *handovers(trail))
+    assert verified.exit_code == 0, verified.output
+
+
+@pytest.mark.parametrize(("key", "proof"), [("first.pub", "late"), ("present.pub", "early")])
+def test_without_them_the_fault_is_the_key_and_not_the_record(run: Run, key: str, proof: str) -> None:
+    verified = run("verify-proof", proof, "--key", key)
+    assert verified.exit_code == 7
+    assert "知っている鍵の署名がありません" in verified.stderr
+    assert "--handover" in verified.stderr
+    assert "証明が成り立ちません" not in verified.stderr
+
+
+def test_half_of_the_way_is_not_enough(run: Run, trail: Trail) -> None:
+    assert run("verify-proof", "late", "--key", "first.pub", *handovers(trail)[:2]).exit_code == 7
+
+
+def test_a_handover_that_was_changed_leads_nowhere(run: Run, trail: Trail, tmp_path: Path) -> None:
+    path = min((trail.log / "rotations").iterdir())
+    index = int(path.read_text().split("\n")[2].removeprefix("index "))
+    path.write_text(path.read_text().replace(f"index {index}", f"index {index - 1}"))
+    verified = run("verify-proof", "late", "--key", "first.pub", *handovers(trail))
+    assert verified.exit_code == 7
+    assert "鍵の引き継ぎが正しくありません" in verified.stderr
