@@ -217,7 +217,7 @@ class Auditor:
 
     def _load_checkpoint(self) -> Checkpoint | None:
         path = self.folder / "checkpoint"
-        return self._keys.open(path.read_text()) if path.exists() else None
+        return self._keys.past.open(path.read_text()) if path.exists() else None
 
     def _check(self, size: int, root: bytes | None) -> None:
         if root is not None and self._log.root() != root:

@@ -42,7 +42,7 @@ def replace_lost(key: Path, log: Path, who: str, reason: str, now: float) -> Ver
         old = read_verifier(key.with_suffix(".pub").read_text())
         note = (log / "checkpoint").read_text()
         keys = succession(log, old)
-        keys.open(note)
+        keys.past.open(note)  # asked again, the lost key's is still the last
         _require_loss(key, keys.present)
         new = next_signer(key, _next_origin(old.name))
         found = list(links(log))

@@ -10,11 +10,14 @@ for a statement: an origin has no space. What the old key signed beyond its last
 A key that was lost cannot name another. Its successor has another origin, and `rotations/<number>.replaced` (the lost
 key's verifier key, a line of JSON that says who and why, its last checkpoint) leads backward only: the tree must still
 begin with what the lost key signed, but nobody who holds the lost key alone is led to the new one.
+
+Whoever can write into the folder can write a file that leads backward, and a key that was given up can sign what is in
+a handover. So what an earlier key signed is only ever an additional demand on a tree (`Succession.past`), no evidence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +25,7 @@ from typing import Any, Final
 
 import orjson
 
-from audit.checkpoint import Checkpoint, CheckpointInvalid, Signer, Verifier, claimed, read_verifier
+from audit.checkpoint import Checkpoint, CheckpointInvalid, Opener, Signer, Unsigned, Verifier, claimed, read_verifier
 from audit.event import Action
 from audit.merkle import ProofInvalid
 from audit.proof import SUFFIX, read_proof, verify_proof
@@ -79,7 +82,7 @@ def read_handover(text: str) -> Link:
         record = record_of(proof.line)
         old, new = read_rotation(str(record.get("sekisho.key.statement", "")))
         proven = verify_proof(proof, old)
-    except (ProofInvalid, ValueError) as error:
+    except (ProofInvalid, ValueError, LookupError, TypeError, AttributeError) as error:  # a record of any shape
         raise SuccessionInvalid(f"handover: {error}") from error
     if record.get("writer") != _WRITER or record.get("event.action") != Action.AUDIT_KEY_ROTATED:
         raise SuccessionInvalid("handover: the record is no rotation by the auditor")
@@ -102,7 +105,10 @@ def write_replacement(old: Verifier, note: str, record: Mapping[str, Any]) -> st
 
 
 class Succession:
-    """The keys of one log as the holder of one of them may believe them. Opens notes as a `Verifier` does."""
+    """The keys of one log as the holder of one of them may believe them: that one and its successors.
+
+    Opens notes as a `Verifier` does.
+    """
 
     def __init__(self, held: Verifier, links: Sequence[Link] = ()) -> None:
         """`links` in their order; those that the held key does not lead to are left out. Raises `SuccessionInvalid`."""
@@ -123,38 +129,59 @@ class Succession:
         """The last checkpoint of each key before the present one: the tree must contain them."""
         return [link.last for link in (*self.before, *self.after)]
 
-    def open(self, note: str) -> Checkpoint:
-        """Return the checkpoint that `note` proves; raises `CheckpointInvalid`."""
-        said = ""
-        for link in (*self.before, *self.after):
-            try:
-                checkpoint = link.old.open(note)
-            except CheckpointInvalid:
-                continue
-            if checkpoint.size <= link.last.size:
-                return checkpoint
-            said = f"its key {_name(link.old)} was given up at size {link.last.size}, this says {checkpoint.size}"
-        try:
-            return self.present.open(note)
-        except CheckpointInvalid as error:
-            kind = CheckpointInvalid if said else type(error)
-            raise kind(said or self._explained(note, error)) from error
+    @property
+    def past(self) -> Opener:
+        """Opens what keys before the held one signed as well: only to demand more of a tree, never to believe in one.
 
-    def _explained(self, note: str, error: CheckpointInvalid) -> str:
-        try:
-            origin = claimed(note).origin
-        except CheckpointInvalid:
-            return str(error)
+        What leads back rests on nothing that the held key signed: anyone may have written it.
+        """
+        return _Past(self)
+
+    def open(self, note: str) -> Checkpoint:
+        """Return the checkpoint that `note` proves, by the held key or one that follows it; raises `CheckpointInvalid`.
+
+        It is `Unsigned` where none of these keys signed it.
+        """
+        return self.opened(note, self.after)
+
+    def opened(self, note: str, links: Sequence[Link]) -> Checkpoint:
+        """Return what the present key signed, or an old key of these links up to its last checkpoint."""
+        fault: CheckpointInvalid | None = None
+        ends = [*((link.old, link.last.size) for link in links), (self.present, None)]
+        for key, end in ends:
+            try:
+                checkpoint = key.open(note)
+            except Unsigned:
+                continue
+            except CheckpointInvalid as error:
+                fault = fault or error
+                continue
+            if end is None or checkpoint.size <= end:
+                return checkpoint
+            said = f"its key {_name(key)} was given up at size {end}, this says {checkpoint.size}"
+            fault = fault or CheckpointInvalid(said)
+        raise fault or Unsigned(self._explained(note))
+
+    def _explained(self, note: str) -> str:
+        origin = claimed(note).origin
         if origin == self.held.name:
-            return f"{error}, and no recorded rotation leads from there to the key that signed"
+            return f"no signature by {_name(self.present)}, and no recorded rotation leads from there to who signed"
         return (
             f"the log is signed as {origin!r} now, not as {self.held.name!r}: its key was replaced without the old one."
             " Take the new public key from whom you trust, not from the log"
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Past:
+    keys: Succession
+
+    def open(self, note: str) -> Checkpoint:
+        return self.keys.opened(note, [*self.keys.before, *self.keys.after])
+
+
 def _leading_to(held: Verifier, links: Sequence[Link]) -> list[Link]:
-    """Return the links up to the held key; following them backward can only make a verification stricter."""
+    """Return the links up to the held key, believed by nobody but `Succession.past`."""
     for at, link in enumerate(links):
         if link.old == held:
             return list(links[:at])
@@ -188,6 +215,21 @@ def links(log: Path) -> Iterator[Link]:
 def kept(log: Path) -> list[Path]:
     """Return the files about changes of the key, oldest first."""
     return sorted(path for path in (log / FOLDER).glob("*") if path.suffix in {SUFFIX, REPLACED})
+
+
+def led(held: Verifier, handovers: Iterable[Link]) -> Succession:
+    """Return the keys that handovers, in whatever order, lead to from the held one; raises `SuccessionInvalid`."""
+    following: dict[str, Link] = {}
+    for link in handovers:
+        other = following.setdefault(link.old.encode(), link)
+        if other.new != link.new:
+            raise SuccessionInvalid(f"{_name(link.old)} named two successors")
+    ordered: list[Link] = []
+    key: Verifier | None = held
+    while key is not None and key.encode() in following:
+        ordered.append(following.pop(key.encode()))
+        key = ordered[-1].new
+    return Succession(held, ordered)
 
 
 def succession(log: Path, held: Verifier) -> Succession:

@@ -267,7 +267,10 @@ def claimed(writer: str, line: bytes) -> Link:
         body = orjson.loads(line)["body"]
         if body["writer"] != writer:
             raise LineFault("writer", str(body["writer"]), writer)
-        return Link(int(body["epoch"]), int(body["seq"]) - 1, bytes.fromhex(body["prev"]))
+        prev = bytes.fromhex(body["prev"])
+        if len(prev) != len(GENESIS):
+            raise LineFault("prev", body["prev"][:80], "64 hex digits")
+        return Link(int(body["epoch"]), int(body["seq"]) - 1, prev)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise LineFault("format", repr(line[:80]), "one record of version 1") from error
 

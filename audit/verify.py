@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from audit.checkpoint import Checkpoint, CheckpointInvalid, Opener
 from audit.expired import AUDITOR, Deletions
@@ -34,6 +35,8 @@ from audit.verifying.matching import Matching, stranger
 from audit.verifying.pieces import Pieces, jobs_for
 from audit.verifying.standing import Sizes, between, standing
 from audit.verifying.tiles import Tree
+
+_A_RECORD: Final = 800  # bytes of a journal, about
 
 __all__ = ["IntegrityError", "Span", "Verified", "WriterProof", "follow_tree", "verify_journals"]
 
@@ -109,14 +112,16 @@ def verify_journals(
     if log is not None and verifier is not None:
         # before the journals: what it covers is in them by now
         result.checkpoint = _latest(log, verifier, known, witness)
-    covered = result.checkpoint.size if result.checkpoint is not None else 0
-    with Pieces(jobs_for(jobs, _bytes_under(root)), fastest(covered)) as pieces:
+    sizes, records = Sizes(0, 0), _bytes_under(root) // _A_RECORD
+    if log is not None and result.checkpoint is not None:
+        sizes = _sizes(root, log, result.checkpoint.size, asked)
+        records = sizes.upto - sizes.after
+    hashing = fastest(records)
+    with Pieces(jobs_for(jobs, records, hashing), hashing) as pieces:
         proof = _Proof(root, log, result, pieces, progress or (lambda _count: None))
+        proof.begin(sizes)
         if log is not None and result.checkpoint is not None:
-            proof.begin(_sizes(root, log, result.checkpoint.size, asked))
             proof.follow_log(log, result.checkpoint, known)
-        else:
-            proof.begin(Sizes(0, 0))
         proof.finish()
     return result
 

@@ -26,7 +26,7 @@ from benchmarks.measure import Spread
 from tests.support.large_trails import grow
 from tests.support.trails import Trail
 
-RECORDS: Final = 300_000
+RECORDS: Final = 1_000_000
 _CHUNK: Final = 256 << 10
 _FLUSH: Final = 1000  # records between two checkpoints, at most
 

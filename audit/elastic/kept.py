@@ -21,7 +21,7 @@ Judge = Callable[[Stored], tuple[Kind, str] | None]
 def judge_of(log: Path, opener: Opener) -> Judge:
     """Return what says in which way a stored checkpoint is wrong, None where it is right.
 
-    `opener` is the key, or its succession (`audit.rotation`): the copy keeps what earlier keys signed.
+    `opener` is the key, or `audit.rotation.Succession.past`: the copy keeps what earlier keys signed.
     """
 
     def judge(stored: Stored) -> tuple[Kind, str] | None:

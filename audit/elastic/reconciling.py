@@ -72,7 +72,7 @@ def sender(journals: Path, folder: Path, index: Index) -> Callable[[Sequence[Doc
 
 def _judge(job: Job) -> Judge:
     log = Path(job["log"])
-    return judge_of(log, succession(log, read_verifier(Path(job["public_key"]).read_text(encoding="ascii"))))
+    return judge_of(log, succession(log, read_verifier(Path(job["public_key"]).read_text(encoding="ascii"))).past)
 
 
 async def reconcile(job: Job, tell: Callable[[dict[str, Any]], None]) -> None:

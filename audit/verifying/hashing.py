@@ -21,9 +21,11 @@ class Hashing(NamedTuple):
     """As `audit.segment.chained`."""
     prefixed: Callable[[bytes, bytes, int], bytes]
     """As `audit.merkle.prefixed`."""
+    worth: int
+    """How many records make up for starting one more process that hashes so."""
 
 
-PLAIN: Final = Hashing(segment.chained, merkle.prefixed)
+PLAIN: Final = Hashing(segment.chained, merkle.prefixed, worth=20_000)
 
 
 def fastest(records: int) -> Hashing:
@@ -32,6 +34,8 @@ def fastest(records: int) -> Hashing:
         return PLAIN
     try:
         from audit.verifying import lines, sha256  # noqa: PLC0415 (loading them is what has to be worth it)
-    except ImportError:
+
+        proved = sha256.proved()
+    except Exception:  # noqa: BLE001 (not installed, cannot be loaded or compiled here: the plain way is always there)
         return PLAIN
-    return Hashing(lines.chained, sha256.prefixed) if sha256.proved() else PLAIN
+    return Hashing(lines.chained, sha256.prefixed, worth=400_000) if proved else PLAIN

@@ -14,19 +14,17 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Self, TypeVar
 
 from audit.verifying.hashing import PLAIN, Hashing
-
-_WORTH: Final = 48 << 20  # bytes of journals that make up for starting one more process
 
 P = TypeVar("P")
 T = TypeVar("T")
 
 
-def jobs_for(asked: int, size: int) -> int:
-    """Return how many processes to use: `asked`, 0 for one a core, but no more than `size` bytes are worth."""
-    return max(1, min(asked or os.cpu_count() or 1, size // _WORTH))
+def jobs_for(asked: int, records: int, hashing: Hashing) -> int:
+    """Return how many processes to use: `asked`, 0 for one a core, but no more than so many records are worth."""
+    return max(1, min(asked or os.cpu_count() or 1, records // hashing.worth))
 
 
 class Pieces:

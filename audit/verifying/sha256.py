@@ -39,7 +39,7 @@ def compiled(signature: Any) -> Callable[[Any], Any]:
     def decorated(function: Any) -> Any:
         try:
             return njit(signature, cache=True)(function)
-        except RuntimeError:  # no folder that could keep it
+        except Exception:  # noqa: BLE001 (no folder that could keep it, a full disk, a file cut short)
             return njit(signature)(function)
 
     return decorated

@@ -57,7 +57,7 @@ def checkpoints(call: Call, log: LogFolder = None, key: KeyFile = None) -> None:
              "signed_by": signed_by(note), "note": note}]  # fmt: skip
     for each in issued(files.log):
         try:
-            past = verifier.open(each.note)
+            past = verifier.past.open(each.note)
         except CheckpointInvalid as error:
             message = t(f"{shown(each.at)} のチェックポイントの署名が正しくありません。",
                         f"the checkpoint of {shown(each.at)} does not verify.")  # fmt: skip
@@ -118,7 +118,7 @@ def _state(given: str, files: TrailFiles, tiles: Tiles, latest: Checkpoint) -> C
             message = t(f"ログは {latest.size} 件までです。", f"the log has {latest.size} records.")
             raise Failure(ExitCode.USAGE, message)
         return Checkpoint(latest.origin, size, tiles.root(0, size))
-    state = opened(read_text(Path(given)), Path(given), files.verifier())
+    state = opened(read_text(Path(given)), Path(given), files.verifier().past)
     if state.size > latest.size:
         raise ProofInvalid(f"size: got {latest.size}, expected {state.size} or more: the log was rolled back")
     return state

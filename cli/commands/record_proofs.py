@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 Handover = Annotated[
     list[Path] | None,
-    typer.Option("--handover", help=t("鍵の交換の証明 (古い順)", "rotations' proofs, oldest first")),
+    typer.Option("--handover", help=t("鍵の交換の証明", "the rotations' proofs")),
 ]
 _ROTATED: Final = (
-    "鍵の交換があったなら、その証明 (ログの rotations/) を --handover に付けるか、今の公開鍵を使ってください。",
-    "after a rotation give its proof (rotations/ of the log) by --handover, or use the present public key.",
+    "新しい鍵の署名なら鍵の交換の証明 (ログの rotations/) を --handover に、前の鍵の署名ならその公開鍵を --key に。",
+    "signed by a newer key: give the rotation's proof (rotations/) by --handover; by an older one: give it by --key.",
 )
 _WAIT: Final = 15.0  # seconds for the next checkpoint: one comes at the latest 10 s after a record
 _LOOK: Final = 0.5
@@ -92,7 +92,7 @@ def verify_proof(
     key: KeyFile = None,
     handover: Handover = None,
 ) -> None:
-    """Verify record → entry → leaf → root → signature, by the key or one that it gave way to."""
+    """Verify record → entry → leaf → root → signature, by the key or one that followed it."""
     from audit.issued import signed_by
     from audit.merkle import ProofInvalid
     from audit.proof import ProofUnsigned, read_proof
@@ -127,12 +127,11 @@ def verify_proof(
 
 def _keys(call: Call, key: Path | None, handovers: list[Path]) -> Succession:
     """The given key, or the installation's, and the keys that handovers lead to from it; raises Failure."""
-    from audit.rotation import Succession, SuccessionInvalid, links, read_handover
+    from audit.rotation import SuccessionInvalid, led, read_handover
 
     held = key_in(key or call.place.settings().paths.keys / "checkpoint.pub")
     try:
-        known = list(links(call.place.settings().paths.log)) if key is None else []
-        return Succession(held, known + [read_handover(read_text(path)) for path in handovers])
+        return led(held, [read_handover(read_text(path)) for path in handovers])
     except SuccessionInvalid as error:
         message = t("鍵の引き継ぎが正しくありません。", "the succession of the keys does not hold.")
         raise Failure(ExitCode.INTEGRITY, message, [str(error)]) from error

@@ -85,9 +85,9 @@ def verify(
     if not files.journal.is_dir():
         raise Failure(ExitCode.NOT_FOUND, t(f"{files.journal} がありません。", f"{files.journal} does not exist."))
     verifier = files.verifier()
-    known = [opened(read_text(path), path, verifier) for path in kept or ()]
+    known = [opened(read_text(path), path, verifier.past) for path in kept or ()]
     last = LastVerified(memory or state_file("verified", files.log))
-    before = last.checkpoint(verifier) if since_last else None
+    before = last.checkpoint(verifier.past) if since_last else None
     note, now = files.latest() if since_last else ("", None)
     cosigned, said = cosigned_by(files, witness or (), call.now)
     wanted = [*verifier.last_of_each, *known, *cosigned, *(each for each in (before, now) if each is not None)]

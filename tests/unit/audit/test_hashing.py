@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,9 @@ from audit import merkle, segment
 from audit.segment import GENESIS, Chain, LineFault, encode_all, head
 from audit.verifying import hashing, lines, sha256
 from audit.verifying.chains import pack, unpack
+from audit.verifying.pieces import jobs_for
 
-WAYS = [hashing.PLAIN, hashing.Hashing(lines.chained, sha256.prefixed)]
+WAYS = [hashing.PLAIN, hashing.Hashing(lines.chained, sha256.prefixed, worth=400_000)]
 WRITER = "worker-0"
 
 
@@ -111,6 +113,43 @@ def test_roots_of_many_rows(way: hashing.Hashing, count: int) -> None:
     assert merkle.roots_of_full(flat, 256, way.prefixed) == b"".join(merkle.root_of(row) for row in rows)
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("prev", [b"", b"\0", GENESIS + b"\0", bytes(31)])
+def test_an_entry_of_another_length_is_followed_by_nothing(way: hashing.Hashing, prev: bytes) -> None:
+    assert way.chained(journal([10]), head(WRITER, 1), 1, prev) == (b"", 0)
+
+
+@pytest.mark.parametrize("prev", ["", "ab", "00" * 33])
+def test_a_line_cannot_claim_to_follow_what_is_no_entry(prev: str) -> None:
+    line = b'{"salt":"%b","body":{"v":1,"writer":"w","epoch":1,"seq":1,"prev":"%b"}}\n' % (b"0" * 32, prev.encode())
+    with pytest.raises(LineFault, match="64 hex digits"):
+        segment.claimed("w", line)
+
+
+def test_a_megabyte_of_newlines_asks_for_no_more_memory_than_that() -> None:
+    tracemalloc.start()
+    try:
+        assert lines.chained(b"\n" * (1 << 20), head(WRITER, 1), 1, GENESIS) == (b"", 0)
+        assert tracemalloc.get_traced_memory()[1] < 40 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("error", [ImportError, OSError, EOFError, RuntimeError, ValueError])
+def test_what_cannot_be_loaded_leaves_the_plain_way(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+    def broken() -> bool:
+        raise error
+
+    monkeypatch.setattr(sha256, "proved", broken)
+    assert hashing.fastest(10**9) is hashing.PLAIN
+
+
+def test_a_line_that_was_compiled_wrongly_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "_continued", lambda *_given: 1)
+    with pytest.raises(OSError, match="differs from the plain one"):
+        lines.chained(journal([10], first=7), head(WRITER, 1), 1, GENESIS)
+
+
 def test_packing_is_undone() -> None:
     entries = os.urandom(32 * 5)
     assert pack(entries) == b"".join(b"\0\x20" + entries[at : at + 32] for at in range(0, 160, 32))
@@ -135,3 +174,8 @@ def test_short_verifications_load_nothing_and_what_is_chosen_can_be_pickled() ->
     assert chosen == WAYS[1]
     assert pickle.loads(pickle.dumps(chosen)) == chosen  # noqa: S301 (own bytes)
     assert hashing.PLAIN.chained is segment.chained
+
+
+@pytest.mark.parametrize(("asked", "records", "jobs"), [(4, 0, 1), (1, 10**9, 1), (4, 50, 4), (4, 25, 2), (4, 19, 1)])
+def test_a_process_more_has_to_be_worth_it(asked: int, records: int, jobs: int) -> None:
+    assert jobs_for(asked, records, hashing.PLAIN._replace(worth=10)) == jobs

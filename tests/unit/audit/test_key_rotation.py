@@ -12,7 +12,7 @@ import pytest
 
 from audit import durable, rotating
 from audit.auditor import Auditor, LogLocked
-from audit.checkpoint import Checkpoint, CheckpointInvalid, Signer, Verifier, claimed, generate, read_signer
+from audit.checkpoint import Checkpoint, CheckpointInvalid, Signer, Unsigned, Verifier, claimed, generate, read_signer
 from audit.elastic.checkpoints import checkpoint_document
 from audit.elastic.copy import Stored
 from audit.elastic.kept import judge_of
@@ -30,6 +30,7 @@ from audit.rotation import (
     read_rotation,
     state_rotation,
     succession,
+    write_replacement,
 )
 from audit.segment import record_of
 from audit.verify import verify_journals
@@ -99,7 +100,7 @@ def test_what_the_copy_keeps_of_earlier_keys_is_ours(trail: Trail, key: Path) ->
     early = checkpoint_document((trail.log / "checkpoint").read_text(), NOW)
     present = rotate(trail, key)
     latest = checkpoint_document((trail.log / "checkpoint").read_text(), NOW)
-    judge = judge_of(trail.log, succession(trail.log, present))
+    judge = judge_of(trail.log, succession(trail.log, present).past)
     assert [judge(Stored(each.id, dict(each.body))) for each in (early, latest)] == [None, None]
     forged = checkpoint_document(
         trail.signer.sign(Checkpoint(trail.signer.name, latest_size(trail) + 1, bytes(32))), NOW
@@ -139,6 +140,34 @@ def test_a_tree_without_the_old_keys_last_checkpoint_is_refused(trail: Trail, ke
     shutil.copytree(trail.log / "rotations", other.log / "rotations")
     with pytest.raises(IntegrityError, match="root at size"):
         proved(other, trail.signer.verifier)
+
+
+def test_a_replacement_that_anybody_wrote_makes_no_other_key_believed(trail: Trail, key: Path, tmp_path: Path) -> None:
+    """A forged trail, signed by a key of the forger's, and a file that calls this key the one before ours."""
+    held = trail.signer.verifier
+    forger = generate("log.example")
+    forged = Trail(tmp_path / "forged" / "journal", tmp_path / "forged" / "log", forger)
+    forged.write("worker-0", [decision(at) for at in range(40)])
+    forged.sign()
+    note = (forged.log / "checkpoint").read_text()
+    (forged.log / "rotations").mkdir()
+    (forged.log / "rotations" / "000001.replaced").write_text(write_replacement(forger.verifier, note, {}))
+    keys = succession(forged.log, held)
+    assert [link.old for link in keys.before] == [forger.verifier]
+    with pytest.raises(Unsigned, match="no signature"):
+        keys.open(note)
+    with pytest.raises(CheckpointInvalid, match="no signature"):
+        proved(forged, held)
+
+
+def test_what_keys_before_the_held_one_signed_only_demands_more(trail: Trail, key: Path) -> None:
+    note = (trail.log / "checkpoint").read_text()
+    second = rotate(trail, key)
+    keys = succession(trail.log, second)
+    with pytest.raises(Unsigned):
+        keys.open(note)
+    assert keys.past.open(note) == trail.signer.verifier.open(note)
+    assert keys.past.open((trail.log / "checkpoint").read_text()).size == proved(trail, second)
 
 
 def test_without_the_rotations_files_the_old_key_leads_nowhere(trail: Trail, key: Path) -> None:

@@ -18,7 +18,7 @@ from audit.log import TileLog, entries
 from audit.merkle import leaf_hash, root_of
 from audit.segment import Chain, claimed, segments
 from audit.verify import IntegrityError, Span, Verified, verify_journals
-from audit.verifying import pieces
+from audit.verifying import hashing, pieces
 from tests.support.trails import Trail, decision
 
 BASE = 1_700_000_000.0
@@ -160,10 +160,12 @@ def test_a_span_beyond_the_checkpoint_is_refused(trail: Trail) -> None:
             prove(trail, span)
 
 
-def test_several_processes_find_what_one_finds(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", [hashing.PLAIN, hashing.fastest(hashing.WORTH)])
+def test_several_processes_find_what_one_finds(
+    trail: Trail, monkeypatch: pytest.MonkeyPatch, way: hashing.Hashing
+) -> None:
     alone = prove(trail)
-    monkeypatch.setattr(pieces, "_WORTH", 1)
-    assert pieces.jobs_for(2, 100) == 2
+    monkeypatch.setattr(verify, "fastest", lambda _records: way._replace(worth=1))
     seen: list[int] = []
     together = verify_journals(trail.journals, trail.log, trail.signer.verifier, jobs=2, progress=seen.append)
     assert together == alone
