@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 from audit.checkpoint import CheckpointInvalid, Verifier, generate
@@ -57,17 +58,23 @@ def survivors(root: Path, verifier: Verifier, flips: Iterable[Flip]) -> list[str
     for flip in flips:
         path = root / flip.path
         path.chmod(0o600)
-        whole = path.read_bytes()
-        changed = bytearray(whole)
-        changed[flip.bit // 8] ^= 1 << flip.bit % 8
-        path.write_bytes(changed)
-        try:
-            told = _verified(root, verifier, flip)
-        finally:
-            path.write_bytes(whole)
+        at, changed = divmod(flip.bit, 8)
+        with path.open("r+b", buffering=0) as file:
+            file.seek(at)
+            (byte,) = file.read(1)
+            _put(file, at, byte ^ 1 << changed)
+            try:
+                told = _verified(root, verifier, flip)
+            finally:
+                _put(file, at, byte)
         if told:
             missed.append(f"{flip}: {told}")
     return missed
+
+
+def _put(file: FileIO, at: int, byte: int) -> None:
+    file.seek(at)
+    file.write(bytes((byte,)))
 
 
 def _verified(root: Path, verifier: Verifier, flip: Flip) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +22,7 @@ from tests.support.large_trails import grow
 from tests.support.trails import Trail
 
 PARTS = os.cpu_count() or 1
+MEMORY = Path("/dev/shm")
 Figure = Callable[[str], None]
 
 
@@ -37,13 +39,14 @@ def part(root: Path, key: str, flips: list[Flip] | None, number: int) -> tuple[i
 
 def flipped(trail: Trail, flips: list[Flip] | None, figure: Figure) -> list[str]:
     """Flip bits in as many copies as there are cores; `None` is every bit."""
-    root, started = trail.log.parent, time.monotonic()
-    for number in range(PARTS):
-        shutil.copytree(root, root.with_name(f"copy-{number}"), ignore=shutil.ignore_patterns("lock"))
-    key = trail.signer.verifier.encode()
-    with ProcessPoolExecutor(PARTS, mp_context=multiprocessing.get_context("spawn")) as pool:
-        pending = [pool.submit(part, root.with_name(f"copy-{at}"), key, flips, at) for at in range(PARTS)]
-        done = [each.result() for each in pending]
+    started, key = time.monotonic(), trail.signer.verifier.encode()
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        copies = [Path(folder) / str(number) for number in range(PARTS)]
+        for copy in copies:
+            shutil.copytree(trail.log.parent, copy, ignore=shutil.ignore_patterns("lock"))
+        with ProcessPoolExecutor(PARTS, mp_context=multiprocessing.get_context("spawn")) as pool:
+            pending = [pool.submit(part, copy, key, flips, at) for at, copy in enumerate(copies)]
+            done = [each.result() for each in pending]
     count = sum(number for number, _ in done)
     figure(f"{count} bits flipped, each verified, in {time.monotonic() - started:.0f} s on {PARTS} cores")
     assert count > 9_000
