@@ -15,8 +15,6 @@ At start the stored tiles must give the root that `auditor.json` and the checkpo
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -253,12 +251,4 @@ class Auditor:
 
 def own(folder: Path) -> int:
     """Take the log under `folder` for this process until the descriptor is closed; raises `LogLocked`, OSError."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if error.errno == errno.EWOULDBLOCK:
-            raise LogLocked(errno.EWOULDBLOCK, f"{folder}: another process grows this log") from error
-        raise
-    return descriptor
+    return durable.own(folder, "grows this log", LogLocked)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 from pathlib import Path
 from typing import Final
@@ -47,6 +48,22 @@ def close(descriptor: int) -> None:
     """
     with contextlib.suppress(OSError):
         os.close(descriptor)
+
+
+def own(folder: Path, told: str, kind: type[OSError] = OSError) -> int:
+    """Take a folder for this process, by the lock file in it, until the descriptor that is returned is closed.
+
+    Raises `kind` (EWOULDBLOCK), saying what another process does, while that one has it; OSError.
+    """
+    descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        close(descriptor)
+        if error.errno == errno.EWOULDBLOCK:
+            raise kind(errno.EWOULDBLOCK, f"{folder}: another process {told}") from error
+        raise
+    return descriptor
 
 
 def sync_directory(path: Path) -> None:

@@ -16,8 +16,6 @@ Order of steps, and why a crash between any two is harmless:
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import re
 from dataclasses import dataclass
@@ -81,15 +79,7 @@ class SegmentWriter:
     def acquire(self) -> None:
         """Create the folder and take its lock; raises `JournalLocked` while another process holds it."""
         durable.make_directory(self.folder)
-        self._lock = os.open(self.folder / "lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock, self._lock = self._lock, -1
-            durable.close(lock)
-            if error.errno == errno.EWOULDBLOCK:
-                raise JournalLocked(errno.EWOULDBLOCK, f"{self.folder}: another process writes this journal") from error
-            raise
+        self._lock = durable.own(self.folder, "writes this journal", JournalLocked)
 
     def release(self) -> None:
         """Close the open segment and let the folder go."""

@@ -15,8 +15,6 @@ again before it is answered. `<name>.findings.json` is what contradicted: a log'
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import os
 import sys
@@ -58,7 +56,7 @@ class Witness:
         self._signer = signer
         self._logs = logs
         self._lock = threading.Lock()
-        self._descriptor = _own(folder)
+        self._descriptor = durable.own(folder, "remembers here")
         for origin in logs:
             self.known(origin)  # a damaged memory is told at the start, not at the first request
 
@@ -134,15 +132,3 @@ def file_name(origin: str) -> str:
 def _say(text: str) -> None:
     sys.stderr.write(f"witness: {text}\n")
     sys.stderr.flush()
-
-
-def _own(folder: Path) -> int:
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if error.errno == errno.EWOULDBLOCK:
-            raise OSError(errno.EWOULDBLOCK, f"{folder}: another process remembers here") from error
-        raise
-    return descriptor
