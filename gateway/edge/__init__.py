@@ -7,7 +7,8 @@ rest of a worker is one contract, `services`; the gate is asked through `guarded
   that were read before, `framing` finds where a body ends.
 - On: `relay` carries one request to its end; `forward` writes its head, `pool` finds a connection, `held` keeps those
   with an identity of their own, `upstream` is one of them and `response` its answer. `tunnel` follows WebSocket frames.
-- Ends: `answers` are ours, `live` finds what a revocation has to cut, `sockets` makes the cut one. `timeouts` is one
+- Ends: `answers` are ours, `draining` lets a client read the last of a connection, `live` finds what a revocation has
+  to cut, `sockets` makes the cut one. `timeouts` is one
   sweep over all deadlines, `waiting_for` says what a deadline was about.
 """
 

@@ -12,28 +12,20 @@ from typing import Final, cast
 
 from gateway.edge import guarded, states
 from gateway.edge.answers import encode, to_https
+from gateway.edge.draining import LOOK, LastAnswer
 from gateway.edge.forward import forwarded_fields
 from gateway.edge.held import HeldUpstream
 from gateway.edge.reader import HeadReader
 from gateway.edge.relay import Exchange
 from gateway.edge.services import Answer, EdgeServices, Passed, RecordNotKept
 from gateway.edge.sockets import reset, tune
-from gateway.edge.states import (
-    AFTER_CONNECTED,
-    AFTER_FINISHED,
-    AFTER_JUDGED,
-    AFTER_KEPT_PASSED,
-    Event,
-    State,
-    step,
-)
+from gateway.edge.states import AFTER_CONNECTED, AFTER_FINISHED, AFTER_JUDGED, AFTER_KEPT_PASSED, Event, State, step
 from gateway.edge.timeouts import NEVER
 from gateway.gate.request import Peer, RequestFault, RequestHead
 from gateway.gate.verdict import Forward, Local, Unknown, Verdict
 from policies.reasons import Reason
 
 AHEAD: Final = 65536  # bytes a client may send ahead of its turn before we stop reading
-DRAIN: Final = 2.0  # seconds in which a client may read the last answer before the connection is closed
 _PASSED: Final = (Forward, Local)
 
 
@@ -41,7 +33,7 @@ class ClientConnection(asyncio.Protocol):
     """One connection of one client."""
 
     __slots__ = (
-        "_advancing", "_ended", "_exchange", "_head", "_loop", "_on_end", "_reader",
+        "_advancing", "_ended", "_exchange", "_head", "_last", "_loop", "_on_end", "_reader",
         "_rejudged", "_requests", "_services", "_state", "_task", "_transport", "_verdict", "authenticated",
         "buffer", "deadline", "eof", "exhausted", "forwarded", "held", "peer",
     )  # fmt: skip
@@ -67,6 +59,7 @@ class ClientConnection(asyncio.Protocol):
         self._head: RequestHead | None = None
         self._verdict: Verdict | None = None
         self._exchange: Exchange | None = None
+        self._last: LastAnswer | None = None
         self._task: asyncio.Task[None] | None = None
         self.authenticated = HeldUpstream()
         self._requests = self._rejudged = 0
@@ -99,6 +92,8 @@ class ClientConnection(asyncio.Protocol):
         """Read what belongs to the current exchange, keep the rest."""
         exchange = self._exchange
         if exchange is not None and exchange.wants_bytes:
+            if self.buffer:  # what came before a 101 goes first
+                data, self.buffer = self.buffer + data, b""
             exchange.from_client(data)
             return
         if (state := self._state) is states.DRAINING or state is states.CLOSED:
@@ -272,16 +267,13 @@ class ClientConnection(asyncio.Protocol):
     def _drain(self) -> None:
         """Let the client read the answer: closing while it still sends would reset what it has not read."""
         self.buffer = b""
-        self.deadline = self._services.sweeper.now + DRAIN
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
-        if self.eof or not transport.can_write_eof():
-            transport.close()
-            return
-        if self.held:
-            self.hold(False)
-        transport.write_eof()
+        services = self._services
+        self.deadline = services.sweeper.now + LOOK
+        if self._transport is not None:
+            if self.held:
+                self.hold(False)
+            self._last = LastAnswer(self._transport, services.timeouts.idle, services.sweeper.now)
+            self._last.end(eof=self.eof)
 
     # What the exchange reports.
 
@@ -311,13 +303,15 @@ class ClientConnection(asyncio.Protocol):
         self._answer(answer, exchange.request, states.CLOSING if closing else states.FAILED)
 
     def take_buffered(self) -> None:
-        """Give the exchange what arrived before it could take it."""
+        """Give the exchange what arrived before it could take it, be it the end."""
         exchange = self._exchange
         if exchange is not None and exchange.wants_bytes and self.buffer:
             data, self.buffer = self.buffer, b""
             if self.held:
                 self.hold(False)
             exchange.from_client(data)
+        if exchange is not None and self.eof:
+            exchange.client_ended()
 
     # Bytes out, back-pressure, ends.
 
@@ -352,8 +346,10 @@ class ClientConnection(asyncio.Protocol):
             self._exchange.on_deadline(now)
         elif self._state is states.HEAD:
             self._refuse(RequestFault(408, Reason.TIMED_OUT, "request head not complete in time"))
-        elif self._state is states.DRAINING:
-            self.reset()
+        elif self._last is not None:
+            self.deadline = now + LOOK
+            if not self._last.is_read(now):
+                self.reset()
         else:
             self._close()
 

@@ -14,7 +14,8 @@ from gateway.edge.framing import BodyReader, Chunked, Counted, FramingFault
 from gateway.edge.held import offers_identity
 from gateway.edge.response import ResponseHead, rewritten
 from gateway.edge.services import EdgeServices, Outcome, Passed
-from gateway.edge.tunnel import Tunnel, TunnelFault, accept_for
+from gateway.edge.timeouts import NEVER
+from gateway.edge.tunnel import LEAVING, Tunnel, TunnelFault
 from gateway.edge.waiting_for import Waiting
 from gateway.gate.request import RequestHead
 from gateway.gate.verdict import Forward, Local
@@ -46,6 +47,7 @@ class Exchange:
     _waiting = waiting_for.NOTHING
     _window = 0
     _tunnel: Tunnel | None = None
+    _detail = ""
     _ended = False
 
     def __init__(self, client: ClientConnection, services: EdgeServices, request: RequestHead, verdict: Passed) -> None:
@@ -58,7 +60,7 @@ class Exchange:
             self._body = Chunked(strict=True)
         elif request.content_length:
             self._body = Counted(request.content_length)
-        self._started = services.clock()
+        self.started = services.clock()
         self._total = services.sweeper.now + services.timeouts.total_request
 
     # The way out: a connection, the head, the body.
@@ -89,8 +91,7 @@ class Exchange:
         if self._ended:
             self._pool.release(connection)
             return
-        self._upstream = connection
-        self._reused = reused
+        self._upstream, self._reused = connection, reused
         connection.take(self)
         client = self._client
         client.exchange_connected()
@@ -109,8 +110,6 @@ class Exchange:
         if self.request.expect_continue and not client.buffer:
             client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         client.take_buffered()
-        if client.eof:
-            self.client_ended()
 
     def upstream_refused(self, status: int, reason: Reason) -> None:
         """No connection to the app."""
@@ -158,18 +157,14 @@ class Exchange:
 
     # The way back.
 
-    def switches(self, head: ResponseHead) -> bool:
-        """Whether a 101 answers our WebSocket upgrade (RFC 6455 §4.1)."""
-        if not self.request.upgrade or head.find.get(b"upgrade", b"").lower() != b"websocket":
-            return False
-        return head.find.get(b"sec-websocket-accept") == accept_for(self.request.find[b"sec-websocket-key"])
-
     def received(self, head: ResponseHead | None, payload: bytes, done: bool) -> None:
         """Relay a piece of the answer as soon as it is there."""
         if self._ended:
             return
         if not done:
-            self._expect(waiting_for.NEXT_BYTES, self._services.timeouts.upstream_between)
+            if head is not None and (head.status == 101 or head.streams_events):
+                self._total = NEVER  # an open page lasts as long as somebody looks at it
+            self._expect_more()
         out = b"" if head is None else self._answer_head(head, done, len(payload))
         if payload:
             self.response_bytes += len(payload)
@@ -181,7 +176,7 @@ class Exchange:
             self._finish()
 
     def _answer_head(self, head: ResponseHead, done: bool, size: int) -> bytes:
-        self._first_byte = self._services.clock() - self._started
+        self._first_byte = self._services.clock() - self.started
         status = self._status = head.status
         request = self.request
         if self._body is not None or self._client.exhausted:
@@ -235,7 +230,8 @@ class Exchange:
             self._expect(waiting_for.CONNECTION, self._services.timeouts.upstream_connect * 2)
             self._pool.acquire(self, fresh=True)
         elif self._tunnel is not None:
-            self._end("", aborted=False)
+            reason, detail = self._tunnel.ending
+            self._end(reason, aborted=False, detail=detail)
             self._client.exchange_done(False)
         else:
             self._fail(502, Reason.APP_UNREACHABLE if silent else Reason.APP_ANSWER_INVALID)
@@ -249,11 +245,11 @@ class Exchange:
         return b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
     def _inward(self, tunnel: Tunnel, upstream: UpstreamConnection, data: bytes) -> None:
-        self._expect(waiting_for.IN_TUNNEL, self._services.timeouts.tunnel_idle)
+        self._expect_more()
         try:
             tunnel.inward.feed(data)
-        except TunnelFault:
-            self.cut(Reason.MALFORMED_REQUEST)
+        except TunnelFault as fault:
+            self.cut(fault.reason, str(fault))
             return
         self.request_bytes += len(data)
         upstream.write(data)
@@ -263,11 +259,11 @@ class Exchange:
         tunnel = self._tunnel
         if tunnel is None or self._ended:
             return
-        self._expect(waiting_for.IN_TUNNEL, self._services.timeouts.tunnel_idle)
+        self._expect_more()
         try:
             tunnel.outward.feed(data)
-        except TunnelFault:
-            self.cut(Reason.APP_ANSWER_INVALID)
+        except TunnelFault as fault:
+            self.cut(fault.reason, str(fault))
             return
         self.response_bytes += len(data)
         self._client.write(data)
@@ -279,17 +275,23 @@ class Exchange:
         deadline = self._services.sweeper.now + seconds
         self._client.deadline = deadline if deadline < self._total else self._total  # noqa: FURB136  # min() costs a call
 
+    def _expect_more(self) -> None:
+        timeouts = self._services.timeouts
+        if self._total == NEVER:
+            if self._tunnel is not None and self._client.eof:
+                return  # it ends soon, whatever still comes
+            self._expect(waiting_for.IN_TUNNEL, timeouts.tunnel_idle)
+        else:
+            self._expect(waiting_for.NEXT_BYTES, timeouts.upstream_between)
+
     def client_full(self, full: bool) -> None:
         """The client reads more slowly than the app writes, or has caught up."""
         if self._upstream is not None:
             self._upstream.hold(full)
-        timeouts = self._services.timeouts
         if full:
-            self._expect(waiting_for.CLIENT_READS, timeouts.idle)
-        elif self._tunnel is not None:
-            self._expect(waiting_for.IN_TUNNEL, timeouts.tunnel_idle)
+            self._expect(waiting_for.CLIENT_READS, self._services.timeouts.idle)
         else:
-            self._expect(waiting_for.NEXT_BYTES, timeouts.upstream_between)
+            self._expect_more()
 
     def on_deadline(self, now: float) -> None:
         """A time limit has passed."""
@@ -305,6 +307,9 @@ class Exchange:
                 self._fail(408, Reason.TIMED_OUT)
         elif waiting is waiting_for.CONNECTION or waiting is waiting_for.FIRST_BYTE:
             self._fail(504, Reason.APP_TIMED_OUT)
+        elif waiting is waiting_for.OTHER_END:
+            self.client_lost()
+            self._client.reset()
         else:
             self.cut(Reason.APP_TIMED_OUT if waiting is waiting_for.NEXT_BYTES else Reason.TIMED_OUT)
 
@@ -342,49 +347,53 @@ class Exchange:
 
     def client_ended(self) -> None:
         """The client sends no more: fine after its request, a fault within its body, the end of a tunnel."""
-        if self._tunnel is not None:
-            self.client_lost()
-            self._client.reset()
+        if self._tunnel is not None and self._upstream is not None:
+            self._upstream.half_close()
+            self._expect(waiting_for.OTHER_END, LEAVING)
         elif self._upstream is not None and self._body is not None and not self._ended:
             self._fail(400, Reason.MALFORMED_REQUEST, "connection ended within the body")
 
     def client_lost(self) -> None:
         """The client left before the end."""
         if not self._ended:
-            self._drop_upstream()
             tunnel = self._tunnel is not None
+            self._drop_upstream(gently=tunnel)
             self._end("" if tunnel else CLIENT_GONE, aborted=self._body is not None)
 
-    def cut(self, reason: str) -> None:
+    def cut(self, reason: str, detail: str = "") -> None:
         """End this exchange now (revocation, lock, broken frames): nothing more leaves for the client."""
         if not self._ended:
             self._ended = True
-            self._client.reset(b"" if self._tunnel is None else self._tunnel.farewell(reason))
+            self._detail = detail
+            tunnel = self._tunnel
+            self._client.reset(b"" if tunnel is None else tunnel.farewell(reason, self.verdict.request_id))
             self._services.live.conclude_later(self, reason)
 
     def conclude(self, reason: str) -> None:
         """Do what a cut leaves for later: the app's connection, the completion record."""
         self._drop_upstream()
-        self._end(reason, aborted=self._body is not None)
+        self._end(reason, aborted=self._body is not None, detail=self._detail)
 
-    def _drop_upstream(self) -> None:
+    def _drop_upstream(self, *, gently: bool = False) -> None:
         upstream, self._upstream = self._upstream, None
-        if upstream is not None:
+        if upstream is not None and gently:
+            upstream.leave(LEAVING)
+        elif upstream is not None:
             upstream.discard()
         elif self._waiting is waiting_for.CONNECTION:
             self._pool.cancel(self)
 
     def _end(self, reason: str, *, aborted: bool, detail: str = "") -> None:
         self._ended = True
-        services = self._services
-        services.live.remove(self)
-        tunnel = self._tunnel
-        services.gatekeeper.completed(
-            self.verdict,
-            self.request,
-            Outcome(
-                self._status, reason, aborted, self.request_bytes, self.response_bytes,
-                services.clock() - self._started, self._first_byte, detail, tunnel is not None,
-                0 if tunnel is None else tunnel.inward.frames, 0 if tunnel is None else tunnel.outward.frames,
-            ),
+        self._services.live.remove(self)
+        self._services.gatekeeper.completed(self.verdict, self.request, self.outcome(reason, aborted, detail))
+
+    def outcome(self, reason: str = "", aborted: bool = False, detail: str = "") -> Outcome:
+        """Return how this request ended, or how it stands so far."""
+        outcome = Outcome(
+            self._status, reason, aborted, self.request_bytes, self.response_bytes,
+            self._services.clock() - self.started, self._first_byte, detail,
         )  # fmt: skip
+        if self._tunnel is not None:
+            self._tunnel.count(outcome)
+        return outcome

@@ -24,6 +24,7 @@ INTERIM_LIMIT: Final = 8
 _STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus
 }
+_EVENTS: Final = b"text/event-stream"
 _READ_BY_US: Final = frozenset(
     b"connection upgrade transfer-encoding content-length content-type www-authenticate sec-websocket-accept".split()
 )
@@ -75,7 +76,7 @@ class ResponseHead:
         if connection is None or connection == b"keep-alive":
             self.keep_alive = version == "1.1" or connection is not None
         else:
-            options = _options(connection)
+            options = options_of(connection)
             self.keep_alive = b"close" not in options and (version == "1.1" or b"keep-alive" in options)
         if b"transfer-encoding" in find:
             self.length = -1
@@ -100,9 +101,14 @@ class ResponseHead:
                 find[lower] = value if known is None else known + b", " + value
             if action in (_PASS, _READ_AND_PASS):
                 passing.append((lower, line))
-        options = _options(find.get(b"connection", b""))
+        options = options_of(find.get(b"connection", b""))
         lines = [line for lower, line in passing if lower not in options]
         return cls(start, status_line(start[0]) + b"".join(lines), find, rewritten)
+
+    @property
+    def streams_events(self) -> bool:
+        """Whether the body is a stream of events, which lasts as long as a page is open (HTML standard §9.2)."""
+        return self.find.get(b"content-type", b"").lower().startswith(_EVENTS)
 
     @property
     def authenticates_connection(self) -> bool:
@@ -125,7 +131,8 @@ class ResponseHead:
         return UntilClose() if length is None else Counted(int(length))
 
 
-def _options(connection: bytes) -> set[bytes]:
+def options_of(connection: bytes) -> set[bytes]:
+    """Return what a Connection field lists, in lower case (RFC 9110 §7.6.1)."""
     return {option.strip(b" \t") for option in connection.lower().split(b",")}
 
 

@@ -7,8 +7,11 @@ own buffer is small too. A reset (SO_LINGER with 0 s) throws away what was accep
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from typing import Final
 
 # Accepted and not sent when a cut comes is at most LOWAT in the kernel, and in the transport what it held when the app
@@ -32,6 +35,16 @@ def tune(transport: asyncio.Transport) -> None:
     sock = _tcp_socket(transport)
     if sock is not None:
         sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
+
+
+def unsent(transport: asyncio.Transport) -> int:
+    """Return how many bytes the other end has not acknowledged yet: the transport's, and the socket's send queue."""
+    waiting = transport.get_write_buffer_size()
+    sock = _tcp_socket(transport)
+    if sock is None or sock.fileno() < 0:
+        return waiting
+    answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    return waiting + int.from_bytes(answer, sys.byteorder)
 
 
 def reset(transport: asyncio.Transport) -> None:

@@ -9,20 +9,34 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from gateway.edge.response import ResponseHead, options_of
+from gateway.gate.reference import shown
+from gateway.gate.request import RequestHead
 from policies.reasons import Reason
 
+if TYPE_CHECKING:
+    from gateway.edge.services import Outcome
+
+LEAVING: Final = 5.0  # seconds in which the other end may finish after one end did
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_CLOSE: Final = 8  # opcode
+_REASON_BYTES: Final = 123  # a control frame carries 125 bytes at most (RFC 6455 §5.5), two of them are the code
 POLICY_VIOLATION: Final = 1008
 RESTARTING: Final = "gateway_restarting"
 _CODES: Final[dict[str, int]] = {  # RFC 6455 §7.4.1; whatever took a right away is a policy violation
-    RESTARTING: 1001, Reason.TIMED_OUT: 1001, Reason.MALFORMED_REQUEST: 1002, Reason.APP_ANSWER_INVALID: 1011,
+    RESTARTING: 1001, Reason.TIMED_OUT: 1001, Reason.MALFORMED_REQUEST: 1002, Reason.TOO_LARGE: 1009,
+    Reason.APP_ANSWER_INVALID: 1011,
 }  # fmt: skip
 
 
 class TunnelFault(Exception):
-    """A frame that breaks RFC 6455 or our limit."""
+    """A frame that breaks RFC 6455 or our limit; the reason says whose: of the app it is `APP_ANSWER_INVALID`."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 def accept_for(key: bytes) -> bytes:
@@ -30,18 +44,31 @@ def accept_for(key: bytes) -> bytes:
     return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
 
 
-def close_frame(code: int) -> bytes:
-    """Return an unmasked close frame (a server's)."""
-    return b"\x88\x02" + struct.pack("!H", code)
+def switches(request: RequestHead, head: ResponseHead) -> bool:
+    """Whether a 101 answers our WebSocket upgrade (RFC 6455 §4.1, points 2 to 4)."""
+    find = head.find
+    if not request.upgrade or find.get(b"upgrade", b"").lower() != b"websocket":
+        return False
+    key = request.find[b"sec-websocket-key"]
+    return b"upgrade" in options_of(find.get(b"connection", b"")) and find.get(b"sec-websocket-accept") == accept_for(
+        key
+    )
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """Return an unmasked close frame (a server's); a reason that is too long for it loses whole characters."""
+    told = reason.encode()[:_REASON_BYTES].decode(errors="ignore").encode()
+    return struct.pack("!BBH", 0x88, 2 + len(told), code) + told
 
 
 class FrameTracker:
     """Follows the frames of one direction."""
 
-    __slots__ = ("_head", "_left", "_limit", "_masked", "frames")
+    __slots__ = ("_head", "_left", "_limit", "_masked", "closing", "frames")
 
     def __init__(self, limit: int, *, masked: bool) -> None:
         self.frames = 0
+        self.closing = False  # a close frame began: no other frame may follow (RFC 6455 §5.5.1)
         self._limit = limit
         self._masked = masked
         self._head = b""
@@ -70,8 +97,10 @@ class FrameTracker:
             header_size, payload = length
             self._head = b""
             if payload > self._limit:
-                raise TunnelFault("frame longer than the limit")
+                raise self._fault(Reason.TOO_LARGE, "frame longer than the limit")
             self.frames += 1
+            if head[0] & 0x0F == _CLOSE:
+                self.closing = True
             position += header_size - known
             available = size - position
             if payload > available:
@@ -85,7 +114,7 @@ class FrameTracker:
             return None
         second = head[1]
         if bool(second & 0x80) is not self._masked:
-            raise TunnelFault("masking is for the client's frames, and for all of them")
+            raise self._fault(Reason.MALFORMED_REQUEST, "masking is for the client's frames, and for all of them")
         size, payload = 2, second & 0x7F
         if payload >= 126:
             size = 4 if payload == 126 else 10
@@ -95,6 +124,11 @@ class FrameTracker:
         if self._masked:
             size += 4
         return None if len(head) < size else (size, payload)
+
+    def _fault(self, reason: Reason, detail: str) -> TunnelFault:
+        if self._masked:
+            return TunnelFault(reason, f"{detail}; sent by the client")
+        return TunnelFault(Reason.APP_ANSWER_INVALID, f"{detail}; sent by the app")
 
 
 class Tunnel:
@@ -106,8 +140,24 @@ class Tunnel:
         self.inward = FrameTracker(frame_limit, masked=True)
         self.outward = FrameTracker(frame_limit, masked=False)
 
-    def farewell(self, reason: str) -> bytes:
-        """Return the close frame that tells the client why; b"" in the middle of a frame of the app."""
-        if not self.outward.at_boundary:
+    @property
+    def ending(self) -> tuple[str, str]:
+        """How the app's end came: reason and detail of the record, both "" where it came between two frames."""
+        if self.outward.at_boundary:
+            return "", ""
+        return Reason.APP_ANSWER_INVALID, "connection ended within a frame"
+
+    def count(self, outcome: Outcome) -> None:
+        """Write into `outcome` what has passed."""
+        outcome.tunnel = True
+        outcome.frames_in, outcome.frames_out = self.inward.frames, self.outward.frames
+
+    def farewell(self, reason: str, request_id: str) -> bytes:
+        """Return the close frame that tells the client why, and under which 受付番号 to ask.
+
+        b"" in the middle of a frame of the app, and behind the app's own close frame.
+        """
+        outward = self.outward
+        if outward.closing or not outward.at_boundary:
             return b""
-        return close_frame(_CODES.get(reason, POLICY_VIOLATION))
+        return close_frame(_CODES.get(reason, POLICY_VIOLATION), f"{reason} 受付番号 {shown(request_id)}")

@@ -12,9 +12,9 @@ from gateway.edge.framing import BodyReader, FramingFault, UntilClose
 from gateway.edge.response import INTERIM_LIMIT, AnswerFault, AnswerReader, ResponseHead
 from gateway.edge.sockets import READ, reset
 from gateway.edge.timeouts import NEVER
+from gateway.edge.tunnel import switches
 from gateway.gate.request import RequestHead
 
-_EVENTS: Final = b"text/event-stream"
 _WITH_BODY: Final = frozenset(range(200, 600)) - {204, 304}
 # Where all connections of the process read into, one after the other: the bytes are copied out before the next read.
 _ARRIVING: Final = memoryview(bytearray(READ))
@@ -23,10 +23,7 @@ _ARRIVING: Final = memoryview(bytearray(READ))
 class Receiver(Protocol):
     """What an upstream connection tells the exchange that holds it."""
 
-    request: RequestHead  # an answer to HEAD has no body
-
-    def switches(self, head: ResponseHead) -> bool:
-        """Whether a 101 was asked for and is the right answer."""
+    request: RequestHead  # an answer to HEAD has no body, a 101 must have been asked for
 
     def received(self, head: ResponseHead | None, payload: bytes, done: bool) -> None:
         """Part of the answer: its head once, payload as it comes, `done` with its last byte."""
@@ -134,7 +131,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
                     self._switch(exchange, head, data)
                     return
                 self._body = head.body(exchange.request.method)
-                if head.find.get(b"content-type", b"").startswith(_EVENTS):
+                if head.streams_events:
                     self._owner.let_go(self)
             body = self._body
             payload, rest = body.feed(data) if data else (b"", b"")
@@ -164,7 +161,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
                 raise AnswerFault("too many interim answers")
 
     def _switch(self, exchange: Receiver, head: ResponseHead, data: bytes) -> None:
-        if not exchange.switches(head):
+        if not switches(exchange.request, head):
             raise AnswerFault("101 that was not asked for, or with a wrong Sec-WebSocket-Accept")
         self.tunnel = True
         self.reusable = False
@@ -216,6 +213,19 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if self.transport is not None:
             self.transport.close()
         self._owner.forget(self)
+
+    def half_close(self) -> None:
+        """Tell the app that its tunnel's client sends no more."""
+        transport = self.transport
+        if transport is not None and transport.can_write_eof() and not transport.is_closing():
+            transport.write_eof()
+
+    def leave(self, seconds: float) -> None:
+        """Close a tunnel whose client left: what was passed on still reaches the app, within so many seconds."""
+        transport = self.transport
+        self.close()
+        if transport is not None:
+            asyncio.get_running_loop().call_later(seconds, reset, transport)
 
     def discard(self) -> None:
         """Reset this connection: it will not be used again, an unfinished request on it is never completed."""

@@ -14,8 +14,9 @@ class Waiting(IntEnum):
     FIRST_BYTE = 3
     NEXT_BYTES = 4
     CLIENT_READS = 5
-    IN_TUNNEL = 6
+    IN_TUNNEL = 6  # or in a stream of events: what lasts as long as somebody's page is open
+    OTHER_END = 7  # one end of a tunnel sends no more
 
 
 # As in `states`: reaching a member through its class is slow on the request path.
-NOTHING, CONNECTION, CLIENT_BODY, FIRST_BYTE, NEXT_BYTES, CLIENT_READS, IN_TUNNEL = Waiting
+NOTHING, CONNECTION, CLIENT_BODY, FIRST_BYTE, NEXT_BYTES, CLIENT_READS, IN_TUNNEL, OTHER_END = Waiting

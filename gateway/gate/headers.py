@@ -193,16 +193,13 @@ def _read_connection(head: RequestHead, find: dict[bytes, bytes]) -> None:
 
 
 def _read_websocket(head: RequestHead, find: dict[bytes, bytes]) -> None:
-    """Check an upgrade by RFC 6455 §4.2.1; a browser of another origin is refused (§10.2)."""
+    """Check an upgrade by RFC 6455 §4.2.1; whose pages may ask for one the app says (`gate.cross_site`, §10.2)."""
     if head.method != "GET" or head.version != "1.1" or head.chunked or head.content_length:
         raise RequestFault(400, Reason.MALFORMED_REQUEST, "WebSocket upgrade is not a bare GET of HTTP/1.1")
     if find.get(b"sec-websocket-version") != b"13":
-        raise RequestFault(400, Reason.MALFORMED_REQUEST, "WebSocket version is not 13")
+        raise RequestFault(426, Reason.MALFORMED_REQUEST, "WebSocket version is not 13")
     if _WEBSOCKET_KEY.fullmatch(find.get(b"sec-websocket-key", b"")) is None:
         raise RequestFault(400, Reason.MALFORMED_REQUEST, "WebSocket key is not 16 bytes in base64")
-    origin = find.get(b"origin")
-    if origin is not None and origin.lower() != public_origin(head):
-        raise RequestFault(403, Reason.CROSS_SITE, "WebSocket asked for by another origin")
     head.upgrade = True
 
 

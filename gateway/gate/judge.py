@@ -85,6 +85,8 @@ def judge(view: View, request: RequestHead, moment: Moment, limits: Limits, requ
     if place is Place.UNKNOWN_HOST:
         return case.refuse(404, Reason.UNKNOWN_HOST)
     case.app = app
+    if request.upgrade:
+        return case.refuse(400, Reason.MALFORMED_REQUEST)  # none of our own pages has a WebSocket
     return judge_own_page(view, case, limits, terms.memo)
 
 

@@ -51,6 +51,8 @@ _EXPLAINED_ENDS = frozenset({"session_revoked"})  # an end that people must read
 _STATE_SECONDS = 600
 _LONGEST_RETURN = 4096  # a longer address comes back to the front page: redirects must fit everywhere
 _RETRY_AFTER = 5
+# RFC 6455 §4.4: a version that is not known is answered with the one that is.
+_WEBSOCKET = ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", b"13"))
 _RECHECKABLE = frozenset({"denied_by_rule", "unmet_conditions", "no_applicable_rule", "state_stale", "app_unreachable",
                           "app_timed_out", "journal_unhealthy", "device_changed", "overloaded"})  # fmt: skip
 
@@ -117,6 +119,8 @@ class Refusals:
             extra.append((b"Retry-After", str(_RETRY_AFTER).encode()))
         if verdict.status == 405 and verdict.app is not None:
             extra.append((b"Allow", ", ".join(verdict.app.methods).encode("ascii")))
+        if verdict.status == 426:
+            extra.extend(_WEBSOCKET)
         advice, remedies = counsel(verdict.explanation)
         told = Told(
             verdict.request_id, verdict.status, verdict.reason, verdict.app,

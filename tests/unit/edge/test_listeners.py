@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import socket
 import ssl
@@ -20,8 +21,10 @@ from gateway.edge.listener import Listening, inherited
 from gateway.edge.proxy_protocol import SIGNATURE, ProxyHeaderFault, parse
 from gateway.edge.services import EdgeLimits, EdgeTimeouts
 from gateway.edge.tls import server_context
+from gateway.edge.tunnel import close_frame
 from policies.reasons import Reason
 from tests.support.edge import Edge, hello, read_head, running
+from tests.unit.edge.test_live import UPGRADE, echo, masked
 
 GET = b"GET /a HTTP/1.1\r\nHost: app.test\r\n\r\n"
 NOW = dt.datetime.now(dt.UTC)
@@ -286,3 +289,27 @@ def test_a_cut_over_tls_ends_without_close_notify(keys: Path) -> None:
     ended, reason = uvloop.run(main())
     assert ended == "ConnectionResetError"
     assert reason == "session_revoked"
+
+
+@pytest.mark.promise("P7.closed-websocket-says-why")
+def test_a_cut_websocket_over_tls_reads_why(keys: Path) -> None:
+    """The close frame leaves as one more TLS record before the reset."""
+
+    async def main() -> bytes:
+        async with running(echo, listener="public", tls=served(keys)) as edge:
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", edge.port, ssl=client_context(keys), server_hostname="app.test"
+            )
+            writer.write(UPGRADE + masked(b"hi"))
+            await read_head(reader)
+            assert await reader.readexactly(4) == b"\x81\x02hi"
+            edge.services.live.cut_each(edge.services.live.all(), Reason.SESSION_REVOKED)
+            got = b""
+            with contextlib.suppress(ConnectionResetError, ssl.SSLError):
+                async with asyncio.timeout(2):
+                    while data := await reader.read(1000):
+                        got += data
+            writer.transport.abort()
+            return got
+
+    assert uvloop.run(main()) == close_frame(1008, "session_revoked 受付番号 REQ---")

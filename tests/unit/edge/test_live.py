@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import fcntl
 import os
 import sys
@@ -77,15 +78,13 @@ def test_a_tunnel_passes_frames_and_counts_them() -> None:
 @pytest.mark.parametrize(
     ("change", "status"),
     [
-        ((b"Version: 13", b"Version: 8"), b"400"),
+        ((b"Version: 13", b"Version: 8"), b"426"),
         ((KEY, b"short"), b"400"),
         ((b"GET", b"POST"), b"400"),
-        ((b"\r\n\r\n", b"\r\nOrigin: https://evil.test\r\n\r\n"), b"403"),
-        ((b"\r\n\r\n", b"\r\nOrigin: null\r\n\r\n"), b"403"),
     ],
 )
 def test_upgrades_that_are_not_ours_to_pass(change: tuple[bytes, bytes], status: bytes) -> None:
-    """Wrong version, key, method or origin: refused, the app hears nothing."""
+    """Wrong version, key or method: refused, the app hears nothing."""
 
     async def main() -> tuple[bytes, int]:
         async with running(echo) as edge:
@@ -115,7 +114,8 @@ def test_a_cut_tunnel_gets_a_close_frame_and_a_reset() -> None:
             writer.close()
             return got, was_reset, edge.gatekeeper.outcomes[0][1].reason, sum(ended.values())
 
-    assert uvloop.run(main()) == (close_frame(1008), True, "session_revoked", 1)
+    told = close_frame(1008, "session_revoked 受付番号 REQ---")
+    assert uvloop.run(main()) == (told, True, "session_revoked", 1)
 
 
 def unsent(transport: asyncio.Transport) -> int:
@@ -182,22 +182,34 @@ def test_live_exchanges_are_found_by_session_user_app_and_settle() -> None:
     assert uvloop.run(main()) == [1, 1, 0, 1, 1, 0, 0]
 
 
-def test_frame_limits_and_masking() -> None:
-    """A frame over the limit and an unmasked client frame end the tunnel."""
+@pytest.mark.parametrize(
+    ("frame", "code", "reason"),
+    [
+        (masked(b"x" * 101), 1009, "too_large"),
+        (b"\x81\x02hi", 1002, "malformed_request"),
+        (b"\x82\xff" + b"\xff" * 8 + bytes(4), 1009, "too_large"),
+    ],
+)
+def test_frame_limits_and_masking(frame: bytes, code: int, reason: str) -> None:
+    """A frame over the limit and an unmasked client frame end the tunnel, with a code of RFC 6455 §7.4.1."""
 
-    async def main(frame: bytes) -> bool:
+    async def main() -> tuple[bytes, str, str, bytes]:
         async with running(echo, limits=EdgeLimits(frame_bytes=100)) as edge:
             reader, writer = await opened(edge)
             writer.write(frame)
-            try:
-                return await asyncio.wait_for(reader.read(), 2) in (b"", close_frame(1008))
-            except ConnectionResetError:
-                return True
-            finally:
-                writer.close()
+            got = b""
+            with contextlib.suppress(ConnectionResetError):
+                while data := await asyncio.wait_for(reader.read(1000), 2):
+                    got += data
+            writer.close()
+            await asyncio.wait_for(edge.gatekeeper.ended.wait(), 2)
+            outcome = edge.gatekeeper.outcomes[0][1]
+            return got, outcome.reason, outcome.detail, edge.app.streams[0].data.partition(b"\r\n\r\n")[2]
 
-    assert uvloop.run(main(masked(b"x" * 101)))
-    assert uvloop.run(main(b"\x81\x02hi"))
+    got, told, detail, passed = uvloop.run(main())
+    assert (got, told) == (close_frame(code, f"{reason} 受付番号 REQ---"), reason)
+    assert detail.endswith("; sent by the client")
+    assert passed == b""
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 200000])
