@@ -12,11 +12,12 @@ from typing import Any, Final
 from audit.completion import named
 from audit.event import BASE, Action, timestamp
 from gateway.edge.services import Outcome
-from gateway.gate.verdict import Local
+from gateway.gate.verdict import Forward, Local
 from policies.reasons import Reason
 
 _COMPLETED: Final = BASE[Action.REQUEST_COMPLETED]
 _ACTION: Final = Action.REQUEST_COMPLETED.value
+_PROGRESS: Final = Action.TUNNEL_PROGRESS.value
 _APP_FAULTS: Final = frozenset({Reason.APP_UNREACHABLE, Reason.APP_TIMED_OUT, Reason.APP_ANSWER_INVALID})
 
 
@@ -40,6 +41,23 @@ def completion_record(request_id: str, outcome: Outcome, wall: float) -> dict[st
         fields["http.response.status_code"] = outcome.status
     if outcome.first_byte is not None:
         fields["sekisho.upstream.first_byte_ms"] = round(outcome.first_byte * 1e3, 3)
+    if outcome.tunnel:
+        fields["sekisho.frames.in"] = outcome.frames_in
+        fields["sekisho.frames.out"] = outcome.frames_out
+    return fields
+
+
+def progress_record(verdict: Forward, outcome: Outcome, wall: float) -> dict[str, Any]:
+    """Return how a request to an app that goes on stands at `wall`, with who and what, as its line has it."""
+    fields: dict[str, Any] = {
+        "event.action": _PROGRESS,
+        "@timestamp": timestamp(wall),
+        "http.request.id": verdict.request_id,
+        **named(verdict.record),
+        "http.request.body.bytes": outcome.request_bytes,
+        "http.response.body.bytes": outcome.response_bytes,
+        "event.duration": int(outcome.duration * 1e9),
+    }
     if outcome.tunnel:
         fields["sekisho.frames.in"] = outcome.frames_in
         fields["sekisho.frames.out"] = outcome.frames_out

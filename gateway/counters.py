@@ -12,7 +12,7 @@ class Counters:
 
     verdicts: defaultdict[type, int] = field(default_factory=lambda: defaultdict(int))
     refused_unhealthy: int = 0  # refused because the decision could not be recorded
-    completions_lost: int = 0  # completions and handshakes that could not be recorded
+    completions_lost: int = 0  # completions, progress and handshakes that could not be recorded
     internal_errors: int = 0
     asks_failed: int = 0  # questions to the steward without an answer in time
 

@@ -17,7 +17,7 @@ from orjson import dumps
 
 from audit.event import Action, event, text
 from audit.journal import JournalUnhealthy
-from gateway.completion import completion_record, own_page_completion
+from gateway.completion import completion_record, own_page_completion, progress_record
 from gateway.counters import Counters
 from gateway.edge.services import Answer, Answered, Outcome, Passed, RecordNotKept
 from gateway.gate.decision_record import fault_record
@@ -217,6 +217,16 @@ class WorkerGatekeeper:
             else:
                 outcome_name = record["sekisho.outcome"]
                 self._trail.strangers.append(record, request.peer.address, outcome_name, wall, None)
+        except (JournalUnhealthy, TypeError, ValueError):
+            self.counters.completions_lost += 1
+
+    def progressed(self, verdict: Passed, outcome: Outcome) -> None:
+        """Record how a request to an app that goes on stands; a failing journal counts it in its gap."""
+        if not isinstance(verdict, Forward):
+            return
+        try:
+            record = progress_record(verdict, outcome, self.moment().wall)
+            self._trail.journal.append_encoded(dumps(record), False, None)
         except (JournalUnhealthy, TypeError, ValueError):
             self.counters.completions_lost += 1
 

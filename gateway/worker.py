@@ -207,7 +207,10 @@ class Worker:
         Posture and sign-ins age without any change that would tell.
         """
         self.live.settle()
-        age, limits = self.view.age(time.monotonic()), self._settings.timeouts
+        now = time.monotonic()
+        for exchange in self.live.untold(now, self._settings.journal.progress_each):
+            self._gate.progressed(exchange.verdict, exchange.outcome())
+        age, limits = self.view.age(now), self._settings.timeouts
         if age > limits.stale_cut and len(self.live):
             self.live.cut_each(self.live.all(), Reason.STATE_STALE.value)
         if age > limits.stale_refuse:

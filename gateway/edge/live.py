@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Final, Protocol
 
-from gateway.edge.services import Passed
+from gateway.edge.services import Outcome, Passed
 from gateway.gate.request import RequestHead
 from gateway.gate.verdict import Forward
 
 _SLICE: Final = 0.001  # seconds of the loop's time
+_AT_ONCE: Final = 200  # exchanges of which one look tells: as many records are made in 2 ms of the loop's time
 
 
 class LiveExchange(Protocol):
@@ -25,6 +26,10 @@ class LiveExchange(Protocol):
     request: RequestHead
     verdict: Passed
     request_bytes: int  # body, or frames, from the client
+    started: float  # monotonic seconds
+
+    def outcome(self) -> Outcome:
+        """Return how it stands so far."""
 
     def cut(self, reason: str) -> None:
         """Reset the client's connection at once; the rest is handed to `conclude_later`. Idempotent."""
@@ -58,6 +63,7 @@ class LiveExchanges:
         self._young: dict[LiveExchange, None] = {}
         self._settled: dict[LiveExchange, Keys] = {}
         self._index: dict[tuple[str, str], dict[LiveExchange, None]] = {}
+        self._told: dict[LiveExchange, float] = {}  # those to an app, by when they began or were last told of
         self._cut: deque[tuple[LiveExchange, str]] = deque()
         self.rejudged = 0  # how often: a decision that waits for its record is not in here, and compares this
 
@@ -73,6 +79,7 @@ class LiveExchanges:
         if exchange in self._young:
             del self._young[exchange]
             return
+        self._told.pop(exchange, None)
         for key in self._settled.pop(exchange, ()):
             found = self._index[key]
             del found[exchange]
@@ -85,6 +92,8 @@ class LiveExchanges:
         for exchange in young:
             keys = keys_of(exchange)
             self._settled[exchange] = keys
+            if keys:
+                self._told[exchange] = exchange.started
             for key in keys:
                 self._index.setdefault(key, {})[exchange] = None
 
@@ -100,6 +109,21 @@ class LiveExchanges:
     def share(self, turn: int, of: int) -> list[LiveExchange]:
         """Return the part of the settled exchanges whose turn it is: `of` turns together go through all of them."""
         return [exchange for number, exchange in enumerate(self._settled) if number % of == turn % of]
+
+    def untold(self, now: float, each: float) -> list[LiveExchange]:
+        """Return settled exchanges to apps that have lived on for `each` seconds, and take them for told of at `now`.
+
+        A few at a time; the rest is returned by the next calls. `now` is in monotonic seconds.
+        """
+        found: list[LiveExchange] = []
+        for exchange, since in self._told.items():  # in the order of their times, to about a second
+            if since > now - each or len(found) == _AT_ONCE:
+                break
+            found.append(exchange)
+        for exchange in found:
+            del self._told[exchange]
+            self._told[exchange] = now
+        return found
 
     def cut(self, exchange: LiveExchange, reason: str) -> None:
         """End one exchange: the client's connection is reset, the completion carries `reason`."""

@@ -39,7 +39,7 @@ class RecordNotKept(Exception):
 
 @dataclass(slots=True)  # frozen would cost more than the record that is made from it
 class Outcome:
-    """How one forwarded request ended; what the completion record is made from. Times in seconds, sizes in bytes."""
+    """How one forwarded request ended, or stands: what its records are made from. Times in seconds, sizes in bytes."""
 
     status: int  # sent to the client, 0 = the answer never started
     reason: str  # "" = whole answer delivered, else a reason code, or "client_gone" where the client left
@@ -90,6 +90,9 @@ class Gatekeeper(Protocol):
 
     def completed(self, verdict: Passed, request: RequestHead, outcome: Outcome) -> None:
         """Record how a forwarded request ended. Must not raise."""
+
+    def progressed(self, verdict: Passed, outcome: Outcome) -> None:
+        """Record how a forwarded request that goes on stands so far. Must not raise."""
 
     def handshake_failed(self, peer: Peer, error: str) -> None:
         """Record a TLS handshake or PROXY header that failed; `error` holds no bytes of the client. Must not raise."""

@@ -53,14 +53,16 @@ class Timeouts(Section):
     header: float = setting(10.0, "ヘッダーを受け取り終えるまで", "低速攻撃で席を占めさせない", unit="s", gt=0, le=60)
     body_idle: float = setting(30.0, "本文が途切れてよい時間", "細い回線のため", unit="s", gt=0, le=300)
     idle: float = setting(75.0, "要求のない接続を保つ時間", "ブラウザーの既定に近い", unit="s", gt=0, le=600)
-    total_request: float = setting(3600.0, "1つの要求の全体", "大きいダウンロードのため", unit="s", ge=1, le=86_400)
+    total_request: float = setting(
+        3600.0, "1つの要求の全体(WebSocket と SSE を除く)", "大きいダウンロードのため", unit="s", ge=1, le=86_400
+    )
     upstream_connect: float = setting(5.0, "アプリへ接続するまで", "庁内網なら十分", unit="s", gt=0, le=60)
     upstream_first_byte: float = setting(60.0, "アプリの最初の応答まで", "帳票作成のため", unit="s", gt=0, le=3600)
     upstream_between: float = setting(
         120.0, "アプリの応答が途切れてよい時間", "帳票作成のため", unit="s", gt=0, le=3600
     )
     tunnel_idle: float = setting(
-        3600.0, "WebSocket が無通信でよい時間", "開いたままの画面のため", unit="s", ge=1, le=86_400
+        3600.0, "WebSocket と SSE が無通信でよい時間", "開いたままの画面のため", unit="s", ge=1, le=86_400
     )
     tls_handshake: float = setting(10.0, "TLS の確立まで", "低速攻撃で席を占めさせない", unit="s", gt=0, le=60)
     journal_stall: float = setting(
@@ -133,6 +135,10 @@ class JournalSettings(Section):
         64 * 2**20, "記録ファイルを区切る大きさ", "検証と複写の単位", unit="B", ge=65_536, le=2**32
     )
     segment_age: float = setting(3600.0, "記録ファイルを区切る時間", "検証と複写の単位", unit="s", ge=1, le=86_400)
+    progress_each: float = setting(
+        300.0, "続いている通信(WebSocket など)の途中経過を記録する間隔", "長い通信も終わる前に調べられる",
+        unit="s", ge=10, le=3600,
+    )  # fmt: skip
     anonymous_budget_per_minute: int = setting(
         60, "名乗らない拒否を1アドレスで個別に残す数", "超えた分は件数にまとめる", unit="件/分", ge=1, le=10_000
     )

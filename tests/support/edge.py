@@ -66,6 +66,7 @@ class OpenGatekeeper:
     rejected: list[RequestFault] = field(default_factory=list)
     records: list[Verdict] = field(default_factory=list)
     outcomes: list[tuple[RequestHead, Outcome]] = field(default_factory=list)
+    progress: list[Outcome] = field(default_factory=list)
     handshakes: list[tuple[Peer, str]] = field(default_factory=list)
     refuse: Callable[[RequestHead], Verdict | None] = lambda request: None
     healthy: bool = True
@@ -126,6 +127,9 @@ class OpenGatekeeper:
     def completed(self, verdict: Passed, request: RequestHead, outcome: Outcome) -> None:
         self.outcomes.append((request, outcome))
         self.ended.set()
+
+    def progressed(self, verdict: Passed, outcome: Outcome) -> None:
+        self.progress.append(outcome)
 
     def handshake_failed(self, peer: Peer, error: str) -> None:
         self.handshakes.append((peer, error))
