@@ -385,15 +385,16 @@ class Exchange:
 
     def _end(self, reason: str, *, aborted: bool, detail: str = "") -> None:
         self._ended = True
-        self._services.live.remove(self)
-        self._services.gatekeeper.completed(self.verdict, self.request, self.outcome(reason, aborted, detail))
-
-    def outcome(self, reason: str = "", aborted: bool = False, detail: str = "") -> Outcome:
-        """Return how this request ended, or how it stands so far."""
-        outcome = Outcome(
+        services, tunnel = self._services, self._tunnel
+        services.live.remove(self)
+        ended = Outcome(
             self._status, reason, aborted, self.request_bytes, self.response_bytes,
-            self._services.clock() - self.started, self._first_byte, detail,
+            services.clock() - self.started, self._first_byte, detail,
         )  # fmt: skip
-        if self._tunnel is not None:
-            self._tunnel.count(outcome)
-        return outcome
+        services.gatekeeper.completed(self.verdict, self.request, ended if tunnel is None else tunnel.counted(ended))
+
+    def outcome(self) -> Outcome:
+        """Return how this request stands so far."""
+        duration = self._services.clock() - self.started
+        so_far = Outcome(self._status, "", False, self.request_bytes, self.response_bytes, duration, self._first_byte)
+        return so_far if self._tunnel is None else self._tunnel.counted(so_far)

@@ -147,10 +147,11 @@ class Tunnel:
             return "", ""
         return Reason.APP_ANSWER_INVALID, "connection ended within a frame"
 
-    def count(self, outcome: Outcome) -> None:
-        """Write into `outcome` what has passed."""
+    def counted(self, outcome: Outcome) -> Outcome:
+        """Write into `outcome` what has passed; return it."""
         outcome.tunnel = True
         outcome.frames_in, outcome.frames_out = self.inward.frames, self.outward.frames
+        return outcome
 
     def farewell(self, reason: str, request_id: str) -> bytes:
         """Return the close frame that tells the client why, and under which 受付番号 to ask.
