@@ -41,6 +41,7 @@ class RealGate:
     gate: WorkerGatekeeper
     app: RecordingApp
     live: LiveExchanges
+    pools: Pools
     folder: Path
     journals: tuple[Journal, ...]
     asked: list[str] = field(default_factory=list)
@@ -71,8 +72,13 @@ class RealGate:
 
 
 @contextlib.asynccontextmanager
-async def real_gate(folder: Path, handler: Handler, rates: Rates | None = None) -> AsyncIterator[RealGate]:
-    """Run it in front of `handler`; the session of `gate_world` is bound to no device, as on the loopback listener."""
+async def real_gate(
+    folder: Path, handler: Handler, rates: Rates | None = None, budget: int = 10_000
+) -> AsyncIterator[RealGate]:
+    """Run it in front of `handler`; the session of `gate_world` is bound to no device, as on the loopback listener.
+
+    `budget`: how many records of strangers are kept in full, for one address and minute.
+    """
     loop = asyncio.get_running_loop()
     app = RecordingApp(handler)
     server = await asyncio.start_server(app.serve, "127.0.0.1", 0)
@@ -99,7 +105,7 @@ async def real_gate(folder: Path, handler: Handler, rates: Rates | None = None) 
     gate = WorkerGatekeeper(
         world.view, world.terms, Refusals(world.view, "https://portal.test", "ja", "内線 1"),
         Signer(ec.generate_private_key(ec.SECP256R1()), "https://portal.test"),
-        Trail(journal, Coalescer(strangers, 10_000)), rates or Rates(WIDE, WIDE, WIDE), ask, 0.2,
+        Trail(journal, Coalescer(strangers, budget)), rates or Rates(WIDE, WIDE, WIDE), ask, 0.2,
     )  # fmt: skip
     sweeper = Sweeper(time.monotonic)
     sweeper.start(loop)
@@ -112,7 +118,7 @@ async def real_gate(folder: Path, handler: Handler, rates: Rates | None = None) 
     sock.bind(("127.0.0.1", 0))
     await listeners.open(Listening("loopback", sock))
     try:
-        yield RealGate(sock.getsockname()[1], world, gate, app, live, folder, (journal, strangers), asked)
+        yield RealGate(sock.getsockname()[1], world, gate, app, live, pools, folder, (journal, strangers), asked)
     finally:
         listeners.stop_accepting()
         pools.close()

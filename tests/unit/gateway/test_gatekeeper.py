@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from audit.journal import JournalUnhealthy
 from gateway.edge.services import RecordNotKept
 from gateway.gate.limits import Rate
 from gateway.gate.request import Peer
-from gateway.gate.verdict import Forward, Refuse, SignIn
+from gateway.gate.verdict import Refuse, SignIn
 from gateway.gatekeeper import Rates
 from gateway.state.changes import Change
 from policies.compile import compile_policy
@@ -176,24 +174,5 @@ def test_handshakes_and_broken_heads_are_recorded(tmp_path: Path) -> None:
         assert [record["event.action"] for record in records] == ["tls.failed", "request.decided"]
         assert records[1]["sekisho.reason"] == "path_not_canonical"
         assert "etc" not in str(records)
-
-    run(tmp_path, body)
-
-
-@pytest.mark.promise("P1.corpus-reaches-no-app")
-def test_no_message_of_the_corpus_reaches_an_app_through_the_real_gate(corpora: Path, tmp_path: Path) -> None:
-    """Run 1 of the corpus: nobody is signed in, so whatever the bytes, the app sees none and every answer refuses."""
-    lines = (corpora / "http1_requests.jsonl").read_text().splitlines()
-
-    async def body(gate: RealGate) -> None:
-        allow(gate)
-        for line in lines:
-            case = json.loads(line)
-            answer = await gate.ask(base64.b64decode(case["raw_base64"]))
-            assert not answer.startswith(b"HTTP/1.1 2"), case["name"]
-            assert answer == b"" or answer.startswith((b"HTTP/1.1 3", b"HTTP/1.1 4", b"HTTP/1.1 5")), case["name"]
-        assert gate.app.streams == []
-        assert gate.gate.counters.internal_errors == 0
-        assert Forward not in gate.gate.counters.verdicts
 
     run(tmp_path, body)
