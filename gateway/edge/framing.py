@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 _SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,15}")
 _LENIENT_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+_TRAILER: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")  # RFC 9112 §7.1.2
 _LINE: Final = 1024
 _TRAILERS: Final = 8192
 _SMALL_CHUNKS: Final = 4096
@@ -105,7 +106,7 @@ class Chunked:
         if self.done:
             return b"".join(parts), data[position:]
         self._buffer = data[position:]
-        if len(self._buffer) > _LINE or (self._strict and not self._left):
+        if not self._left and self._buffer:
             self._check_partial(self._buffer)
         return b"".join(parts), b""
 
@@ -136,7 +137,7 @@ class Chunked:
                 self.done = True
                 return
             self._trailers += len(line)
-            if self._strict or self._trailers > _TRAILERS:
+            if self._strict or self._trailers > _TRAILERS or _TRAILER.fullmatch(line) is None:
                 raise FramingFault("trailers")
             return
         if self._strict:
@@ -161,5 +162,10 @@ class Chunked:
         if len(partial) > _LINE:
             raise FramingFault("chunk line too long")
         head = partial[:-1] if partial.endswith(b"\r") else partial
+        if not self._strict:
+            # It would wait for a line end that never comes.
+            if b"\r" in head or b"\n" in head:
+                raise FramingFault("bare CR or bare LF in a chunk line")
+            return
         if head and (self._ending or _SIZE.fullmatch(head) is None):
             raise FramingFault("trailers" if self._ending else "chunk size is not a plain number, or has an extension")

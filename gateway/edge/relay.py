@@ -123,13 +123,12 @@ class Exchange:
 
     def from_client(self, data: bytes) -> None:
         """Pass on a piece of the request's body, or of the tunnel."""
-        upstream = self._upstream
+        upstream, body = self._upstream, self._body
         if upstream is None:
             return
         if self._tunnel is not None:
             self._inward(self._tunnel, upstream, data)
             return
-        body = self._body
         if body is None:
             return
         try:
@@ -181,6 +180,8 @@ class Exchange:
         request = self.request
         if self._body is not None or self._client.exhausted:
             self.keep = False
+            if self._body is not None and self._upstream is not None:
+                self._upstream.reusable = False  # an early answer: what it does with the rest of the body is unknown
         if head.plain and self.keep and b"authorization" not in request.find:
             return head.plain
         verdict, find = self.verdict, head.find
@@ -190,11 +191,8 @@ class Exchange:
             out += b"".join(lines)
         if status == 101:
             return out + self._switch() + b"\r\n"
-        if (
-            (b"www-authenticate" in find or b"authorization" in request.find)
-            and isinstance(verdict, Forward)
-            and self._upstream is not None
-        ):
+        asked = b"www-authenticate" in find or b"authorization" in request.find
+        if asked and isinstance(verdict, Forward) and self._upstream is not None:
             self._client.authenticated.answered(verdict, request, head, self._upstream)
         length = find.get(b"content-length")
         if length is not None:
@@ -234,7 +232,8 @@ class Exchange:
             self._end(reason, aborted=False, detail=detail)
             self._client.exchange_done(False)
         else:
-            self._fail(502, Reason.APP_UNREACHABLE if silent else Reason.APP_ANSWER_INVALID)
+            reason = Reason.APP_UNREACHABLE if silent else Reason.APP_ANSWER_INVALID
+            self._fail(502, reason, "" if silent else "connection ended within the answer")
 
     # Tunnels.
 

@@ -28,6 +28,7 @@ _EVENTS: Final = b"text/event-stream"
 _READ_BY_US: Final = frozenset(
     b"connection upgrade transfer-encoding content-length content-type www-authenticate sec-websocket-accept".split()
 )
+_FRAMING: Final = frozenset({b"transfer-encoding", b"content-length"})
 _ALSO_PASSED: Final = frozenset({b"content-type", b"www-authenticate", b"sec-websocket-accept"})
 # Alt-Svc would lead browsers to an address that is not ours.
 _DROPPED: Final = frozenset(
@@ -35,6 +36,8 @@ _DROPPED: Final = frozenset(
 )
 _REWRITTEN: Final = frozenset({b"location", b"content-location", b"set-cookie"})
 _DIGITS: Final = re.compile(rb"[0-9]{1,15}")
+# RFC 9112 §4, but that many apps leave out the last SP. llhttp takes an empty line before, and controls in the reason.
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] [1-5][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?")
 _LONGEST_REMEMBERED: Final = 64  # bytes of a name: no app fills our memory with names
 _remembered: dict[bytes, tuple[bytes, int]] = {}
 _PASS, _READ, _READ_AND_PASS, _REWRITE, _DROP = range(5)
@@ -111,6 +114,11 @@ class ResponseHead:
         return self.find.get(b"content-type", b"").lower().startswith(_EVENTS)
 
     @property
+    def framed(self) -> bool:
+        """Whether it says that it has a body, or, where it may have none, would have one."""
+        return self.length > 0 or b"transfer-encoding" in self.find
+
+    @property
     def authenticates_connection(self) -> bool:
         """Whether the app asks for NTLM or Negotiate, which authenticate a connection, not a request."""
         challenge = self.find.get(b"www-authenticate")
@@ -122,6 +130,8 @@ class ResponseHead:
         length = self.find.get(b"content-length")
         if coding is not None and (length is not None or coding.lower() != b"chunked"):
             raise AnswerFault("Transfer-Encoding with Content-Length, or other than chunked")
+        if self.status == 204 and self.framed:
+            raise AnswerFault("204 that says it has a body")
         if length is not None and _DIGITS.fullmatch(length) is None:
             raise AnswerFault("Content-Length is not one number")
         if method == "HEAD" or self.status in (204, 304):
@@ -157,6 +167,9 @@ class AnswerReader:
         if end < 0:
             if len(data) > HEAD_LIMIT or (data[:5] != b"HTTP/"[: len(data)]):
                 raise AnswerFault("answer head too long, or not HTTP")
+            # Lines that end otherwise never complete a head: it would wait for the time limit. The CR may be the last.
+            if data.count(b"\n") != data.count(b"\r\n") or data.count(b"\r", 0, -1) != data.count(b"\r\n"):
+                raise AnswerFault("bare CR or bare LF in the answer head")
             return None
         if end > HEAD_LIMIT:
             raise AnswerFault("answer head too long")
@@ -185,6 +198,8 @@ class AnswerReader:
 
     def _read(self, data: bytes, first: bytes, lines: list[bytes]) -> ResponseHead:
         """Have llhttp read one complete head."""
+        if _STATUS_LINE.fullmatch(first) is None:
+            raise AnswerFault("status line does not follow RFC 9112, of another version, or status out of range")
         self._fields = []
         parser = httptools.HttpResponseParser(self)
         try:
@@ -195,12 +210,14 @@ class AnswerReader:
             raise AnswerFault("answer head does not follow RFC 9112") from error
         version = parser.get_http_version()
         status = parser.get_status_code()
-        if version not in ("1.1", "1.0") or not 100 <= status <= 599:
-            raise AnswerFault("answer of another version, or status out of range")
         fields = [read_field(name, value) for name, value in self._fields]
         if status >= 200:
             _remember(first, (status, version), lines, fields)
-        return ResponseHead.of((status, version), fields)
+        head = ResponseHead.of((status, version), fields)
+        # RFC 9110 §8.6, §15.2, RFC 9112 §6.1: what looks like its body would be read as the next answer.
+        if status < 200 and (version != "1.1" or not head.find.keys().isdisjoint(_FRAMING)):
+            raise AnswerFault("interim answer of HTTP/1.0, or one that says it has a body")
+        return head
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one field (called by httptools)."""

@@ -51,6 +51,17 @@ class Owner(Protocol):
         """The connection has become a stream of one client: it counts for no limit of requests any more."""
 
 
+def _piece(body: BodyReader, data: bytes) -> bytes:
+    """Return what `data` brings of the body; raises FramingFault, or AnswerFault where it goes on behind the end.
+
+    Such bytes are a sign that the app means an answer to end elsewhere than we read it: nothing of it is passed on.
+    """
+    payload, rest = body.feed(data) if data else (b"", b"")
+    if rest:
+        raise AnswerFault("bytes behind the answer's end")
+    return payload
+
+
 class UpstreamConnection(asyncio.BufferedProtocol):
     """Bytes in from one app."""
 
@@ -130,18 +141,23 @@ class UpstreamConnection(asyncio.BufferedProtocol):
                 if head.status == 101:
                     self._switch(exchange, head, data)
                     return
-                self._body = head.body(exchange.request.method)
-                if head.streams_events:
-                    self._owner.let_go(self)
-            body = self._body
-            payload, rest = body.feed(data) if data else (b"", b"")
+                self._begin(head, exchange.request.method)
+            body = cast("BodyReader", self._body)
+            payload = _piece(body, data)
         except (AnswerFault, FramingFault) as fault:
             self.discard()
             exchange.answer_broken(str(fault))
             return
-        if rest or (head is not None and not head.keep_alive):
-            self.reusable = False
         exchange.received(head, payload, body.done)
+
+    def _begin(self, head: ResponseHead, method: str) -> None:
+        """Prepare for what follows an answer's head; raises AnswerFault."""
+        self._body = head.body(method)
+        if not head.keep_alive or method == "HEAD" or (head.status == 304 and head.framed):
+            # An app that sends a body to these all the same may send it late: it would be read as the next answer.
+            self.reusable = False
+        if head.streams_events:
+            self._owner.let_go(self)
 
     def _read_head(self, data: bytes) -> tuple[ResponseHead | None, bytes]:
         """Return the final answer's head and what follows it; (None, b"") while incomplete. 1xx are dropped."""

@@ -75,10 +75,7 @@ class RealGate:
 async def real_gate(
     folder: Path, handler: Handler, rates: Rates | None = None, budget: int = 10_000
 ) -> AsyncIterator[RealGate]:
-    """Run it in front of `handler`; the session of `gate_world` is bound to no device, as on the loopback listener.
-
-    `budget`: how many records of strangers are kept in full, for one address and minute.
-    """
+    """Run it before `handler`, the session bound to no device; `budget`: strangers' records in full, a minute."""
     loop = asyncio.get_running_loop()
     app = RecordingApp(handler)
     server = await asyncio.start_server(app.serve, "127.0.0.1", 0)
@@ -114,8 +111,7 @@ async def real_gate(
     control = Pool(Upstream.parse("unix:/nonexistent"), timeouts, sweeper)
     services = EdgeServices(gate, pools, control, live, sweeper, EdgeLimits(), timeouts, time.monotonic, 8443)
     listeners = Listeners(services, loop)
-    sock = socket.socket()
-    sock.bind(("127.0.0.1", 0))
+    sock = socket.create_server(("127.0.0.1", 0))
     await listeners.open(Listening("loopback", sock))
     try:
         yield RealGate(sock.getsockname()[1], world, gate, app, live, pools, folder, (journal, strangers), asked)
