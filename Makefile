@@ -1,7 +1,7 @@
 # Each target sets up what it needs: .venv from the locked requirements (a second run only compares a stamp).
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
-.PHONY: demo tour test torture bench check mutate venv system
+.PHONY: demo tour test torture fuzz bench check mutate venv system
 
 # The sample city in ./demo, until Ctrl-C; the next run resumes it.
 demo: venv
@@ -18,6 +18,10 @@ test: venv system
 # Long runs: every fault at every system call, floods, corpora in full. One part after another; a line a part at the end.
 torture: venv system
 	$(PYTHON) -m pytest --torture --whole $(or $(TORTURE),tests/torture tests/corpora)
+
+# Requests near the border, drawn anew for MINUTES (5): our reading against h11's, whole and byte by byte.
+fuzz: venv
+	$(PYTHON) -m pytest --minutes $(or $(MINUTES),5) tests/fuzz
 
 # What the gateway costs beside nginx, and how fast a revocation ends connections; fails where a bound does not hold.
 bench: venv system

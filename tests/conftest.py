@@ -15,9 +15,10 @@ pytest_plugins = ["tests.support.real_parts"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer `--whole`, with which a run answers for every promise clause, and `--torture`, the long runs."""
+    """Offer `--whole` (answer for every promise clause), `--torture` (the long runs), `--minutes` (of fuzzing)."""
     parser.addoption("--whole", action="store_true", help="fail when a listed promise clause was not shown")
     parser.addoption("--torture", action="store_true", help="run tests/torture, and the long form of other tests")
+    parser.addoption("--minutes", type=float, default=0.0, help="draw new inputs so long in each test of tests/fuzz")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -26,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     canary_watch.install(config)
     torture = bool(config.getoption("--torture"))
     config.pluginmanager.register(OneStack(), "one-stack")
-    config.pluginmanager.register(Figures(printed=torture), "figures")
+    config.pluginmanager.register(Figures(printed=torture or config.getoption("--minutes") > 0), "figures")
     shown_by = "torture" if torture else "test"
     config.pluginmanager.register(Promises(load_clauses(), is_whole_run(config), shown_by), "promises")
 
@@ -35,6 +36,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def torture(pytestconfig: pytest.Config) -> bool:
     """Whether this is a long run (`make torture`), in which a test may take its longer form."""
     return bool(pytestconfig.getoption("--torture"))
+
+
+@pytest.fixture(scope="session")
+def minutes(pytestconfig: pytest.Config) -> float:
+    """How long to go on drawing new inputs (`make fuzz`); 0 = only the fixed ones."""
+    return float(pytestconfig.getoption("--minutes"))
 
 
 @pytest.fixture
