@@ -26,6 +26,7 @@ sha256_short: Final = _short()
 """SHA-256 for inputs below about `SHORT` bytes: CPython's own. What OpenSSL needs to set up one digest costs more than
 hashing so little: measured, a leaf 1.0 µs instead of 2.6."""
 SHORT: Final = 600
+_SIZE: Final = 32  # bytes of a hash
 
 EMPTY_ROOT: Final = hashlib.sha256(b"").digest()
 
@@ -88,26 +89,26 @@ def root_of(leaves: Sequence[bytes]) -> bytes:
     return node_hash(root_of(leaves[:split]), root_of(leaves[split:]))
 
 
-def root_of_full(leaves: Sequence[bytes]) -> bytes:
-    """Return the root over 2^n leaf hashes (n ≥ 0): like `root_of`, level by level, in a third of the time."""
-    sha256, row = sha256_short, leaves
-    while len(row) > 1:
-        row = [sha256(b"\1" + row[at] + row[at + 1]).digest() for at in range(0, len(row), 2)]
-    return row[0]
-
-
 def prefixed(prefix: bytes, rows: bytes, width: int) -> bytes:
     """Return SHA-256(prefix ‖ row) of each row of `width` bytes; rows and digests stand one behind the other."""
     sha256 = sha256_short
     return b"".join([sha256(prefix + rows[at : at + width]).digest() for at in range(0, len(rows), width)])
 
 
-def roots_of_full(rows: bytes, width: int, hashed: Callable[[bytes, bytes, int], bytes] = prefixed) -> bytes:
+Prefixed = Callable[[bytes, bytes, int], bytes]
+
+
+def roots_of_full(rows: bytes, width: int, prefixed: Prefixed = prefixed) -> bytes:
     """Return the roots over rows of `width` (2^n) leaf hashes each; all of them stand one behind the other."""
     while width > 1:
-        rows = hashed(b"\1", rows, 64)
+        rows = prefixed(b"\1", rows, 2 * _SIZE)
         width //= 2
     return rows
+
+
+def root_of_full(leaves: Sequence[bytes]) -> bytes:
+    """Return the root over 2^n leaf hashes (n ≥ 0): like `root_of`, level by level, in a third of the time."""
+    return roots_of_full(b"".join(leaves), len(leaves))
 
 
 def inclusion_path(index: int, leaves: Sequence[bytes]) -> list[bytes]:

@@ -36,9 +36,9 @@ from audit.verifying.pieces import Pieces, jobs_for
 from audit.verifying.standing import Sizes, between, standing
 from audit.verifying.tiles import Tree
 
-_A_RECORD: Final = 800  # bytes of a journal, about
-
 __all__ = ["IntegrityError", "Span", "Verified", "WriterProof", "follow_tree", "verify_journals"]
+
+_A_RECORD: Final = 800  # bytes of a journal, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +112,11 @@ def verify_journals(
     if log is not None and verifier is not None:
         # before the journals: what it covers is in them by now
         result.checkpoint = _latest(log, verifier, known, witness)
-    sizes, records = Sizes(0, 0), _bytes_under(root) // _A_RECORD
     if log is not None and result.checkpoint is not None:
         sizes = _sizes(root, log, result.checkpoint.size, asked)
         records = sizes.upto - sizes.after
+    else:
+        sizes, records = Sizes(0, 0), _bytes_under(root) // _A_RECORD
     hashing = fastest(records)
     with Pieces(jobs_for(jobs, records, hashing), hashing) as pieces:
         proof = _Proof(root, log, result, pieces, progress or (lambda _count: None))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,13 +35,10 @@ class TrailFiles:
 
     def verifier(self) -> Succession:
         """The public key, and the keys that the log's rotations lead to from it; raises Failure."""
-        from audit.rotation import SuccessionInvalid, succession
+        from audit.rotation import succession
 
-        try:
+        with succession_told():
             return succession(self.log, key_in(self.key))
-        except SuccessionInvalid as error:
-            message = t("鍵の引き継ぎが正しくありません。", "the succession of the keys does not hold.")
-            raise Failure(ExitCode.INTEGRITY, message, [str(error)]) from error
 
     def latest(self) -> tuple[str, Checkpoint]:
         """The log's latest checkpoint: its text and what it says; raises Failure, integrity where it is not signed."""
@@ -59,6 +58,18 @@ def trail_files(call: Call, journal: Path | None, log: Path | None, key: Path | 
         log = log or settings.paths.log
         key = key or settings.paths.keys / "checkpoint.pub"
     return TrailFiles(journal, log, key)
+
+
+@contextmanager
+def succession_told() -> Iterator[None]:
+    """Tell people what is wrong where the keys of a log do not follow each other."""
+    from audit.rotation import SuccessionInvalid
+
+    try:
+        yield
+    except SuccessionInvalid as error:
+        message = t("鍵の引き継ぎが正しくありません。", "the succession of the keys does not hold.")
+        raise Failure(ExitCode.INTEGRITY, message, [str(error)]) from error
 
 
 def key_in(path: Path) -> Verifier:

@@ -5,10 +5,10 @@ Both are the same functions of the same bytes; what differs is time. The second 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from audit import merkle, segment
+from audit.merkle import Prefixed
 from audit.segment import Chained
 
 WORTH: Final = 150_000  # records that make up for loading what hashes side by side: about a second
@@ -19,7 +19,7 @@ class Hashing(NamedTuple):
 
     chained: Chained
     """As `audit.segment.chained`."""
-    prefixed: Callable[[bytes, bytes, int], bytes]
+    prefixed: Prefixed
     """As `audit.merkle.prefixed`."""
     worth: int
     """How many records make up for starting one more process that hashes so."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,10 +14,10 @@ from cli.command import changes, lists
 from cli.confirm import carry_out
 from cli.exit_codes import ExitCode
 from cli.failure import Failure
-from cli.files import read_text
 from cli.language import t
 from cli.moments import shown
 from cli.render.table import Column
+from cli.trail_files import KeyFile, LogFolder, trail_files
 
 if TYPE_CHECKING:
     from audit.checkpoint import Verifier
@@ -44,26 +44,12 @@ KEYS = (
     Column("reason", "理由", "reason"),
 )
 PLAN = (Column("old", "今の鍵", "present key"),)
-LogFolder = Annotated[Path | None, typer.Option("--log", help=t("Merkle ログの場所", "log folder"))]
-KeyFile = Annotated[Path | None, typer.Option("--key", help=t("公開鍵 (既定は設定の場所)", "public key"))]
 
 
 @lists(group, "ls", "鍵の一覧と引き継ぎ (接続不要)", "keys and their succession, offline")
 def ls(call: Call, log: LogFolder = None, key: KeyFile = None) -> None:
     """List the keys that signed this log; each link between them is proved."""
-    from audit.checkpoint import CheckpointInvalid, read_verifier
-    from audit.rotation import succession
-
-    if log is None or key is None:
-        paths = call.place.settings().paths
-        log, key = log or paths.log, key or paths.keys / "checkpoint.pub"
-    try:
-        keys = succession(log, read_verifier(read_text(key)))
-    except CheckpointInvalid as error:
-        message = t("鍵の引き継ぎが正しくありません。", "the succession of the keys does not hold.")
-        raise Failure(ExitCode.INTEGRITY, message, [str(error)]) from error
-    except ValueError as error:
-        raise Failure(ExitCode.FAILED, f"{key}: {error}") from error
+    keys = trail_files(call, Path(), log, key).verifier()
     rows: list[dict[str, Any]] = []
     since = "first"
     for link in (*keys.before, *keys.after):

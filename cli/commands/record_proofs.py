@@ -18,7 +18,7 @@ from cli.files import read_text
 from cli.language import t
 from cli.private_file import write_private
 from cli.render.table import Column
-from cli.trail_files import JournalFolder, KeyFile, LogFolder, TrailFiles, key_in, trail_files
+from cli.trail_files import JournalFolder, KeyFile, LogFolder, TrailFiles, key_in, succession_told, trail_files
 
 if TYPE_CHECKING:
     from audit.proof import Proof
@@ -127,14 +127,11 @@ def verify_proof(
 
 def _keys(call: Call, key: Path | None, handovers: list[Path]) -> Succession:
     """The given key, or the installation's, and the keys that handovers lead to from it; raises Failure."""
-    from audit.rotation import SuccessionInvalid, led, read_handover
+    from audit.rotation import led, read_handover
 
     held = key_in(key or call.place.settings().paths.keys / "checkpoint.pub")
-    try:
+    with succession_told():
         return led(held, [read_handover(read_text(path)) for path in handovers])
-    except SuccessionInvalid as error:
-        message = t("鍵の引き継ぎが正しくありません。", "the succession of the keys does not hold.")
-        raise Failure(ExitCode.INTEGRITY, message, [str(error)]) from error
 
 
 def _proofs(files: TrailFiles, lines: list[RawLine]) -> list[tuple[RawLine, Proof, int]]:

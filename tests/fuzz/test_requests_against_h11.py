@@ -92,4 +92,5 @@ def test_whatever_is_sent_the_app_sees_what_h11_reads_or_nothing(minutes: float,
         seed(0)(agree)()
         while time.monotonic() < ends:
             seed(time.time_ns())(agree)()
+    assert drawn >= EXAMPLES
     figure(f"{drawn:,} streams, each whole, byte by byte and cut at random: the app saw what h11 reads, or nothing")

@@ -10,7 +10,19 @@ from audit.checkpoint import Verifier, read_signer
 from audit.journal import Journal
 from audit.key_requests import Request, ask
 from audit.rotating import Rotating, settle
-from tests.support.trails import Trail
+from tests.support.trails import Trail, decision
+
+
+def key_of(trail: Trail, folder: Path) -> Path:
+    """Write the trail's key into files as an installation has them, and five records signed with it."""
+    path = folder / "keys" / "checkpoint.key"
+    path.parent.mkdir()
+    path.write_text(trail.signer.encode() + "\n")
+    path.chmod(0o600)
+    path.with_suffix(".pub").write_text(trail.signer.verifier.encode() + "\n")
+    trail.write("worker-0", [decision(at) for at in range(5)])
+    trail.sign()
+    return path
 
 
 def run_auditor(trail: Trail, key: Path) -> None:

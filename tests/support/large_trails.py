@@ -10,6 +10,7 @@ from typing import Final
 from audit.checkpoint import Checkpoint
 from audit.log import TileLog
 from audit.segment import GENESIS, SALT, Chain, Unchained, encode_all, head, name_of
+from audit.verifying.bundles import split
 from tests.support.trails import Trail
 
 SEGMENT: Final = 16 << 20  # bytes
@@ -72,7 +73,7 @@ class _Writer:
         self._size += len(lines)
         entries, fault = chain.accept_all(lines)
         assert fault is None
-        return [entries[at : at + 32] for at in range(0, len(entries), 32)]
+        return split(entries)
 
 
 class LargeTrail:

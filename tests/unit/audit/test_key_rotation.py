@@ -34,7 +34,7 @@ from audit.rotation import (
 )
 from audit.segment import record_of
 from audit.verify import verify_journals
-from tests.support.key_rotations import request, rotate, run_auditor
+from tests.support.key_rotations import key_of, request, rotate, run_auditor
 from tests.support.trails import Trail, decision
 
 NOW = 1_700_000_000.0
@@ -47,14 +47,7 @@ class Died(BaseException):
 @pytest.fixture
 def key(trail: Trail, tmp_path: Path) -> Path:
     """The key's files, as an installation has them, and some records signed with it."""
-    path = tmp_path / "keys" / "checkpoint.key"
-    path.parent.mkdir()
-    path.write_text(trail.signer.encode() + "\n")
-    path.chmod(0o600)
-    path.with_suffix(".pub").write_text(trail.signer.verifier.encode() + "\n")
-    trail.write("worker-0", [decision(at) for at in range(5)])
-    trail.sign()
-    return path
+    return key_of(trail, tmp_path)
 
 
 def latest_size(trail: Trail) -> int:

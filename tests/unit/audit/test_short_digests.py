@@ -10,6 +10,7 @@ import pytest
 from audit import merkle
 from audit.merkle import leaf_hash, node_hash, root_of, root_of_full, sha256_short
 from audit.segment import GENESIS, Chain, LineFault, encode_all, head
+from audit.verifying.bundles import split
 
 
 @pytest.mark.parametrize("size", [0, 1, 33, 55, 56, 64, 65, 119, 600, 5000])
@@ -70,7 +71,7 @@ def test_many_lines_are_accepted_and_refused_as_one_by_one(size: int, changed: i
         whole = [line for line in data.splitlines(keepends=True) if line.endswith(b"\n")]
         if b"\r" in data or len(whole) != data.count(b"\n"):
             whole = [line + b"\n" for line in data.split(b"\n")[:-1]]
-        entries = [flat[at : at + 32] for at in range(0, len(flat), 32)]
+        entries = split(flat)
         assert (entries, str(fault or "")) == one_by_one(whole)
         assert chain.entry == (entries[-1] if entries else GENESIS)
         assert chain.seq == len(entries)

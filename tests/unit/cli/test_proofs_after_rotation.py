@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from audit.checkpoint import generate, read_signer
 from audit.proof import Proof
 from cli.main import app
-from tests.support.key_rotations import rotate, run_auditor
+from tests.support.key_rotations import key_of, rotate, run_auditor
 from tests.support.trails import Trail, decision
 
 Run = Callable[..., Result]
@@ -35,13 +35,7 @@ def run(trail: Trail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         made = run("proof", event, "-O", name, *places)
         assert made.exit_code == 0, made.output
 
-    key = tmp_path / "keys" / "checkpoint.key"
-    key.parent.mkdir()
-    key.write_text(trail.signer.encode() + "\n")
-    key.chmod(0o600)
-    key.with_suffix(".pub").write_text(trail.signer.verifier.encode() + "\n")
-    trail.write("worker-0", [decision(at) for at in range(5)])
-    trail.sign()
+    key = key_of(trail, tmp_path)
     for name in ("first.pub", "present.pub"):
         Path(name).write_text(trail.signer.verifier.encode())
     prove("early", "worker-0:1:2")

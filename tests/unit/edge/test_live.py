@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import fcntl
 import os
@@ -15,21 +14,15 @@ import uvloop
 
 from gateway.edge.relay import Exchange
 from gateway.edge.services import EdgeLimits
-from gateway.edge.tunnel import FrameTracker, TunnelFault, accept_for, close_frame
+from gateway.edge.tunnel import FrameTracker, TunnelFault, close_frame
 from gateway.gate.verdict import Refuse
 from policies.reasons import Reason
 from tests.support.edge import Edge, read_head, read_request, running
+from tests.support.websocket_bytes import KEY, SWITCHED, upgrade
 
 SIOCOUTQNSD: Final = 0x894B  # linux/sockios.h: bytes of a socket's send queue that were not sent yet
-KEY = base64.b64encode(bytes(16))
-UPGRADE = (
-    b"GET /ws HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n" % KEY
-)
-ACCEPTED = (
-    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept_for(KEY)
-)
+UPGRADE = upgrade(b"/ws")
+ACCEPTED = SWITCHED + b"\r\n"
 
 
 def masked(payload: bytes, opcode: int = 1) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import itertools
 import random
@@ -13,9 +12,10 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from aiohttp import ClientSession, web
+from aiohttp import web
 
-from tests.support.edge import Edge, hello, read_head, read_request, running
+from tests.support.aiohttp_app import behind
+from tests.support.edge import read_head, read_request, running
 
 # What sse-contract-tests sends to clients: every line end, comments, fields of each kind, a BOM, and no line at all.
 EVENTS = (
@@ -23,20 +23,6 @@ EVENTS = (
     b"event: greeting\rdata: one\ndata: two\r\n\n", b"id: 1\nretry: 3000\n\n", b"data\n\n", b"data:\n\n", b"\r\n\r\n\r",
     "data: 受付番号\n\n".encode(), b"data: " + b"x" * 70_000 + b"\n\n", b"data: no end",
 )  # fmt: skip
-
-
-@contextlib.asynccontextmanager
-async def behind(app: web.Application) -> AsyncIterator[tuple[Edge, ClientSession]]:
-    """A real app behind an edge, and a client in front."""
-    runner = web.AppRunner(app, shutdown_timeout=0.2)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with (
-        running(hello, upstream=f"http://127.0.0.1:{runner.addresses[0][1]}") as edge,
-        ClientSession(f"http://127.0.0.1:{edge.port}", headers={"Host": "app.test"}) as client,
-    ):
-        yield edge, client
-    await runner.cleanup()
 
 
 def pieces(data: bytes, seed: int) -> list[bytes]:

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-
 import pytest
 
-from gateway.edge.tunnel import accept_for
 from policies.reasons import Reason
 from tests.support.raw_app import GET, Told, tell
+from tests.support.websocket_bytes import SWITCHED, upgrade
 
 HEAD = GET.replace(b"GET", b"HEAD")
 POST = b"POST /a HTTP/1.1\r\nHost: app.test\r\nContent-Length: 9\r\n\r\nhalf"
-KEY = base64.b64encode(bytes(16))
-UPGRADE = (
-    b"GET /a HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n" % KEY
-)
-SWITCHED = (
-    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Accept: %b\r\n" % accept_for(KEY)
-)
+UPGRADE = upgrade(b"/a")
 OK = b"HTTP/1.1 200 OK\r\n"
 LENGTH = b"Content-Length: 2\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"

@@ -15,7 +15,8 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
 from gateway.edge.services import EdgeTimeouts
 from gateway.edge.tunnel import close_frame
 from policies.reasons import Reason
-from tests.support.edge import Edge, Handler, hello, read_head, read_request, running
+from tests.support.aiohttp_app import behind
+from tests.support.edge import Edge, Handler, read_head, read_request, running
 from tests.unit.edge.test_live import ACCEPTED, UPGRADE, masked, opened
 
 LARGE = hashlib.shake_128(b"frame").digest(2**20)
@@ -46,15 +47,8 @@ async def chatting() -> AsyncIterator[tuple[Edge, ClientSession, list[int | None
     codes: list[int | None] = []
     app[CODES] = codes
     app.router.add_get("/ws", chat)
-    runner = web.AppRunner(app, shutdown_timeout=0.2)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with (
-        running(hello, upstream=f"http://127.0.0.1:{runner.addresses[0][1]}") as edge,
-        ClientSession(f"http://127.0.0.1:{edge.port}", headers={"Host": "app.test"}) as client,
-    ):
+    async with behind(app) as (edge, client):
         yield edge, client, codes
-    await runner.cleanup()
 
 
 async def joined(client: ClientSession) -> ClientWebSocketResponse:
