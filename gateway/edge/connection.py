@@ -12,13 +12,13 @@ from typing import Final, cast
 
 from gateway.edge import guarded, states
 from gateway.edge.answers import encode, to_https
+from gateway.edge.client_socket import ClientSocket
 from gateway.edge.draining import LOOK, LastAnswer
 from gateway.edge.forward import forwarded_fields
 from gateway.edge.held import HeldUpstream
 from gateway.edge.reader import HeadReader
 from gateway.edge.relay import Exchange
 from gateway.edge.services import Answer, EdgeServices, Passed, RecordNotKept
-from gateway.edge.sockets import reset, tune
 from gateway.edge.states import AFTER_CONNECTED, AFTER_FINISHED, AFTER_JUDGED, AFTER_KEPT_PASSED, Event, State, step
 from gateway.edge.timeouts import NEVER
 from gateway.gate.request import Peer, RequestFault, RequestHead
@@ -29,13 +29,13 @@ AHEAD: Final = 65536  # bytes a client may send ahead of its turn before we stop
 _PASSED: Final = (Forward, Local)
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(ClientSocket):
     """One connection of one client."""
 
     __slots__ = (
         "_advancing", "_ended", "_exchange", "_head", "_last", "_loop", "_on_end", "_reader",
-        "_rejudged", "_requests", "_services", "_state", "_task", "_transport", "_verdict", "authenticated",
-        "buffer", "deadline", "eof", "exhausted", "forwarded", "held", "peer",
+        "_rejudged", "_requests", "_services", "_state", "_task", "_verdict", "authenticated",
+        "buffer", "deadline", "exhausted", "forwarded", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -45,16 +45,15 @@ class ClientConnection(asyncio.Protocol):
         peer: Peer,
         on_end: Callable[[ClientConnection], None],
     ) -> None:
+        super().__init__()
         self._services = services
         self._loop = loop
         self._on_end = on_end
         self.peer = peer
         self.forwarded = b""
         self._reader = HeadReader(services.limits, services.blocks)
-        self._transport: asyncio.Transport | None = None
         self._state = states.IDLE
         self.buffer = b""
-        self.held = False  # reading is paused
         self.deadline = NEVER
         self._head: RequestHead | None = None
         self._verdict: Verdict | None = None
@@ -65,7 +64,6 @@ class ClientConnection(asyncio.Protocol):
         self._requests = self._rejudged = 0
         self.exhausted = False  # it has carried as many requests as it may
         self._advancing = self._ended = False
-        self.eof = False
 
     @property
     def state(self) -> State:
@@ -79,8 +77,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport (for TLS: after the handshake); bytes that came before are read now."""
-        self._transport = cast("asyncio.Transport", transport)
-        tune(self._transport)
+        self.open(cast("asyncio.Transport", transport))
         self.forwarded = forwarded_fields(self.peer)
         services = self._services
         self.deadline = services.sweeper.now + services.timeouts.header
@@ -116,12 +113,13 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone."""
         del error
+        self.transport = None
         self._move(states.LOST)
         self._release()
 
     def _advance(self) -> None:
         """Take complete heads from the buffer while it is their turn."""
-        if self._advancing or self._transport is None:
+        if self._advancing or self.transport is None:
             return
         self._advancing = True
         try:
@@ -269,10 +267,10 @@ class ClientConnection(asyncio.Protocol):
         self.buffer = b""
         services = self._services
         self.deadline = services.sweeper.now + LOOK
-        if self._transport is not None:
+        if self.transport is not None:
             if self.held:
                 self.hold(False)
-            self._last = LastAnswer(self._transport, services.timeouts.idle, services.sweeper.now)
+            self._last = LastAnswer(self.transport, services.timeouts.idle, services.sweeper.now)
             self._last.end(eof=self.eof)
 
     # What the exchange reports.
@@ -313,22 +311,7 @@ class ClientConnection(asyncio.Protocol):
         if exchange is not None and self.eof:
             exchange.client_ended()
 
-    # Bytes out, back-pressure, ends.
-
-    def write(self, data: bytes) -> None:
-        """Send bytes to the client."""
-        if self._transport is not None and self._state is not states.CLOSED:
-            self._transport.write(data)
-
-    def hold(self, held: bool) -> None:
-        """Stop or go on reading from the client."""
-        self.held = held
-        transport = self._transport
-        if transport is not None and not transport.is_closing():
-            if held:
-                transport.pause_reading()
-            else:
-                transport.resume_reading()
+    # Back-pressure, time, ends.
 
     def pause_writing(self) -> None:
         """The client does not keep up."""
@@ -360,23 +343,15 @@ class ClientConnection(asyncio.Protocol):
             self._close()
 
     def _close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
+        self.close()
         self.deadline = NEVER
 
     def reset(self, farewell: bytes = b"") -> None:
         """Reset the connection; `farewell` goes out first if the socket takes it at once."""
-        transport = self._transport
         self._exchange = None
         self._move(states.CUT)
         self._release()
-        if transport is None:
-            return
-        if farewell and not transport.is_closing() and transport.get_write_buffer_size() == 0:
-            transport.write(farewell)
-            self._loop.call_soon(reset, transport)
-        else:
-            reset(transport)
+        self.cut(self._loop, farewell)
 
     def _release(self) -> None:
         """Give back everything, once."""

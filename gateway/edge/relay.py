@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.edge import guarded, waiting_for
+from gateway.edge.delivery import delivered
 from gateway.edge.forward import field_lines, request_head
-from gateway.edge.framing import BodyReader, Chunked, Counted, FramingFault
+from gateway.edge.framing import FramingFault
 from gateway.edge.held import offers_identity
-from gateway.edge.response import ResponseHead, rewritten
+from gateway.edge.response import ResponseHead
 from gateway.edge.services import EdgeServices, Outcome, Passed
 from gateway.edge.timeouts import NEVER
-from gateway.edge.tunnel import LEAVING, Tunnel, TunnelFault
+from gateway.edge.tunnel import LEAVING, FrameTracker, Tunnel, TunnelFault
+from gateway.edge.upload import BodyTooLarge, Upload
 from gateway.edge.waiting_for import Waiting
 from gateway.gate.request import RequestHead
 from gateway.gate.verdict import Forward, Local
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from gateway.edge.upstream import UpstreamConnection
 
 CLIENT_GONE: Final = "client_gone"
-BODY_RATE: Final = 240  # bytes/s: the least a client must bring over one `body_idle` window
 _RETRIED: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -37,7 +38,7 @@ class Exchange:
     request_bytes = 0
     response_bytes = 0
     _pool: Pool
-    _body: BodyReader | None = None
+    _body: Upload | None = None
     _upstream: UpstreamConnection | None = None
     _reused = False
     _tried = False
@@ -45,7 +46,6 @@ class Exchange:
     _chunked_out = False
     _first_byte: float | None = None
     _waiting = waiting_for.NOTHING
-    _window = 0
     _tunnel: Tunnel | None = None
     _detail = ""
     _ended = False
@@ -56,10 +56,8 @@ class Exchange:
         self.request = request
         self.verdict = verdict
         self.keep = request.keep_alive
-        if request.chunked:
-            self._body = Chunked(strict=True)
-        elif request.content_length:
-            self._body = Counted(request.content_length)
+        if request.chunked or request.content_length:
+            self._body = Upload(request, services.limits.body_bytes)
         self.started = services.clock()
         self._total = services.sweeper.now + services.timeouts.total_request
 
@@ -127,25 +125,26 @@ class Exchange:
         if upstream is None:
             return
         if self._tunnel is not None:
-            self._inward(self._tunnel, upstream, data)
+            if self._followed(self._tunnel.inward, data):
+                self.request_bytes += len(data)
+                upstream.write(data)
             return
         if body is None:
             return
         try:
-            payload, rest = body.feed(data)
+            out, rest = body.feed(data)
         except FramingFault as fault:
             self._fail(400, Reason.MALFORMED_REQUEST, str(fault))
             return
-        self.request_bytes += len(payload)
-        if self.request_bytes > self._services.limits.body_bytes:
+        except BodyTooLarge:
             self._fail(413, Reason.TOO_LARGE)
             return
-        if payload:
-            upstream.write(b"%x\r\n%b\r\n" % (len(payload), payload) if self.request.chunked else payload)
+        finally:
+            self.request_bytes = body.taken
+        if out:
+            upstream.write(out)
         if body.done:
             self._body = None
-            if self.request.chunked:
-                upstream.write(b"0\r\n\r\n")
             self._client.buffer = rest
             if not self._status:
                 self._expect(waiting_for.FIRST_BYTE, self._services.timeouts.upstream_first_byte)
@@ -184,29 +183,19 @@ class Exchange:
                 self._upstream.reusable = False  # an early answer: what it does with the rest of the body is unknown
         if head.plain and self.keep and b"authorization" not in request.find:
             return head.plain
-        verdict, find = self.verdict, head.find
-        out = head.passed
-        if head.rewritten:
-            lines = rewritten(head, request, self._pool.upstream.origin, isinstance(verdict, Local))
-            out += b"".join(lines)
+        verdict = self.verdict
         if status == 101:
-            return out + self._switch() + b"\r\n"
-        asked = b"www-authenticate" in find or b"authorization" in request.find
-        if asked and isinstance(verdict, Forward) and self._upstream is not None:
-            self._client.authenticated.answered(verdict, request, head, self._upstream)
-        length = find.get(b"content-length")
-        if length is not None:
-            if status != 204:
-                out += b"Content-Length: %b\r\n" % length
-        elif request.method != "HEAD" and status not in (204, 304):
-            if done:
-                out += b"Content-Length: %d\r\n" % size
-            elif request.version == "1.1":
-                self._chunked_out = True
-                out += b"Transfer-Encoding: chunked\r\n"
-            else:
-                self.keep = False
-        return out + (b"\r\n" if self.keep else b"Connection: close\r\n\r\n")
+            self._tunnel = Tunnel(self._services.limits.frame_bytes)
+            self._client.exchange_switched()
+        elif isinstance(verdict, Forward):
+            asked = b"www-authenticate" in head.find or b"authorization" in request.find
+            if asked and self._upstream is not None:
+                self._client.authenticated.answered(verdict, request, head, self._upstream)
+        origin, local = self._pool.upstream.origin, isinstance(verdict, Local)
+        out, self._chunked_out, self.keep = delivered(
+            head, request, origin, local=local, whole=size if done else -1, keep=self.keep
+        )
+        return out
 
     def answer_broken(self, detail: str) -> None:
         """The app's answer cannot be passed on: 502 if nothing went out yet, else the client sees it cut."""
@@ -237,35 +226,22 @@ class Exchange:
 
     # Tunnels.
 
-    def _switch(self) -> bytes:
-        """Become a tunnel: what the client sent behind its request goes to the app only now."""
-        self._tunnel = Tunnel(self._services.limits.frame_bytes)
-        self._client.exchange_switched()
-        return b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
-
-    def _inward(self, tunnel: Tunnel, upstream: UpstreamConnection, data: bytes) -> None:
-        self._expect_more()
-        try:
-            tunnel.inward.feed(data)
-        except TunnelFault as fault:
-            self.cut(fault.reason, str(fault))
-            return
-        self.request_bytes += len(data)
-        upstream.write(data)
-
     def tunnelled(self, data: bytes) -> None:
         """Bytes of the app's frames."""
         tunnel = self._tunnel
-        if tunnel is None or self._ended:
-            return
+        if tunnel is not None and not self._ended and self._followed(tunnel.outward, data):
+            self.response_bytes += len(data)
+            self._client.write(data)
+
+    def _followed(self, frames: FrameTracker, data: bytes) -> bool:
+        """Whether `data` may pass; the tunnel is cut where it may not."""
         self._expect_more()
         try:
-            tunnel.outward.feed(data)
+            frames.feed(data)
         except TunnelFault as fault:
             self.cut(fault.reason, str(fault))
-            return
-        self.response_bytes += len(data)
-        self._client.write(data)
+            return False
+        return True
 
     # Time and back-pressure from the client.
 
@@ -298,9 +274,8 @@ class Exchange:
         timeouts = self._services.timeouts
         if waiting is waiting_for.CLIENT_BODY and now < self._total:
             # The app may be the slow one: then the client is held and brings nothing.
-            needed = BODY_RATE * timeouts.body_idle
-            if self._client.held or self.request_bytes - self._window >= needed:
-                self._window = self.request_bytes
+            paced = self._body is None or self._body.kept_pace(timeouts.body_idle)
+            if paced or self._client.held:
                 self._expect(waiting, timeouts.body_idle)
             else:
                 self._fail(408, Reason.TIMED_OUT)

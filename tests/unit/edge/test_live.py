@@ -136,7 +136,7 @@ def test_a_cut_download_stops_at_once() -> None:
             await read_head(reader)
             before, largest, still = -1, 0, 0
             exchange = cast("Exchange", edge.services.live.all()[0])
-            transport = cast("asyncio.Transport", next(iter(edge.listeners._connections))._transport)
+            transport = cast("asyncio.Transport", next(iter(edge.listeners._connections)).transport)
             while still < 100:  # until back-pressure has stopped everything
                 still = still + 1 if before == exchange.response_bytes else 0
                 before = exchange.response_bytes
