@@ -185,7 +185,7 @@ class Exchange:
             return head.plain
         verdict = self.verdict
         if status == 101:
-            self._tunnel = Tunnel(self._services.limits.frame_bytes)
+            self._tunnel = Tunnel(self._services.limits.frame_bytes, head)
             self._client.exchange_switched()
         elif isinstance(verdict, Forward):
             asked = b"www-authenticate" in head.find or b"authorization" in request.find

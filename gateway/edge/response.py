@@ -26,10 +26,11 @@ _STATUS_LINES: Final = {
 }
 _EVENTS: Final = b"text/event-stream"
 _READ_BY_US: Final = frozenset(
-    b"connection upgrade transfer-encoding content-length content-type www-authenticate sec-websocket-accept".split()
+    b"connection upgrade transfer-encoding content-length content-type www-authenticate sec-websocket-accept"
+    b" sec-websocket-extensions".split()
 )
 _FRAMING: Final = frozenset({b"transfer-encoding", b"content-length"})
-_ALSO_PASSED: Final = frozenset({b"content-type", b"www-authenticate", b"sec-websocket-accept"})
+_ALSO_PASSED: Final = _READ_BY_US - _FRAMING - {b"connection", b"upgrade"}
 # Alt-Svc would lead browsers to an address that is not ours.
 _DROPPED: Final = frozenset(
     b"keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer alt-svc http2-settings".split()

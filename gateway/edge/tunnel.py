@@ -1,7 +1,8 @@
 """WebSocket tunnels: bytes pass as they are, only frame headers are followed (RFC 6455 §5.2).
 
 Following them gives the counts of the record, a limit on frame size, and the knowledge whether a close frame may be
-sent at this byte. Payloads, compression and control frames are the business of browser and app.
+sent at this byte. A header that means nothing, or something that was not agreed on, ends the tunnel before a byte of it
+passes. Payloads and compression are the business of browser and app.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from gateway.edge.response import ResponseHead, options_of
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 
 LEAVING: Final = 5.0  # seconds in which the other end may finish after one end did
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_CLOSE: Final = 8  # opcode
+_CONTROL: Final = 8  # the first opcode of a control frame
+_CLOSE: Final = 8
+_OPCODES: Final = frozenset({0, 1, 2, 8, 9, 10})  # RFC 6455 §11.8; no extension has registered another
+_CONTROL_BYTES: Final = 125
 _REASON_BYTES: Final = 123  # a control frame carries 125 bytes at most (RFC 6455 §5.5), two of them are the code
 POLICY_VIOLATION: Final = 1008
 RESTARTING: Final = "gateway_restarting"
@@ -45,14 +50,20 @@ def accept_for(key: bytes) -> bytes:
 
 
 def switches(request: RequestHead, head: ResponseHead) -> bool:
-    """Whether a 101 answers our WebSocket upgrade (RFC 6455 §4.1, points 2 to 4)."""
+    """Whether a 101 answers our WebSocket upgrade, with no extension that was not offered (RFC 6455 §4.1, 2 to 5)."""
     find = head.find
     if not request.upgrade or find.get(b"upgrade", b"").lower() != b"websocket":
         return False
-    key = request.find[b"sec-websocket-key"]
-    return b"upgrade" in options_of(find.get(b"connection", b"")) and find.get(b"sec-websocket-accept") == accept_for(
-        key
-    )
+    if not _extensions(find) <= _extensions(request.find):
+        return False
+    accept = accept_for(request.find[b"sec-websocket-key"])
+    return b"upgrade" in options_of(find.get(b"connection", b"")) and find.get(b"sec-websocket-accept") == accept
+
+
+def _extensions(find: Mapping[bytes, bytes]) -> set[bytes]:
+    """Return the names of the extensions that one side lists (RFC 6455 §9.1)."""
+    listed = find.get(b"sec-websocket-extensions", b"").split(b",")
+    return {each.partition(b";")[0].strip(b" \t") for each in listed} - {b""}
 
 
 def close_frame(code: int, reason: str) -> bytes:
@@ -64,13 +75,16 @@ def close_frame(code: int, reason: str) -> bytes:
 class FrameTracker:
     """Follows the frames of one direction."""
 
-    __slots__ = ("_head", "_left", "_limit", "_masked", "closing", "frames")
+    __slots__ = ("_extended", "_head", "_left", "_limit", "_masked", "_unfinished", "closing", "frames")
 
-    def __init__(self, limit: int, *, masked: bool) -> None:
+    def __init__(self, limit: int, *, masked: bool, extended: bool) -> None:
+        """`limit` is in bytes of a payload; `extended`: an extension was agreed on, and may use the reserved bits."""
         self.frames = 0
         self.closing = False  # a close frame began: no other frame may follow (RFC 6455 §5.5.1)
         self._limit = limit
         self._masked = masked
+        self._extended = extended
+        self._unfinished = False  # a message began whose last fragment has not come
         self._head = b""
         self._left = 0
 
@@ -98,15 +112,32 @@ class FrameTracker:
             self._head = b""
             if payload > self._limit:
                 raise self._fault(Reason.TOO_LARGE, "frame longer than the limit")
-            self.frames += 1
-            if head[0] & 0x0F == _CLOSE:
-                self.closing = True
+            self._begin(head[0], payload)
             position += header_size - known
             available = size - position
             if payload > available:
                 self._left = payload - available
                 return
             position += payload
+
+    def _begin(self, first: int, payload: int) -> None:
+        """Count a frame by its first byte; raises TunnelFault for one that has no meaning here (RFC 6455 §5.2–5.5)."""
+        opcode, last = first & 0x0F, first >= 0x80
+        if first & 0x70 and not self._extended:
+            raise self._fault(Reason.MALFORMED_REQUEST, "reserved bits without an extension")
+        if opcode not in _OPCODES:
+            raise self._fault(Reason.MALFORMED_REQUEST, "reserved opcode")
+        if opcode >= _CONTROL:
+            if payload > _CONTROL_BYTES or not last:
+                raise self._fault(Reason.MALFORMED_REQUEST, "control frame that is long or in fragments")
+            self.closing = self.closing or opcode == _CLOSE
+        elif (opcode == 0) is not self._unfinished:
+            raise self._fault(
+                Reason.MALFORMED_REQUEST, "fragment that continues nothing, or a message within a message"
+            )
+        else:
+            self._unfinished = not last
+        self.frames += 1
 
     def _length(self, head: bytes) -> tuple[int, int] | None:
         """Return (size of the frame header, size of its payload), None while the header is not complete."""
@@ -136,9 +167,11 @@ class Tunnel:
 
     __slots__ = ("inward", "outward")
 
-    def __init__(self, frame_limit: int) -> None:
-        self.inward = FrameTracker(frame_limit, masked=True)
-        self.outward = FrameTracker(frame_limit, masked=False)
+    def __init__(self, frame_limit: int, head: ResponseHead) -> None:
+        """`frame_limit` is in bytes; `head` is the app's 101."""
+        extended = bool(_extensions(head.find))
+        self.inward = FrameTracker(frame_limit, masked=True, extended=extended)
+        self.outward = FrameTracker(frame_limit, masked=False, extended=extended)
 
     @property
     def ending(self) -> tuple[str, str]:

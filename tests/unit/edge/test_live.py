@@ -215,7 +215,7 @@ def test_the_tracker_finds_every_boundary(size: int, step: int) -> None:
         else b"\x7f" + size.to_bytes(8, "big")
     )  # fmt: skip
     stream = (header + os.urandom(size)) * 2
-    tracker = FrameTracker(10**6, masked=False)
+    tracker = FrameTracker(10**6, masked=False, extended=False)
     for place in range(0, len(stream), step):
         tracker.feed(stream[place : place + step])
         seen = min(place + step, len(stream))
@@ -223,7 +223,7 @@ def test_the_tracker_finds_every_boundary(size: int, step: int) -> None:
 
     assert tracker.frames == 2
     with pytest.raises(TunnelFault):
-        FrameTracker(10, masked=True).feed(b"\x81\x00")
+        FrameTracker(10, masked=True, extended=False).feed(b"\x81\x00")
 
 
 async def ntlm_app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
