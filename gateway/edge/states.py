@@ -25,7 +25,7 @@ class State(IntEnum):
     RELAYING = 5  # both bodies
     TUNNEL = 6  # after 101
     DRAINING = 7  # answered and closing; what still arrives is thrown away
-    CLOSED = 8
+    CLOSED = 8  # over; nothing leads out of it
 
 
 class Event(IntEnum):

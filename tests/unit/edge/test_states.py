@@ -9,7 +9,7 @@ import pytest
 from gateway.edge.states import TRANSITIONS, Event, IllegalTransition, State, step
 
 
-@pytest.mark.parametrize(("state", "event"), itertools.product(State, Event))
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(State, Event)))
 def test_each_pair(state: State, event: Event) -> None:
     """A pair in the table leads where it says; any other raises."""
     following = TRANSITIONS[state].get(event)
