@@ -70,9 +70,8 @@ def modules_that_read() -> set[str]:
 
 def test_the_list_of_what_reads_the_trail_is_whole() -> None:
     """Whoever lets another command read the trail lists it here, and gets it tested below."""
-    reading = {
-        each.command for each in table.endpoints() if each.handler.__module__.split(".")[-1] in modules_that_read()
-    }
+    modules = modules_that_read()
+    reading = {each.command for each in table.endpoints() if each.handler.__module__.split(".")[-1] in modules}
     changing = {each.command for each in table.endpoints() if each.changes}
     others = {"es.status", "es.check", "policy.test", "policy.show"}  # of the same modules, but of no record
     assert reading - changing - others == READS_THE_TRAIL
