@@ -19,6 +19,7 @@ from cli.commands import (
     clock,
     demo,
     devices,
+    doctor,
     elastic,
     events,
     installation,
@@ -64,6 +65,7 @@ def shared(
 
 installation.register(app)
 account.register(app)
+doctor.register(app)
 app.add_typer(users.group, name="users", cls=SpokenGroup)
 app.add_typer(sessions.group, name="sessions", cls=SpokenGroup)
 app.add_typer(locks.group, name="locks", cls=SpokenGroup)

@@ -13,10 +13,11 @@ composition roots as well; each reads the `settings` once and hands its parts wh
 
 An installation is made by `installation`: `certificates`, `keyfiles` and `new_files` put its files there, `first_state`
 what its store begins with. `furnishing` adds people and apps for trials, `upgrade` brings an older store up to date.
-`settings` is made of `settings_parts`; `settings_reference` writes it out for people.
+`settings` is made of `settings_parts`; `settings_reference` writes it out for people. `doctor` looks at an installation
+from outside, by `doctor_parts`, and says what is wrong with it.
 
 Which module may import which is the contract "gateway-layers" in pyproject.toml. The command line asks by the admin
-API; of these modules it imports only what makes, upgrades, reads and starts an installation.
+API; of these modules it imports only what makes, upgrades, reads, examines and starts an installation.
 """
 
 __all__: list[str] = []

@@ -69,7 +69,9 @@ def test_command_lines_and_what_was_said_are_searched(tmp_path: Path) -> None:
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)", secret])
     try:
         shown = Path(f"/proc/{sleeper.pid}/cmdline")
-        while secret.encode() not in shown.read_bytes():  # its parent goes on a moment before its arguments are in place
+        while (
+            secret.encode() not in shown.read_bytes()
+        ):  # its parent goes on a moment before its arguments are in place
             time.sleep(0.01)
         canaries.processes()
     finally:

@@ -13,7 +13,7 @@ from tests.support.large_trails import grow
 from tests.support.trails import Trail
 
 
-@pytest.mark.parametrize(("compressed", "count"), [(False, 1500), (True, 400)])
+@pytest.mark.parametrize(("compressed", "count"), [(False, 500), (True, 400)])
 @pytest.mark.promise("P5.flipped-bits-named")
 def test_no_flipped_bit_of_a_small_trail_passes_and_its_file_is_named(
     tmp_path: Path, compressed: bool, count: int
