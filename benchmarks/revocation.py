@@ -1,9 +1,10 @@
 """How fast a revocation ends live connections, seen from the clients (promise P3).
 
 `python -m benchmarks.revocation [connections] [rounds]` runs the whole gateway with two workers and prints JSON. The
-connections are WebSockets, server-sent events and downloads in equal parts, of one session each ten. From the moment
-that the revocation is durable (the receipt tells it) to the last byte that each client received, which is what the
-promise is about, and beside it to the end that each client saw: its own work on the ends before comes on top there.
+connections are WebSockets, server-sent events, downloads and uploads in equal parts, of one session each ten. From the
+moment that the revocation is durable (the receipt tells it) to the last byte that each client received, of uploads to
+the last that the app received, which is what the promise is about, and beside it to the end that each client saw: its
+own work on the ends before comes on top there.
 """
 
 from __future__ import annotations
@@ -11,77 +12,41 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import itertools
 import json
 import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import uvloop
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from audit.receipt import Receipt, verify_receipt
-from tests.support.running_city import HOST, RunningCity, running_city
-from tests.support.steward_process import ROOT
+from audit.receipt import Receipt
+from benchmarks.crowd import OTHER_APP, PER_SESSION, Crowd, streaming_city
+from benchmarks.live_clients import Held, Ticket
+from tests.support.running_city import HOST
 
-KINDS: Final = ("socket", "events", "download")
-_PER_SESSION: Final = 10
-_AT_ONCE: Final = 50  # connections opened at a time
+SELECTORS: Final = ("session", "user", "device", "group", "app", "all")
+MOST_SESSIONS: Final = 20  # of one person: the most that can be set
 _LEFT_BEFORE: Final = 7  # closed by the clients themselves just before, so that counts cannot be copied
-_UPGRADE: Final = (
-    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: http://{HOST}\r\n"
-)
+_STRANGERS: Final = 8  # connections of somebody else
+_FLOODS: Final = ("/socket-flood", "/events-flood", "/download-flood")
+_PATIENCE: Final = 10.0  # seconds until what clients see is taken as it is
+_WARM: Final = 1.0  # seconds of load before a revocation under load
 
 
-class Held(asyncio.Protocol):
-    """One open connection of a client that reads at once. Times in seconds since the epoch."""
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One way to revoke. `sleepy` of the clients read slowly, one of them never; `busy` = the workers have no rest."""
 
-    __slots__ = ("_head", "_transport", "kind", "last", "lost", "opened", "received", "tail")
-
-    def __init__(self, kind: str, token: str) -> None:
-        self.kind = kind
-        upgrade = _UPGRADE if kind == "socket" else ""
-        cookie = f"Cookie: __Host-sekisho-app={token}\r\n"
-        self._head = f"GET /{kind} HTTP/1.1\r\nHost: {HOST}\r\n{cookie}{upgrade}\r\n".encode()
-        self._transport: asyncio.Transport | None = None
-        self.opened: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self.last = 0.0
-        self.lost = 0.0
-        self.received = 0
-        self.tail = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.write(self._head)
-
-    def data_received(self, data: bytes) -> None:
-        """Note when the latest byte came."""
-        self.last = time.time()
-        self.received += len(data)
-        self.tail = data
-        if not self.opened.done():
-            self.opened.set_result(data[9:12])
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Note when the end came, by reset or not."""
-        del error
-        self.lost = time.time()
-        if not self.opened.done():
-            self.opened.set_result(b"")
-
-    def leave(self) -> None:
-        """Close by ourselves."""
-        if self._transport is not None:
-            self._transport.abort()
+    selector: str = "group"
+    connections: int = 1000
+    sleepy: int = 0
+    busy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +69,8 @@ class Figures:
     fenced: tuple[str, ...]
     survivors: int  # connections of somebody else that went on
     strangers: int  # connections of somebody else
+    left: tuple[int | None, ...]  # bytes that clients which do not keep up found afterwards, None = no end
+    sessions: frozenset[str] = field(repr=False)  # whose connections were open when it was revoked
     receipt: Receipt = field(repr=False)
 
 
@@ -113,109 +80,131 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[max(0, -(-int(share * 1000) * len(ordered) // 1000) - 1)]
 
 
-class Crowd:
-    """People with sessions and open connections on one running gateway."""
-
-    def __init__(self, city: RunningCity) -> None:
-        self._city = city
-        self._numbers = itertools.count(1)
-        self._sources = itertools.cycle(f"127.0.0.{last}" for last in range(2, 34))
-        host, _, port = city.status["listeners"]["loopback"].rpartition(":")
-        self._address = host, int(port)
-
-    async def open(self, count: int, group: str, per_session: int = _PER_SESSION) -> list[Held]:
-        """Open connections of all kinds in equal parts, `per_session` on each session."""
-        sessions = -(-count // per_session)
-        people = [await self._city.sign_in(f"c{next(self._numbers)}", group) for _ in range(sessions)]
-        held: list[Held] = []
-        while len(held) < count:
-            batch = range(len(held), min(count, len(held) + _AT_ONCE))
-            fresh = await asyncio.gather(*(self.one(KINDS[n % 3], people[n // per_session]) for n in batch))
-            for each in fresh:
-                status = await asyncio.wait_for(each.opened, 10)
-                if status not in (b"101", b"200"):
-                    raise RuntimeError(f"{each.kind}: answered {status!r}")
-            held += fresh
-        return held
-
-    async def one(self, kind: str, token: str) -> Held:
-        """One connection; its answer may not have begun."""
-        _, held = await asyncio.get_running_loop().create_connection(
-            lambda: Held(kind, token), *self._address, local_addr=(next(self._sources), 0)
-        )
-        return held
-
-    def proven(self, text: str) -> Receipt:
-        """The receipt, if the steward's key signed it."""
-        key = load_pem_public_key((self._city.root / "keys" / "receipts.pub").read_bytes())
-        if not isinstance(key, Ed25519PublicKey):
-            raise TypeError("receipts.pub: expected an Ed25519 key")
-        return verify_receipt(text, key)
-
-    async def revoke(self, group: str) -> Receipt:
-        """End all sessions of a group."""
-        answer = await self._city.steward.call(
-            "session.end", selector={"group": group}, reason="session_revoked", message="", by="ciso", why="measured"
-        )
-        return self.proven(answer["receipt"])
+async def people(crowd: Crowd, case: Case, name: str) -> tuple[list[Ticket], dict[str, object]]:
+    """The sessions that are to end, and the selector that names them."""
+    count = -(-case.connections // PER_SESSION)
+    if case.selector == "user":
+        one = await crowd.person()
+        tickets = [await crowd.ticket(one) for _ in range(min(MOST_SESSIONS, count))]
+        return tickets, {"user": one.id}
+    device = await crowd.device(name) if case.selector == "device" else None
+    tickets = [await crowd.ticket(await crowd.person(name), device=device) for _ in range(count)]
+    selectors: dict[str, dict[str, object]] = {
+        "session": {"sessions": [each.session for each in tickets]}, "device": {"device": name},
+        "group": {"group": name}, "app": {"app": "docs"}, "all": {"all": True},
+    }  # fmt: skip
+    return tickets, selectors[case.selector]
 
 
-async def measure(crowd: Crowd, connections: int, name: str = "leaving") -> Figures:
+async def bystanders(crowd: Crowd, case: Case, name: str) -> list[Ticket]:
+    """Sessions that the revocation does not mean; nobody is left out where it means everybody."""
+    if case.selector == "all":
+        return []
+    app = OTHER_APP if case.selector == "app" else ("docs", HOST)
+    device = await crowd.device(f"{name}-not") if case.selector == "device" else None
+    return [await crowd.ticket(await crowd.person("others"), app, device) for _ in range(2)]
+
+
+@contextlib.asynccontextmanager
+async def loaded(crowd: Crowd, tickets: list[Ticket]) -> AsyncIterator[None]:
+    """As many small requests as both workers can answer, of a bystander; of strangers where there is none."""
+    cookie = [f"-HCookie: __Host-sekisho-app={tickets[0].token}"] if tickets else []
+    host = tickets[0].host if tickets else HOST
+    url = f"http://{crowd.address[0]}:{crowd.address[1]}/page"
+    load = await asyncio.create_subprocess_exec(
+        "wrk", "-t1", "-c64", "-d60s", f"-HHost: {host}", *cookie, url, stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        await asyncio.sleep(_WARM)
+        yield
+    finally:
+        load.kill()
+        await load.wait()
+
+
+async def measure(crowd: Crowd, case: Case, name: str = "leaving") -> Figures:
     """Open connections, end their sessions, and return what the clients saw."""
-    others = await crowd.open(6, f"{name}-not")
-    held = await crowd.open(connections, name)
+    resting = await bystanders(crowd, case, name)
+    others = await crowd.hold(_STRANGERS, resting) if resting else []
+    tickets, selector = await people(crowd, case, name)
+    held = await crowd.hold(case.connections - case.sleepy, tickets)
+    sleepy = [
+        crowd.sleepy(tickets[n % len(tickets)], _FLOODS[n % len(_FLOODS)], reads=n > 0) for n in range(case.sleepy)
+    ]
     for each in held[:_LEFT_BEFORE]:
         each.leave()
     held = held[_LEFT_BEFORE:]
     await asyncio.sleep(1.2)  # each connection carries something within that time, and the workers have sorted them
-    receipt = await crowd.revoke(name)
-    answered = time.time()
-    until = answered + 5
-    while any(not each.lost for each in held) and time.time() < until:  # noqa: ASYNC110  # a thousand ends, one look
-        await asyncio.sleep(0.01)
+    async with loaded(crowd, resting) if case.busy else contextlib.nullcontext():
+        receipt = await crowd.revoke(**selector)
+        answered = time.time()
+        await _until(lambda: all(each.lost for each in held))
+    left = await asyncio.gather(*(each.found() for each in sleepy))
     ended = [each for each in held if each.lost]
-    times = [max(0.0, each.last - receipt.durable_at) * 1000 for each in ended]
-    ends = [(each.lost - receipt.durable_at) * 1000 for each in ended]
-    await asyncio.sleep(1.1)  # each of the others gets something at least once a second
-    going = [each for each in others if not each.lost and each.last > receipt.last_ack_at]
-    for each in others:
+    uploads = await _forwarded(crowd, ended)
+    going = await _going(crowd, others, receipt.last_ack_at)
+    for each in (*others, *held):
         each.leave()
+    times = [max(0.0, uploads.get(each.path, each.last) - receipt.durable_at) * 1000 for each in ended]
+    ends = [(each.lost - receipt.durable_at) * 1000 for each in ended]
     return Figures(
-        connections=len(held), p50=statistics.median(times), p99=percentile(times, 0.99), largest=max(times),
+        connections=len(held) + len(sleepy),
+        p50=statistics.median(times), p99=percentile(times, 0.99), largest=max(times),
         end_p50=statistics.median(ends), end_p99=percentile(ends, 0.99), end_largest=max(ends),
         answered=(answered - receipt.durable_at) * 1000,
-        last_ack=(receipt.last_ack_at - receipt.durable_at) * 1000, cut=len(ended),
+        last_ack=(receipt.last_ack_at - receipt.durable_at) * 1000,
+        cut=len(ended) + sum(each is not None for each in left),
         told=sum(receipt.closed.values()), by_worker=dict(receipt.closed),
         by_kind=dict(Counter(each.kind for each in ended)), fenced=receipt.fenced,
-        survivors=len(going), strangers=len(others), receipt=receipt,
+        survivors=going, strangers=len(others), left=tuple(left),
+        sessions=frozenset(each.session for each in (*held, *sleepy)), receipt=receipt,
     )  # fmt: skip
 
 
-@contextlib.asynccontextmanager
-async def streaming_city(folder: Path, **environment: str) -> AsyncIterator[RunningCity]:
-    """A whole gateway whose one app is `benchmarks.streams`."""
-    app = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.streams", cwd=ROOT, stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        if app.stdout is None:
-            raise RuntimeError("no pipe")
-        port = int(await asyncio.wait_for(app.stdout.readline(), 20))
-        async with running_city(folder, **environment) as city:
-            await city.furnish(upstream=f"http://127.0.0.1:{port}")
-            yield city
-    finally:
-        app.kill()
-        await app.wait()
+async def _until(true: Callable[[], bool]) -> None:
+    until = time.monotonic() + _PATIENCE
+    while not true() and time.monotonic() < until:  # noqa: ASYNC110  # a thousand ends, one look
+        await asyncio.sleep(0.01)
+
+
+async def _forwarded(crowd: Crowd, ended: list[Held]) -> dict[str, float]:
+    """When the app received the last byte of each upload; raises RuntimeError for one that the app still has open."""
+    paths = {each.path for each in ended if each.kind == "upload"}
+    until = time.monotonic() + _PATIENCE
+    while True:
+        seen = {path: said for path, said in (await crowd.uploads()).items() if path in paths}
+        if all(over for _, over in seen.values()) or time.monotonic() > until:
+            break
+        await asyncio.sleep(0.05)
+    still = [path for path, (_, over) in seen.items() if not over]
+    if still:
+        raise RuntimeError(f"uploads that ended for their clients are still open at the app: {still[:5]}")
+    return {path: last for path, (last, _) in seen.items()}
+
+
+async def _going(crowd: Crowd, others: list[Held], since: float) -> int:
+    """How many of these connections carried something after `since`, each in its direction."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        uploads = await crowd.uploads()
+        going = [
+            each
+            for each in others
+            if not each.lost and (uploads[each.path][0] if each.kind == "upload" else each.last) > since
+        ]
+        if len(going) == len(others) or time.monotonic() > until:
+            return len(going)
+        await asyncio.sleep(0.05)
 
 
 async def main(connections: int, rounds: int) -> None:
     """Print the figures of all rounds as JSON, and the worst of each."""
     with tempfile.TemporaryDirectory() as name:
-        async with streaming_city(Path(name)) as city:
-            crowd = Crowd(city)
-            figures = [await measure(crowd, connections, f"leaving-{number}") for number in range(rounds)]
-    rows = [{key: value for key, value in dataclasses.asdict(each).items() if key != "receipt"} for each in figures]
+        async with streaming_city(Path(name)) as crowd:
+            case = Case(connections=connections)
+            figures = [await measure(crowd, case, f"leaving-{number}") for number in range(rounds)]
+    hidden = {"receipt", "sessions"}
+    rows = [{key: value for key, value in dataclasses.asdict(each).items() if key not in hidden} for each in figures]
     told = ("p50", "p99", "largest", "end_p50", "end_p99", "end_largest", "answered")
     worst = {key: max(getattr(each, key) for each in figures) for key in told}
     exact = all(each.cut == each.told == each.connections for each in figures)

@@ -16,7 +16,7 @@ from typing import Any, Self
 import aiohttp
 
 from gateway.certificates import Issued, issue_device_certificate
-from gateway.state.records import AppSession, Device, PolicyVersion
+from gateway.state.records import AppSession, Device
 from gateway.state.sealing import Sealing
 from gateway.state.store import Reader
 from mdm_sim import scenarios
@@ -105,13 +105,6 @@ class DeviceCity(RunningCity):
         )
         await self.put("app.put", app=app)
         await self.activate(policy)
-
-    async def activate(self, policy: str) -> None:
-        """Put a policy in force."""
-        name = hashlib.sha256(policy.encode()).hexdigest()
-        version = PolicyVersion(name, "試験", policy, "author", time.time(), "proposed", "")
-        await self.put("policy.put", version=version)
-        await self.steward.call("policy.activate", hash=version.hash, by="approver")
 
     def browser(self, session_id: str, issued: Issued | None) -> Browser:
         """A client with the cookie of a session and the certificate of a device."""

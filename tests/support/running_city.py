@@ -177,12 +177,15 @@ class RunningCity:
         app: App = replace(APP, **changes)
         await self.put("user.put", user=user())
         await self.put("app.put", app=app)
-        version = PolicyVersion(
-            hashlib.sha256(POLICY.encode()).hexdigest(), "試験", POLICY, "author", time.time(), "proposed", ""
-        )
+        await self.activate(POLICY)
+        await self.start_session("s1")
+
+    async def activate(self, policy: str) -> None:
+        """Put a policy in force."""
+        digest = hashlib.sha256(policy.encode()).hexdigest()
+        version = PolicyVersion(digest, "試験", policy, "author", time.time(), "proposed", "")
         await self.put("policy.put", version=version)
         await self.steward.call("policy.activate", hash=version.hash, by="approver")
-        await self.start_session("s1")
 
     async def start_session(self, name: str) -> None:
         """Start the session and its app session with this city's tokens."""
