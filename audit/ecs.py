@@ -106,6 +106,7 @@ _REQUEST: dict[str, str] = {
     "sekisho.app.hosts": "keyword[]",
     "sekisho.app.upstream": "keyword",
     "sekisho.app.state": "keyword",
+    "sekisho.app.path_exceptions": "keyword[]",
     "sekisho.app_session.id": "keyword",
     "sekisho.area": "keyword",
     "sekisho.assertion.id": "keyword",

@@ -23,9 +23,10 @@ from gateway.edge.services import Answer, Answered, Outcome, Passed, RecordNotKe
 from gateway.gate.decision_record import fault_record
 from gateway.gate.judge import Terms, judge
 from gateway.gate.limits import OPEN, SETTLED, Buckets, Limits, Rate
+from gateway.gate.old_paths import exceptions_of
 from gateway.gate.reference import new_reference
 from gateway.gate.refusal import Refusals, Told
-from gateway.gate.request import Moment, Peer, RequestFault, RequestHead
+from gateway.gate.request import Moment, PathExceptions, Peer, RequestFault, RequestHead
 from gateway.gate.verdict import Forward, Local, Refuse, SignIn, StepUp, Unknown, Verdict
 from gateway.session_use import SessionUse
 from policies.reasons import Reason
@@ -264,6 +265,11 @@ class WorkerGatekeeper:
     def identity(self, verdict: Forward) -> bytes:
         """Return the header lines that tell the app who asks."""
         return self._signer.lines(verdict, verdict.moment or self.moment())
+
+    def path_exceptions(self, host: str) -> PathExceptions | None:
+        """By which named exceptions paths on a host are read."""
+        app = self._view.hosts.get(host)
+        return None if app is None else exceptions_of(app)
 
     def knows_host(self, host: str) -> bool:
         """Whether a host is the portal or an active app."""

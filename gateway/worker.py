@@ -177,6 +177,8 @@ class Worker:
         """End the live exchanges that the change no longer allows; return how many per session."""
         if not change.narrows:
             return {}
+        if change.apps or change.everything:
+            self._listeners.services.blocks.forget()  # they were read by the exceptions that apps had
         ended = change.ended
 
         def reason(exchange: LiveExchange) -> str:

@@ -143,3 +143,9 @@ class AppForm(BaseModel):
     masked_queries: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=64)]], Field(max_length=16), AfterValidator(_once)
     ] = Field(default_factory=list)
+    path_parameter: Annotated[
+        Literal["", "jsessionid"], Field(description="addresses of old Java apps end in ;jsessionid=…")
+    ] = ""
+    path_charset: Annotated[
+        Literal["", "shift_jis"], Field(description="what the app's paths are encoded in, empty = UTF-8")
+    ] = ""

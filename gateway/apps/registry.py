@@ -15,9 +15,23 @@ from pydantic import ValidationError
 
 from gateway.apps.form import AppForm
 from gateway.apps.source import Document, Fault, Path, SourceFaults, read_documents
+from gateway.gate.old_paths import JSESSIONID, SHIFT_JIS
 from gateway.state.records import App, AppState, Durability
 
 _SENSITIVE = ("3C", "3B", "3A")  # 機密性3: records are synced before the app sees a byte (design §7)
+
+# What each named exception permits, in the words that the person who approves it reads.
+_PERMITTED = {
+    JSESSIONID: (
+        "例外 path_parameter: jsessionid を認めます。URL の最後の区切りの末尾に限り ;jsessionid=… を 1 つ許し、"
+        "判定と記録の前に取り除いて、アプリにだけ渡します。URL を知る人はアプリのセッションを使えるので、"
+        "アプリ側をクッキーに切り替えられるまでの間に限ってください。"
+    ),
+    SHIFT_JIS: (
+        "例外 path_charset: shift_jis を認めます。URL のパスを UTF-8 ではなく Shift_JIS (Windows-31J) として読み、"
+        "復号した文字で判定と記録をします。UTF-8 とも読めるパスは拒否します。"
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +73,7 @@ def warnings(app: App, surroundings: Surroundings) -> tuple[str, ...]:
         found.append(f"機密性{app.sensitivity}ですが、アプリまでの通信が暗号化されません (upstream が http)。")
     if "remote-user" in app.presets:
         found.append("署名のないヘッダーを渡します。アプリへゲートウェイ以外から到達できないことを確認してください。")
+    found.extend(_PERMITTED[name] for name in (app.path_parameter, app.path_charset) if name)
     for host in app.hosts:
         if host.endswith("." + surroundings.rp_id):
             under = f"{host} はパスキーの RP ID ({surroundings.rp_id}) の下の名前です。"
@@ -132,6 +147,8 @@ def _record(form: AppForm, created_by: str) -> App:
         health_path=form.health_path,
         masked_paths=tuple(form.masked_paths),
         masked_queries=tuple(form.masked_queries),
+        path_parameter=form.path_parameter,
+        path_charset=form.path_charset,
         state=AppState.PENDING.value,
         created_by=created_by,
         approved_by="",

@@ -51,7 +51,7 @@ class ClientConnection(ClientSocket):
         self._on_end = on_end
         self.peer = peer
         self.forwarded = b""
-        self._reader = HeadReader(services.limits, services.blocks)
+        self._reader = HeadReader(services.limits, services.blocks, services.gatekeeper.path_exceptions)
         self._state = states.IDLE
         self.buffer = b""
         self.deadline = NEVER

@@ -45,7 +45,7 @@ def request_head(
     else:
         framing = b"Connection: Upgrade\r\nUpgrade: websocket\r\n" if request.upgrade else b""
     return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%bX-Forwarded-Host: %b\r\n%b%b\r\n" % (
-        request.method.encode("ascii"), request.target, upstream_host, lines, connection_fields, host, ours, framing,
+        request.method.encode("ascii"), request.sent, upstream_host, lines, connection_fields, host, ours, framing,
     )  # fmt: skip
 
 

@@ -6,12 +6,15 @@ and what follows stays in the connection's buffer until the request before it is
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import httptools
 
 from gateway.edge.blocks import Asked, KnownBlocks
 from gateway.edge.services import EdgeLimits
 from gateway.gate.headers import METHODS, REFUSED_METHODS, app_lines, check
-from gateway.gate.request import Peer, RequestFault, RequestHead
+from gateway.gate.old_paths import read_path
+from gateway.gate.request import PathExceptions, Peer, RequestFault, RequestHead
 from gateway.gate.target import canonical
 from policies.reasons import Reason
 
@@ -22,10 +25,14 @@ _METHODS = {method: method.decode("ascii") for method in METHODS}
 class HeadReader:
     """Reads the request heads of one connection, in order."""
 
-    __slots__ = ("_fields", "_known", "_limits", "_parser", "size")
+    __slots__ = ("_exceptions", "_fields", "_known", "_limits", "_parser", "size")
 
-    def __init__(self, limits: EdgeLimits, known: KnownBlocks) -> None:
+    def __init__(
+        self, limits: EdgeLimits, known: KnownBlocks, exceptions: Callable[[str], PathExceptions | None]
+    ) -> None:
+        """`exceptions` tells by which named exceptions paths on a host are read, None = by none."""
         self._limits = limits
+        self._exceptions = exceptions
         self._known = known
         self._fields: list[tuple[bytes, bytes]] = []
         self._parser: httptools.HttpRequestParser | None = None
@@ -50,7 +57,8 @@ class HeadReader:
             if asked is not None:
                 return _again(known, asked, peer)
         head = self.read(data[:size], peer)
-        self._known.remember(block, head)
+        if head.exceptions is None:  # what a line asks for is the same on all other hosts
+            self._known.remember(block, head)
         return head
 
     def _ask(self, line: bytes) -> Asked | None:
@@ -107,7 +115,11 @@ class HeadReader:
         head.version = version
         head.peer = peer
         check(head, fields)
-        head.path, head.path_text, head.query = canonical(target)
+        exceptions = self._exceptions(head.host)
+        if exceptions is None:
+            head.path, head.path_text, head.query = canonical(target)
+        else:
+            head = read_path(head, target, exceptions)
         head.lines = app_lines(head)
         if head.content_length is not None and head.content_length > limits.body_bytes:
             raise RequestFault(413, Reason.TOO_LARGE, "body longer than the limit")

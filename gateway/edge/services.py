@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, Self
 
 from gateway.edge.blocks import KnownBlocks
-from gateway.gate.request import Peer, RequestFault, RequestHead
+from gateway.gate.request import PathExceptions, Peer, RequestFault, RequestHead
 from gateway.gate.verdict import Answer, Forward, Limited, Local, Preflight, Refuse, SignIn, StepUp, Verdict
 
 if TYPE_CHECKING:
@@ -96,6 +96,9 @@ class Gatekeeper(Protocol):
 
     def handshake_failed(self, peer: Peer, error: str) -> None:
         """Record a TLS handshake or PROXY header that failed; `error` holds no bytes of the client. Must not raise."""
+
+    def path_exceptions(self, host: str) -> PathExceptions | None:
+        """By which named exceptions paths on `host` (lower case, no port) are read; None = by none. Must not raise."""
 
     def knows_host(self, host: str) -> bool:
         """Whether `host` (lower case, no port) is the portal or an active app: the only ones redirected to https."""

@@ -2,7 +2,8 @@
 
 Begin with `judge`, from a request to a `verdict`; `case` makes every verdict but "forward".
 
-- Reading, called by the edge before anything is judged: `request` (the values), `headers` and `target` (strict).
+- Reading, called by the edge before anything is judged: `request` (the values), `headers` and `target` (strict), `old_paths` (for apps
+  with named exceptions).
 - Judging: `route` (which place), `credentials` (our cookies), `presence` (session and device), `locks`, `limits`,
   `cross_site`, `own_pages` (requests for our own pages). `facts` is all that a decision may look at. What can be known
   before the request comes is worked out once: `standing` for an app session, `instant` for one second of it, `passage`

@@ -19,6 +19,7 @@ from gateway.gate.instant import instant_of
 from gateway.gate.limits import OPEN
 from gateway.gate.locks import standing_lock
 from gateway.gate.masking import add_path, agent, query_digest
+from gateway.gate.old_paths import exceptions_of
 from gateway.gate.own_pages import judge_own_page
 from gateway.gate.passage import Passage
 from gateway.gate.presence import Absent, app_session_of, device_of
@@ -92,6 +93,8 @@ def judge(view: View, request: RequestHead, moment: Moment, limits: Limits, requ
 
 def _judge_app(view: View, case: Case, app: App, limits: Limits, terms: Terms) -> Verdict:
     request = case.request
+    if request.exceptions is not None and request.exceptions != exceptions_of(app):
+        return case.refuse(400, Reason.PATH_NOT_CANONICAL)  # the app lost one after the path was read
     if view.locks:
         lock = standing_lock(view, (("app", app.id),), case.moment.wall)
         if lock is not None:

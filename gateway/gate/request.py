@@ -54,10 +54,18 @@ class Peer:
     certificate: ClientCertificate | None = None
 
 
+class PathExceptions(NamedTuple):
+    """By which named exceptions an old app's paths are read (`gate.old_paths`)."""
+
+    jsessionid: bool
+    shift_jis: bool
+
+
 class RequestHead:
     """One strictly parsed request head.
 
-    `path` is the one canonical path: decided before policy, and the very bytes that the app gets.
+    `path` is the one canonical path: decided before policy, and the very bytes that the app gets (`sent` has what an
+    old app gets besides).
     `headers` are the fields an app may get as they came, in order and spelling: without Host, Cookie and framing,
     which the edge makes anew, and without hop-by-hop and foreign identity headers; `lines` are the same as bytes, with
     the Cookie less our own. `find` maps each lower-case name
@@ -100,8 +108,26 @@ class RequestHead:
     keep_alive: bool
     peer: Peer
     expect_continue: bool
+    exceptions: PathExceptions | None = None  # by which its path was read, None = as strictly as any
 
     @property
     def target(self) -> bytes:
-        """The origin-form target as sent to the app."""
+        """The origin-form target as judged and recorded."""
         return self.path if self.query is None else self.path + b"?" + self.query
+
+    sent = target  # the target that the app gets
+
+
+class OldAppHead(RequestHead):
+    """The head of a request to an app with named exceptions (`gate.old_paths`)."""
+
+    __slots__ = ("exceptions", "parameter")
+
+    exceptions: PathExceptions
+    parameter: bytes  # what stands between path and query for the app alone, with its ";": a secret; b"" = nothing
+
+    @property
+    def sent(self) -> bytes:
+        """The target that the app gets."""
+        path = self.path + self.parameter
+        return path if self.query is None else path + b"?" + self.query

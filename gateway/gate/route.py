@@ -42,3 +42,8 @@ def route(view: View, portal_host: str, request: RequestHead) -> tuple[Place, Ap
     if path.startswith(_OWN_PREFIX) or path == OWN_PATH:
         return Place.APP_OWN_PAGE, app
     return _APP, app
+
+
+def is_own(path: bytes) -> bool:
+    """Whether a canonical path on an app's host is one of our own pages."""
+    return path.startswith(_OWN_PREFIX) or path == OWN_PATH

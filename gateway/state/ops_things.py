@@ -39,6 +39,7 @@ def put_app(tx: Transaction, args: Arguments, around: Surroundings) -> Outcome:
     fields = {
         "sekisho.app.id": app.id, "sekisho.app.hosts": list(app.hosts), "sekisho.app.upstream": app.upstream,
         "sekisho.app.sensitivity": app.sensitivity, "sekisho.app.state": app.state,
+        "sekisho.app.path_exceptions": [each for each in (app.path_parameter, app.path_charset) if each],
         "sekisho.by": app.approved_by if app.state == AppState.ACTIVE else app.created_by,
     }  # fmt: skip
     action = Action.APP_APPROVED if app.state == AppState.ACTIVE else Action.APP_PROPOSED

@@ -199,6 +199,8 @@ class App(Row):
     created_by: str
     approved_by: str
     masked_queries: tuple[str, ...] = ()  # names in queries whose values are kept as digests one by one
+    path_parameter: str = ""  # jsessionid | "": a named exception of old apps (gate.old_paths)
+    path_charset: str = ""  # shift_jis | "" = UTF-8: likewise
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ from gateway.edge.services import (
     RecordNotKept,
 )
 from gateway.edge.timeouts import Sweeper
-from gateway.gate.request import Peer, RequestFault, RequestHead
+from gateway.gate.old_paths import exceptions_of
+from gateway.gate.request import PathExceptions, Peer, RequestFault, RequestHead
 from gateway.gate.verdict import Forward, Refuse, Verdict
 from gateway.state.records import App, Session, User
 
@@ -134,6 +135,9 @@ class OpenGatekeeper:
     def handshake_failed(self, peer: Peer, error: str) -> None:
         self.handshakes.append((peer, error))
         self.ended.set()
+
+    def path_exceptions(self, host: str) -> PathExceptions | None:
+        return exceptions_of(self.app)
 
     def knows_host(self, host: str) -> bool:
         return host in self.app.hosts

@@ -114,7 +114,7 @@ def test_v5_every_separator_but_the_hyphen_is_refused() -> None:
             tried += 1
             request = b"GET / HTTP/1.1\r\nHost: a\r\n%b: x\r\n\r\n" % spelling
             with pytest.raises(RequestFault) as refused:
-                HeadReader(EdgeLimits(), KnownBlocks()).take(request, PEER)
+                HeadReader(EdgeLimits(), KnownBlocks(), lambda host: None).take(request, PEER)
             assert refused.value.status == 400
     assert tried > 500
 

@@ -27,7 +27,7 @@ LINES = (
 def read(known: KnownBlocks, data: bytes, peer: Peer) -> object:
     """What a new connection's reader makes of `data`: every field of the head, or the fault."""
     try:
-        head = HeadReader(EdgeLimits(), known).take(data, peer)
+        head = HeadReader(EdgeLimits(), known, lambda host: None).take(data, peer)
     except RequestFault as fault:
         return fault.status, fault.reason, fault.detail
     return None if head is None else {name: getattr(head, name) for name in RequestHead.__slots__}

@@ -1,3 +1,6 @@
-"""One module a step, oldest first: `0001_first_shape`, `0002_masked_queries`. A published step is never edited."""
+"""One module a step, oldest first: `0001_first_shape`, `0002_masked_queries`, `0003_path_exceptions`.
+
+A published step is never edited.
+"""
 
 __all__: list[str] = []
