@@ -42,6 +42,7 @@ TRIMMED: Final = b'"event.action":"audit.trimmed"'  # how a line says that older
 SALT_OPEN: Final = b'{"salt":"'
 BODY_OPEN: Final = b'","body":'
 PREV_OPEN: Final = b',"prev":"'
+_PREV_END: Final = b'",'
 _LINE_END: Final = b"}\n"
 BODY_AT: Final = len(SALT_OPEN) + 32 + len(BODY_OPEN)
 _SALT: Final = slice(len(SALT_OPEN), len(SALT_OPEN) + 32)
@@ -126,7 +127,8 @@ def encode_all(start: bytes, seq: int, prev: bytes, salts: bytes, records: Seque
     add = pieces.extend
     for at, (members, event) in zip(range(0, len(salts), SALT), records, strict=True):
         salt = salts[at : at + SALT]
-        body = b'%b%d,"prev":"%b",%b%b' % (start, seq, prev, members, event[1:])
+        # Joined, not formatted: formatting does not know the size beforehand, and a body is a kilobyte or two.
+        body = b"".join((start, str(seq).encode(), PREV_OPEN, prev, _PREV_END, members, event[1:]))
         add((SALT_OPEN, hexlify(salt), BODY_OPEN, body, _LINE_END))
         entry = sha256(salt)
         entry.update(body)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
+from orjson import dumps
+
 from audit.completion import named
 from audit.event import BASE, Action, timestamp
 from gateway.edge.services import Outcome
@@ -45,6 +47,23 @@ def completion_record(request_id: str, outcome: Outcome, wall: float) -> dict[st
         fields["sekisho.frames.in"] = outcome.frames_in
         fields["sekisho.frames.out"] = outcome.frames_out
     return fields
+
+
+def completion_bytes(request_id: str, outcome: Outcome, wall: float) -> bytes:
+    """Return `completion_record` as JSON, as `orjson` writes it.
+
+    An answer that came whole and in order is written at once, as nearly all are.
+    """
+    first = outcome.first_byte
+    if outcome.reason or outcome.aborted or outcome.detail or outcome.tunnel or first is None or not outcome.status:
+        return dumps(completion_record(request_id, outcome, wall))
+    return (
+        f'{{"event.action":"{_ACTION}","@timestamp":"{timestamp(wall)}","http.request.id":"{request_id}",'
+        f'"event.outcome":"success","sekisho.outcome":"complete",'
+        f'"http.request.body.bytes":{outcome.request_bytes},"http.response.body.bytes":{outcome.response_bytes},'
+        f'"event.duration":{int(outcome.duration * 1e9)},"http.response.status_code":{outcome.status},'
+        f'"sekisho.upstream.first_byte_ms":{round(first * 1e3, 3)!r}}}'
+    ).encode("ascii")
 
 
 def progress_record(verdict: Forward, outcome: Outcome, wall: float) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from orjson import dumps
 
 from audit.event import Action, event, text
 from audit.journal import JournalUnhealthy
-from gateway.completion import completion_record, own_page_completion, progress_record
+from gateway.completion import completion_bytes, own_page_completion, progress_record
 from gateway.counters import Counters
 from gateway.edge.services import Answer, Answered, Outcome, Passed, RecordNotKept
 from gateway.gate.decision_record import fault_record
@@ -209,8 +209,8 @@ class WorkerGatekeeper:
         try:
             wall = self.moment().wall
             if isinstance(verdict, Forward):
-                record = completion_record(verdict.request_id, outcome, wall)
-                self._trail.journal.append_encoded(dumps(record), False, None, b"", True)
+                record = completion_bytes(verdict.request_id, outcome, wall)
+                self._trail.journal.append_encoded(record, False, None, b"", True)
                 return
             record = own_page_completion(verdict, outcome, wall)
             if "user.id" in record:
