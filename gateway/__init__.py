@@ -5,7 +5,7 @@ composition roots as well; each reads the `settings` once and hands its parts wh
 
 - `worker` takes requests. `edge` turns bytes into a request and back; `gatekeeper` gives the pure `gate` what makes it
   live: clock, token buckets, journals, the steward's answers. Beside it, `completion` records how a request ended,
-  `session_use` who was at work, `counters` what is told as numbers.
+  `session_use` who was at work, `counters` what is told as numbers; `leasing` shares rates with the other workers.
 - `steward` alone writes the store and tells the workers what changed; both ends of that are in `state`.
 - `control` serves people: pages (`portal`) and the administrators' API (`admin`), over `identity` (who), `posture`
   (which device) and `apps` (what is protected). `alerting` follows the trail and tells persons by `signals`.

@@ -22,6 +22,7 @@ from gateway.counters import Counters
 from gateway.edge.services import Answer, Answered, Outcome, Passed, RecordNotKept
 from gateway.gate.decision_record import fault_record
 from gateway.gate.judge import Terms, judge
+from gateway.gate.leased import LeasedBuckets
 from gateway.gate.limits import OPEN, SETTLED, Buckets, Limits, Rate
 from gateway.gate.old_paths import exceptions_of
 from gateway.gate.reference import new_reference
@@ -57,11 +58,22 @@ class Trail:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How often one address, one person, one session may ask."""
+    """How often one address, one person, one session may ask, over all `workers` together."""
 
     address: Rate
     user: Rate
     session: Rate
+    workers: int = 1
+
+    def buckets(self) -> dict[str, Buckets]:
+        """Return this worker's buckets by what they limit."""
+        table = {
+            "address": (self.address, _ADDRESSES), "user": (self.user, _PEOPLE), "session": (self.session, _PEOPLE),
+        }  # fmt: skip
+        return {
+            kind: Buckets(rate, kept) if self.workers == 1 else LeasedBuckets(rate, self.workers, kept)
+            for kind, (rate, kept) in table.items()
+        }
 
 
 class WorkerGatekeeper:
@@ -80,9 +92,10 @@ class WorkerGatekeeper:
         self._refusals = refusals
         self._signer = signer
         self._trail = trail
-        self._addresses = Buckets(rates.address, _ADDRESSES)
-        self._users = Buckets(rates.user, _PEOPLE)
-        self._sessions = Buckets(rates.session, _PEOPLE)
+        buckets = rates.buckets()
+        self._addresses, self._users, self._sessions = buckets["address"], buckets["user"], buckets["session"]
+        self._buckets = buckets
+        self.leased = {kind: each for kind, each in buckets.items() if isinstance(each, LeasedBuckets)}
         self._asks = Buckets(_ASKS, _ADDRESSES)
         self._ask = ask
         self._ask_limit = ask_limit
@@ -92,6 +105,11 @@ class WorkerGatekeeper:
         self._not_known: dict[str, None] = {}
         self.counters = Counters()
         self.use = SessionUse()
+
+    def counts(self) -> dict[str, object]:
+        """Return what this worker counts, with how many requests each kind of rate stopped."""
+        limited = {kind: each.refused for kind, each in self._buckets.items()}
+        return {**self.counters.as_mapping(), "limited": limited}
 
     # -- verdicts -----------------------------------------------------------------------------------------------------
 

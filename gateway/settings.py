@@ -25,6 +25,7 @@ __all__ = ["Fault", "Settings", "SettingsFaults"]
 
 ENVIRONMENT_PREFIX = "SEKISHO_"
 STORE_FILE = "sekisho.db"
+_A_MINUTE_EACH = 8  # requests in a minute for each worker: one more of each is then an eighth at most
 _SOCKET_PATH_BYTES = 107  # sizeof(sun_path) - 1, unix(7)
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -144,6 +145,19 @@ class Settings(BaseSettings):
     def _someone_can_connect(self) -> Self:
         if not (self.listeners.public or self.listeners.behind or self.listeners.loopback):
             raise ValueError("at least one of listeners.public, listeners.behind, listeners.loopback")
+        return self
+
+    @model_validator(mode="after")
+    def _each_worker_has_a_part(self) -> Self:
+        """A worker lets one request pass without asking the others: few a minute cannot be shared by many workers."""
+        least = _A_MINUTE_EACH * self.workers.count
+        rates = self.limits.rates()
+        small = [kind for kind, rate in rates.items() if rate.per_second * 60 + rate.burst < least]
+        if small and self.workers.count > 1:
+            names = ", ".join(f"limits.{kind}_rate" for kind in small)
+            raise ValueError(
+                f"{names} with per_second × 60 + burst of at least {_A_MINUTE_EACH} × workers.count = {least}"
+            )
         return self
 
     @classmethod

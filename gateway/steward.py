@@ -31,8 +31,10 @@ from gateway.state.command import Command, CommandRefused, Outcome, Rules, Surro
 from gateway.state.command_server import CommandServer
 from gateway.state.commands import COMMANDS
 from gateway.state.fencing import Fencing
+from gateway.state.leases import Leases
 from gateway.state.loading import StoredPolicies, active_policy, load_tables, policy_row
 from gateway.state.sealing import Sealing
+from gateway.state.shares import Rate
 from gateway.state.store import Reader, Store
 from gateway.state.sweep import BY, LAPSE, Uses, sweep
 from gateway.state.transaction import Transaction
@@ -69,8 +71,9 @@ class Steward:
         self._uses = Uses(self._tables, self._clock.now)
         self._fencing = Fencing.inherited(os.environ)
         self._broadcast = Broadcast(
-            self._tables, ack_limit=settings.timeouts.ack, fence=self._fencing.fence, used=self._uses.take
-        )
+            self._tables, ack_limit=settings.timeouts.ack, fence=self._fencing.fence, used=self._uses.take,
+            leases=_leases(settings),
+        )  # fmt: skip
         self._checkpoint = ""
         self._marked = time.monotonic()
         self._told_of_leap = False
@@ -122,6 +125,7 @@ class Steward:
         return {
             "pid": os.getpid(),
             "workers": self._broadcast.status(),
+            "shared_rates": self._broadcast.shared_rates(),
             "revision": self._tables.revision,
             "sessions": sum(1 for each in sessions if each.ended_at is None),
             "policy": next(iter(self._tables.rows["policy"]), None),
@@ -208,6 +212,12 @@ class Steward:
             LOG.warning("policy %s is not loaded: %s", version.hash[:12], refusal)
             return
         self._tables.apply(self._store.revision, [("policy", version.hash, row)])
+
+
+def _leases(settings: Settings) -> Leases:
+    limits = settings.limits
+    rates = {kind: Rate(rate.per_second, rate.burst) for kind, rate in limits.rates().items()}
+    return Leases(rates, settings.workers.count, limits.shared_names)
 
 
 def _stored_mark(tx: Transaction) -> Mark | None:

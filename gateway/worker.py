@@ -36,6 +36,7 @@ from gateway.gate.refusal import Refusals
 from gateway.gate.verdict import Forward
 from gateway.gatekeeper import Rates, Trail, WorkerGatekeeper
 from gateway.keyfiles import ASSERTION_CURRENT, SEALING
+from gateway.leasing import Leasing
 from gateway.settings import Settings
 from gateway.settings_parts.bounds import Writes
 from gateway.state.changes import Change
@@ -74,6 +75,7 @@ class Worker:
         )
         self._feed = FeedClient(settings.paths.feed_socket, self.name, self.view, self._on_change)
         self._gate = self._gatekeeper()
+        self._leasing = self._feed.rates = Leasing(self._gate.leased, self._feed.say, loop)
         self.live = LiveExchanges()
         self._turn = 0  # of judging shares of the live exchanges again
         self._sweeper = Sweeper(time.monotonic)
@@ -100,9 +102,8 @@ class Worker:
             Signer(load_key((keys / ASSERTION_CURRENT).read_bytes()), portal.origin),
             Trail(self._journal, self._strangers),
             Rates(
-                Rate(limits.address_rate.per_second, limits.address_rate.burst),
-                Rate(limits.user_rate.per_second, limits.user_rate.burst),
-                Rate(limits.session_rate.per_second, limits.session_rate.burst),
+                **{kind: Rate(rate.per_second, rate.burst) for kind, rate in limits.rates().items()},
+                workers=settings.workers.count,
             ),
             self._feed.ask,
             settings.timeouts.unknown_ask,
@@ -226,7 +227,8 @@ class Worker:
 
     def _report_use(self) -> None:
         self._gate.use.tunnelled(self.live.all(), self._gate.moment().wall)
-        self._feed.report_use(self._gate.use.take(), self._gate.counters.as_mapping())
+        rates = {"shared_names": self._leasing.held, "unanswered": self._leasing.lapses}
+        self._feed.report_use(self._gate.use.take(), {**self._gate.counts(), "rates": rates})
 
     def _flush_strangers(self) -> None:
         try:

@@ -45,6 +45,14 @@ class Limits(Section):
     address_rate: Rate = setting(
         Rate(per_second=2000, burst=4000), "1アドレスの要求の速さ", "庁舎全体が1アドレスのことがある"
     )
+    shared_names: int = setting(
+        1000, "速さの枠をワーカーの間で融通する利用者・セッション・アドレスの数",
+        "超えた分は、枠をワーカーの数で等分したまま。開くことはない", unit="件", ge=1, le=10_000,
+    )  # fmt: skip
+
+    def rates(self) -> dict[str, Rate]:
+        """Return the rates by what they limit."""
+        return {"address": self.address_rate, "user": self.user_rate, "session": self.session_rate}
 
 
 class Timeouts(Section):

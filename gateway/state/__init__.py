@@ -9,6 +9,8 @@ when all have applied it. `feed` is the worker's end: it keeps the `view` that e
   what time ends, by the `clock` that believes no leap.
 - The steward's memory: `loading` fills it at the start, `tables` is what a snapshot is made of, `changes` what a
   command changed, `fencing` has a worker killed that does not keep up.
+- Rates that hold over all workers: `shares` (one rate, its parts, its division by demand), `leases` (the steward's book
+  of names that are asked for a lot), `leasing` (when it is shared out and told).
 - The store: `schema` and `migrations` (made and upgraded by `migration`), `store` (one writer, many readers),
   `transaction` and its thread `writer`, `codec` (records ↔ rows) with `sealing` (secrets), `dialect` (databases).
 """

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.state import wire
+from gateway.state.leases import Key, Leases
+from gateway.state.leasing import LeaseRounds
 from gateway.state.tables import FeedChange, Tables, to_wire
 
 _ROWS = 100  # in one frame
@@ -33,6 +35,7 @@ class Member:
     writer: asyncio.StreamWriter | None = None  # None: not connected now
     behind: list[bytes] | None = None  # changes that wait for the end of its snapshot
     revision: int = 0  # applied and acknowledged
+    sharing: bool = False  # told, on this connection, which rates are shared out
     counters: dict[str, object] = field(default_factory=dict)  # what it counted, as it last told
 
 
@@ -52,9 +55,10 @@ class Broadcast:
     """Serves `feed.sock`."""
 
     def __init__(
-        self, tables: Tables, *, ack_limit: float, fence: Fence, used: Callable[[Mapping[str, float]], None]
-    ) -> None:
-        """`ack_limit` in seconds; `used` takes what workers report of sessions' last use."""
+        self, tables: Tables, *, ack_limit: float, fence: Fence, used: Callable[[Mapping[str, float]], None],
+        leases: Leases | None = None,
+    ) -> None:  # fmt: skip
+        """`ack_limit` in seconds; `used` takes what workers report of sessions' last use; `leases` shares out rates."""
         self._tables = tables
         self._ack_limit = ack_limit
         self._fence = fence
@@ -62,12 +66,16 @@ class Broadcast:
         self._members: dict[tuple[str, int], Member] = {}
         self._open: list[Delivery] = []
         self._last_beat = b""
+        self._rates = LeaseRounds(
+            Leases({}, 1, 0) if leases is None else leases, asyncio.get_running_loop(), self._send_to
+        )
 
     def expect(self, name: str, pid: int) -> None:
         """Count a worker that a former steward may have counted, until it shows up or is dead."""
         member = self._member(name, pid)
         if member is not None:
             member.counted = True
+            self._rates.left((name, pid), dead=False)
 
     async def serve(self, path: Path) -> asyncio.Server:
         """Listen on `path` (0600)."""
@@ -119,6 +127,10 @@ class Broadcast:
             for member in sorted(self._members.values(), key=lambda each: each.name)
         ]  # fmt: skip
 
+    def shared_rates(self) -> dict[str, int]:
+        """How many names have a rate that is shared out now, and reports that there was no room for."""
+        return {"names": len(self._rates.leases), "crowded": self._rates.leases.crowded}
+
     # -- members --------------------------------------------------------------------------------------------------
 
     def _member(self, name: str, pid: int) -> Member | None:
@@ -138,6 +150,7 @@ class Broadcast:
         asyncio.get_running_loop().remove_reader(member.pidfd)
         os.close(member.pidfd)
         self._members.pop((member.name, member.pid), None)
+        self._rates.left((member.name, member.pid), dead=True)
         for delivery in list(self._open):
             self._settle(delivery, member)
 
@@ -167,6 +180,7 @@ class Broadcast:
                 return
             if member.writer is not None:
                 member.writer.close()
+            self._apart(member)
             await self._send_snapshot(member, writer)
             while True:
                 self._heard(member, await wire.read(reader))
@@ -176,6 +190,7 @@ class Broadcast:
             if member is not None and member.writer is writer:
                 member.writer = None
                 member.behind = None
+                self._apart(member)
             writer.close()
 
     async def _send_snapshot(self, member: Member, writer: asyncio.StreamWriter) -> None:
@@ -191,6 +206,17 @@ class Broadcast:
         if member.writer is writer:
             behind, member.behind = member.behind or [], None
             writer.writelines([*behind, self._last_beat])  # the beat tells its own age
+
+    def _apart(self, member: Member) -> None:
+        """The worker keeps to its parts of the rates until it follows again."""
+        member.sharing = False
+        if member.counted and (member.name, member.pid) in self._members:
+            self._rates.left((member.name, member.pid), dead=False)
+
+    def _send_to(self, key: Key, frame: bytes) -> None:
+        member = self._members.get(key)
+        if member is not None:
+            self._send(member, frame)
 
     def _send(self, member: Member, frame: bytes) -> None:
         if member.writer is None:
@@ -213,12 +239,17 @@ class Broadcast:
         elif kind == "ask":
             found = self._tables.knows_token(message["token"])
             self._send(member, wire.encode({"t": "answer", "id": message["id"], "found": found}))
+        elif kind == "want":
+            self._rates.heard((member.name, member.pid), message)
         else:
             raise wire.WireFault(f"unexpected message {kind!r}")
 
     def _acknowledged(self, member: Member, revision: int, closed: dict[str, int]) -> None:
         member.counted = True
         member.revision = revision
+        if not member.sharing:
+            member.sharing = True
+            self._rates.joined((member.name, member.pid))
         for delivery in list(self._open):
             if delivery.revision > revision or member not in delivery.waiting:
                 continue

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.state import wire
 from gateway.state.changes import Change, RowChange
@@ -27,6 +27,16 @@ _RECONNECT = 0.05  # seconds
 _UNTIL_CLOSED = 2  # turns of the loop after which connections that were cut are closed: only then may we say so
 
 OnChange = Callable[[Change], Mapping[str, int]]
+
+
+class SharesRates(Protocol):
+    """Who takes what the steward says of rates that several workers share."""
+
+    def told(self, message: wire.Message) -> None:
+        """Apply it. Raises KeyError, TypeError or ValueError for what is no message of ours."""
+
+    def lost(self) -> None:
+        """The connection ended."""
 
 
 class FeedClient:
@@ -46,6 +56,7 @@ class FeedClient:
         self._asks: dict[int, asyncio.Future[bool]] = {}
         self._ids = itertools.count(1)
         self._partial: Change | None = None  # a change of which more frames follow
+        self.rates: SharesRates | None = None
         self.counted = asyncio.Event()  # set once the first snapshot is applied and acknowledged
 
     async def run(self) -> None:
@@ -63,6 +74,8 @@ class FeedClient:
             finally:
                 self._writer = None
                 writer.close()
+                if self.rates is not None:
+                    self.rates.lost()
                 for answer in self._asks.values():
                     answer.cancel()
                 self._asks.clear()
@@ -74,6 +87,13 @@ class FeedClient:
         """
         if self._writer is not None and (used or counters):
             self._writer.write(wire.encode({"t": "use", "used": dict(used), "counters": dict(counters or {})}))
+
+    def say(self, message: wire.Message) -> bool:
+        """Tell the steward something; returns whether there is a connection to tell it over."""
+        if self._writer is None:
+            return False
+        self._writer.write(wire.encode(message))
+        return True
 
     async def ask(self, token_hash: str) -> bool:
         """Whether the steward knows this token (hex SHA-256) as a live one.
@@ -116,6 +136,8 @@ class FeedClient:
                 self._view.beat(message["wall"], message["mono"], message["checkpoint"], message["clock_jumped"])
             elif kind == "answer":
                 self._answer(message)
+            elif kind == "shares":
+                self._share(message)
             else:
                 raise wire.WireFault(f"unexpected message {kind!r}")
 
@@ -162,6 +184,14 @@ class FeedClient:
             if perf_counter() - started > SLICE:
                 await asyncio.sleep(0)
                 started = perf_counter()
+
+    def _share(self, message: wire.Message) -> None:
+        if self.rates is None:
+            return  # this worker has no rates
+        try:
+            self.rates.told(message)
+        except (KeyError, TypeError, ValueError) as fault:
+            raise wire.WireFault("shares that are none") from fault
 
     def _answer(self, message: wire.Message) -> None:
         answer = self._asks.get(message["id"])
