@@ -17,7 +17,7 @@ test: venv system
 
 # Long runs: every fault at every system call, floods, corpora in full. One part after another; a line a part at the end.
 torture: venv system
-	$(PYTHON) -m pytest --torture --whole $(or $(TORTURE),tests/torture tests/corpora)
+	$(PYTHON) -m pytest --torture --whole $(or $(TORTURE),tests/torture tests/corpora tests/system/test_memory_bounds.py)
 
 # Requests near the border, drawn anew for MINUTES (5): our reading against h11's, whole and byte by byte.
 fuzz: venv

@@ -89,6 +89,7 @@ class Action(StrEnum):
     DISK_FILLING = "disk.filling"  # beyond the alarm, or another kind of record is no longer taken
     DISK_RECOVERED = "disk.recovered"
     TRAIL_EXPORTED = "trail.exported"  # records left the trail in an evidence bundle
+    CONNECTION_REFUSED = "connection.refused"  # over a limit of connections, or the system had no room for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,7 @@ SHAPES: Final[Mapping[Action, Shape]] = {
     Action.DISK_FILLING: _HEALTH,
     Action.DISK_RECOVERED: _HEALTH,
     Action.TRAIL_EXPORTED: Shape("sekisho.admin", "event", ("file",), ("access",)),
+    Action.CONNECTION_REFUSED: Shape("sekisho.access", "event", ("network",), ("connection", "denied")),
 }
 
 BASE: Final[Mapping[Action, Mapping[str, Any]]] = {

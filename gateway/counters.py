@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 
@@ -15,6 +15,7 @@ class Counters:
     completions_lost: int = 0  # completions, progress and handshakes that could not be recorded
     internal_errors: int = 0
     asks_failed: int = 0  # questions to the steward without an answer in time
+    reached: Counter[str] = field(default_factory=Counter)  # bounds that clients ran into, by the setting's name
 
     def as_mapping(self) -> dict[str, int | dict[str, int]]:
         """Return the counts as JSON values."""
@@ -25,4 +26,5 @@ class Counters:
             "completions_lost": self.completions_lost,
             "internal_errors": self.internal_errors,
             "asks_failed": self.asks_failed,
+            "reached": dict(self.reached),
         }

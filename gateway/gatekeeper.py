@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -45,6 +46,7 @@ _NOT_KNOWN_KEPT: Final = 10_000
 _ADDRESSES: Final = 20_000
 SYNCED: Final = "synced"
 _PEOPLE: Final = 50_000
+_STREAM_WAIT: Final = 10  # seconds until somebody who has too many streams open may ask again
 _ASKS: Final = Rate(per_second=5, burst=20)
 
 
@@ -104,6 +106,7 @@ class WorkerGatekeeper:
         self._beat = -1.0  # the heartbeat that `_latest` counts from
         self._not_known: dict[str, None] = {}
         self.counters = Counters()
+        self.crowded: AbstractSet[str] = frozenset()  # sessions with as many streams as they may have
         self.use = SessionUse()
 
     def counts(self) -> dict[str, object]:
@@ -152,6 +155,9 @@ class WorkerGatekeeper:
         if type(verdict) is Forward:
             mono = moment.mono
             wait = self._users.take(verdict.user.id, mono) or self._sessions.take(verdict.session.id, mono)
+            if not wait and self.crowded and verdict.session.id in self.crowded:
+                wait = _STREAM_WAIT
+                self.counters.reached["streams_per_session"] += 1
             if wait:
                 return judge(self._view, request, moment, Limits(principal_wait=wait), request_id, self._terms)
             self.use.forwarded(request, verdict, moment.wall)
@@ -260,6 +266,29 @@ class WorkerGatekeeper:
             self._trail.strangers.append(event(Action.TLS_FAILED, wall, fields), peer.address, "tls", wall, None)
         except (JournalUnhealthy, TypeError, ValueError):
             self.counters.completions_lost += 1
+
+    def turned_away(self, peer: Peer, bound: str) -> None:
+        """Record a connection over a limit, or one that could not be accepted."""
+        wall = self.moment().wall
+        fields = {
+            "source.ip": peer.address or None, "sekisho.listener": peer.listener, "error.message": bound,
+            "sekisho.reason": Reason.OVERLOADED.value, "event.outcome": "failure",
+        }  # fmt: skip
+        try:
+            self._trail.strangers.append(
+                event(Action.CONNECTION_REFUSED, wall, fields), peer.address, bound, wall, None
+            )
+        except (JournalUnhealthy, TypeError, ValueError):
+            self.counters.completions_lost += 1
+
+    def zone_of(self, address: str) -> str:
+        """Return the zone that the policy gives to an address."""
+        policy = self._view.policy
+        try:
+            return "" if policy is None else self._terms.memo.zone(policy, address)
+        except Exception:  # noqa: BLE001  # judging with this policy fails too, and refuses
+            _log.exception("no zone for an address")
+            return ""
 
     # -- answers ------------------------------------------------------------------------------------------------------
 

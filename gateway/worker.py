@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ import uvloop
 from audit.anonymous import BoundedJournal, Coalescer
 from audit.event import Action, event
 from audit.journal import Journal, JournalUnhealthy
+from gateway.edge.accepting import connections_that_fit
 from gateway.edge.listener import Listeners, Listening, inherited
 from gateway.edge.live import LiveExchange, LiveExchanges
 from gateway.edge.pool import Pool, Pools, Upstream
@@ -76,17 +78,20 @@ class Worker:
         self._feed = FeedClient(settings.paths.feed_socket, self.name, self.view, self._on_change)
         self._gate = self._gatekeeper()
         self._leasing = self._feed.rates = Leasing(self._gate.leased, self._feed.say, loop)
-        self.live = LiveExchanges()
+        self.live = LiveExchanges(settings.limits.streams_per_session)
+        self._gate.crowded = self.live.crowded
         self._turn = 0  # of judging shares of the live exchanges again
         self._sweeper = Sweeper(time.monotonic)
         timeouts = EdgeTimeouts.of(settings.timeouts)
         control = Upstream.parse(f"unix:{settings.paths.control_socket}")
         self._pools = Pools(timeouts, self._sweeper)
+        limits = EdgeLimits.of(settings.limits)
         self._listeners = Listeners(
             EdgeServices(
                 gatekeeper=self._gate, pools=self._pools, control=Pool(control, timeouts, self._sweeper),
-                live=self.live, sweeper=self._sweeper, limits=EdgeLimits.of(settings.limits), timeouts=timeouts,
-                clock=time.monotonic, public_port=settings.portal.port,
+                live=self.live, sweeper=self._sweeper, timeouts=timeouts,
+                limits=replace(limits, connections=_connections_that_fit(limits.connections)),
+                clock=time.monotonic, public_port=settings.portal.port, reached=self._gate.counters.reached,
             ),
             loop,
         )  # fmt: skip
@@ -241,6 +246,16 @@ class Worker:
         del loop
         self._gate.counters.internal_errors += 1
         LOG.error("%s", context.get("message", "fault in the loop"), exc_info=context.get("exception"))
+
+
+def _connections_that_fit(wanted: int) -> int:
+    fitting = connections_that_fit(wanted)
+    if fitting < wanted:
+        LOG.warning(
+            "RLIMIT_NOFILE leaves room for %d connections, expected %d (settings: limits.connections): raise"
+            " LimitNOFILE= of the service, or lower the setting", fitting, wanted,
+        )  # fmt: skip
+    return fitting
 
 
 def _journals(settings: Settings, name: str) -> tuple[Journal, BoundedJournal]:

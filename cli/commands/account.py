@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -122,6 +123,7 @@ def _summary(answer: dict[str, Any]) -> dict[str, Any]:
     workers, apps = steward.get("workers") or [], answer["apps"]
     return {
         t("ワーカー", "workers"): _workers(workers, answer["workers_expected"]),
+        t("上限に達した回数", "bounds reached"): _reached(workers),
         t("記録", "journal"): t("正常", "healthy") if answer["journal"]["healthy"] else t("異常", "unhealthy"),
         t("ディスク", "disk"): _disk(answer["disk"]),
         t("チェックポイント", "checkpoint"): f"{checkpoint.get('size', '-')} ({age(checkpoint.get('age'))})",
@@ -204,6 +206,14 @@ def _serving(workers: list[dict[str, Any]]) -> int:
 
 def _workers(workers: list[dict[str, Any]], expected: int) -> str:
     return t(f"{expected} 個中 {_serving(workers)} 個が稼働", f"{_serving(workers)} of {expected} serving")
+
+
+def _reached(workers: list[dict[str, Any]]) -> str:
+    """How often clients ran into which bound since the workers started, the most frequent first."""
+    total: Counter[str] = Counter()
+    for worker in workers:
+        total.update((worker.get("counters") or {}).get("reached") or {})
+    return ", ".join(f"{name} {count}" for name, count in total.most_common(6)) or t("なし", "none")
 
 
 def _troubles(answer: dict[str, Any]) -> list[str]:

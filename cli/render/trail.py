@@ -45,8 +45,8 @@ _ACTIONS_JA: Final[Mapping[str, str]] = {
     "app.approved": "アプリの承認", "app.removed": "アプリの削除", "policy.proposed": "ポリシーの申請",
     "policy.approved": "ポリシーの承認", "policy.activated": "ポリシーの有効化", "device.changed": "端末の変化",
     "posture.synced": "端末管理の取得", "posture.failed": "端末管理の失敗", "admin.requested": "管理操作",
-    "admin.done": "管理操作の結果", "tls.failed": "TLSの失敗", "process.started": "起動",
-    "process.died": "停止", "worker.fenced": "ワーカー停止", "journal.opened": "記録の開始",
+    "admin.done": "管理操作の結果", "tls.failed": "TLSの失敗", "connection.refused": "接続の拒否",
+    "process.started": "起動", "process.died": "停止", "worker.fenced": "ワーカー停止", "journal.opened": "記録の開始",
     "audit.gap": "記録の欠落", "clock.jumped": "時刻の飛び", "copy.reconciled": "複製の照合",
     "copy.differs": "複製の相違", "disk.filling": "ディスクの空きの減少", "disk.recovered": "ディスクの空きの回復",
 }  # fmt: skip

@@ -114,6 +114,14 @@ class PreflightForm(BaseModel):
     origins: list[Annotated[str, AfterValidator(_origin)]] = Field(default_factory=list, max_length=32)
 
 
+class BodyForm(BaseModel):
+    """How large a body sent to some path, and everything below it, may be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    path: UrlPath
+    bytes: Annotated[int, Field(ge=0, le=2**40)]
+
+
 class AppForm(BaseModel):
     """One app as its owner writes it."""
 
@@ -149,3 +157,13 @@ class AppForm(BaseModel):
     path_charset: Annotated[
         Literal["", "shift_jis"], Field(description="what the app's paths are encoded in, empty = UTF-8")
     ] = ""
+    body_bytes: Annotated[int | None, Field(ge=0, le=2**40, description="largest body, empty = the settings'")] = None
+    bodies: Annotated[list[BodyForm], Field(max_length=64, description="other sizes for some paths")] = Field(
+        default_factory=list
+    )
+
+    @property
+    def body_limits(self) -> tuple[str, ...]:
+        """The limits as the app's record has them."""
+        whole = () if self.body_bytes is None else (f"/ {self.body_bytes}",)
+        return (*whole, *(f"{each.path} {each.bytes}" for each in self.bodies))

@@ -149,6 +149,7 @@ def _record(form: AppForm, created_by: str) -> App:
         masked_queries=tuple(form.masked_queries),
         path_parameter=form.path_parameter,
         path_charset=form.path_charset,
+        body_limits=form.body_limits,
         state=AppState.PENDING.value,
         created_by=created_by,
         approved_by="",

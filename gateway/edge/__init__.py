@@ -3,14 +3,15 @@
 Begin with `states`, the table of the one state machine, and `connection`, which walks it. What the edge knows of the
 rest of a worker is one contract, `services`; the gate is asked through `guarded`, so that its faults are refusals.
 
-- In: `listener` accepts (`tls`, `proxy_protocol`), `client_socket` is the client's end, `reader` makes the bytes a
-  request, `blocks` knows header blocks that were read before, `framing` finds where a body ends.
-- On: `relay` carries one request to its end; `forward` writes its head, `upload` bounds its body, `pool` finds a
-  connection, `held` keeps those with an identity of their own, `upstream` is one of them, `response` its answer and
-  `delivery` the way in which the client gets that. `tunnel` follows WebSocket frames.
-- Ends: `answers` are ours, `draining` lets a client read the last of a connection, `live` finds what a revocation has
-  to cut, `sockets` makes the cut one. `timeouts` is one sweep over all deadlines, `waiting_for` says what a deadline
-  was about.
+- In: `listener` admits what `accepting` accepted (`tls`, `proxy_protocol`), `client_socket` is the client's end,
+  `reader` makes the bytes a request, `blocks` knows header blocks that were read before, `framing` finds where a body
+  ends.
+- On: `relay` carries one request to its end; `forward` writes its head, `upload` bounds its body and `pace` its speed,
+  `pool` finds a connection, `held` keeps those with an identity of their own, `upstream` is one of them, `response` its
+  answer and `delivery` the way in which the client gets that. `tunnel` follows WebSocket frames.
+- Ends: `answers` are ours, `draining` tells who still takes an answer from who does not, `live` finds what a revocation
+  has to cut, `sockets` makes the cut one. `timeouts` is one sweep over all deadlines, `waiting_for` says what a
+  deadline was about.
 """
 
 __all__: list[str] = []

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 
+from gateway.edge.draining import Unread
+from gateway.edge.services import EdgeServices
 from gateway.edge.sockets import reset, tune
 
 
 class ClientSocket(asyncio.Protocol):
     """The transport, and what happens to it. Without one (before it is open, after its end) everything is harmless."""
 
-    __slots__ = ("eof", "held", "transport")
+    __slots__ = ("_services", "eof", "full", "held", "rested", "transport", "unread")
 
-    def __init__(self) -> None:
+    def __init__(self, services: EdgeServices) -> None:
+        self._services = services
         self.transport: asyncio.Transport | None = None
         self.held = False  # reading is paused
+        self.full = False  # the client does not take what was written
+        self.unread: Unread | None = None  # looked at while it is full, and once it has the last answer
+        self.rested = False  # the answer before was found taken
         self.eof = False  # the client sends no more
 
     def open(self, transport: asyncio.Transport) -> None:
@@ -36,6 +42,18 @@ class ClientSocket(asyncio.Protocol):
                 transport.pause_reading()
             else:
                 transport.resume_reading()
+
+    def reads(self, now: float) -> bool:
+        """Whether the client takes what was written to it, and fast enough; asked each `draining.LOOK`."""
+        unread = self.unread
+        if unread is None:
+            if self.transport is not None:
+                self.unread = Unread(self.transport, self._services, now)
+            return True
+        if unread.look(now):
+            return True
+        self._services.reached["read_min_rate"] += 1
+        return False
 
     def close(self) -> None:
         """Close behind what was written."""

@@ -13,7 +13,7 @@ from typing import Final, cast
 from gateway.edge import guarded, states
 from gateway.edge.answers import encode, to_https
 from gateway.edge.client_socket import ClientSocket
-from gateway.edge.draining import LOOK, LastAnswer
+from gateway.edge.draining import LOOK, Unread
 from gateway.edge.forward import forwarded_fields
 from gateway.edge.held import HeldUpstream
 from gateway.edge.reader import HeadReader
@@ -25,7 +25,6 @@ from gateway.gate.request import Peer, RequestFault, RequestHead
 from gateway.gate.verdict import Forward, Local, Unknown, Verdict
 from policies.reasons import Reason
 
-AHEAD: Final = 65536  # bytes a client may send ahead of its turn before we stop reading
 _PASSED: Final = (Forward, Local)
 
 
@@ -33,8 +32,8 @@ class ClientConnection(ClientSocket):
     """One connection of one client."""
 
     __slots__ = (
-        "_advancing", "_ended", "_exchange", "_head", "_last", "_loop", "_on_end", "_reader",
-        "_rejudged", "_requests", "_services", "_state", "_task", "_verdict", "authenticated",
+        "_advancing", "_ended", "_exchange", "_head", "_loop", "_on_end", "_reader",
+        "_rejudged", "_requests", "_state", "_task", "_verdict", "authenticated",
         "buffer", "deadline", "exhausted", "forwarded", "peer",
     )  # fmt: skip
 
@@ -45,8 +44,7 @@ class ClientConnection(ClientSocket):
         peer: Peer,
         on_end: Callable[[ClientConnection], None],
     ) -> None:
-        super().__init__()
-        self._services = services
+        super().__init__(services)
         self._loop = loop
         self._on_end = on_end
         self.peer = peer
@@ -58,7 +56,6 @@ class ClientConnection(ClientSocket):
         self._head: RequestHead | None = None
         self._verdict: Verdict | None = None
         self._exchange: Exchange | None = None
-        self._last: LastAnswer | None = None
         self._task: asyncio.Task[None] | None = None
         self.authenticated = HeldUpstream()
         self._requests = self._rejudged = 0
@@ -96,9 +93,10 @@ class ClientConnection(ClientSocket):
         if (state := self._state) is states.DRAINING or state is states.CLOSED:
             return
         self.buffer = self.buffer + data if self.buffer else data
-        if state is states.IDLE or state is states.HEAD:
+        if (state is states.IDLE or state is states.HEAD) and not self.full:
             self._advance()
-        elif len(self.buffer) > AHEAD:
+        elif len(self.buffer) > self._services.limits.ahead_bytes and not self.held:
+            self._services.reached["ahead_bytes"] += 1
             self.hold(True)
 
     def eof_received(self) -> bool:
@@ -123,7 +121,8 @@ class ClientConnection(ClientSocket):
             return
         self._advancing = True
         try:
-            while self.buffer and self._state <= states.HEAD:
+            # What a client has not taken yet counts as unanswered: else its pipelined requests would pile up answers.
+            while self.buffer and self._state <= states.HEAD and not self.full:
                 if not self._take_head():
                     break
         finally:
@@ -159,6 +158,7 @@ class ClientConnection(ClientSocket):
         self._requests += 1
         if self._requests >= self._services.limits.requests_per_connection:
             self.exhausted = True
+            self._services.reached["requests_per_connection"] += 1
         self._judge(head, first=True)
         return True
 
@@ -197,6 +197,8 @@ class ClientConnection(ClientSocket):
     def _refuse(self, fault: RequestFault, lines: bytes = b"") -> None:
         """Refuse what is not a request (`lines`: its fields where known); the connection ends with the answer."""
         seen, self.buffer = lines or self.buffer, b""
+        if fault.bound:
+            self._services.reached[fault.bound] += 1
         self._move(states.FAULT)
         self._record(None, guarded.rejected(self._services, self.peer, fault, seen))
 
@@ -249,14 +251,16 @@ class ClientConnection(ClientSocket):
 
     def _settle(self, event: Event) -> None:
         """A request is done with: go on with the next one, or end."""
-        self._exchange = None
+        self._exchange = self.unread = None
+        self.rested = False
         if event is states.CLOSING:
             self._move(event)
             self._drain()
             return
         self._state = AFTER_FINISHED[self._state] if event is states.FINISHED else step(self._state, event)
         services = self._services
-        self.deadline = services.sweeper.now + services.timeouts.idle
+        idle = services.timeouts.idle
+        self.deadline = services.sweeper.now + (LOOK if idle > LOOK else idle)  # noqa: FURB136  # min() costs a call
         if self.held:
             self.hold(False)
         if self.buffer or self.eof:
@@ -270,8 +274,8 @@ class ClientConnection(ClientSocket):
         if self.transport is not None:
             if self.held:
                 self.hold(False)
-            self._last = LastAnswer(self.transport, services.timeouts.idle, services.sweeper.now)
-            self._last.end(eof=self.eof)
+            self.unread = Unread(self.transport, services, services.sweeper.now)
+            self.unread.end(eof=self.eof)
 
     # What the exchange reports.
 
@@ -315,26 +319,45 @@ class ClientConnection(ClientSocket):
 
     def pause_writing(self) -> None:
         """The client does not keep up."""
+        self.full = True
         if self._exchange is not None:
             self._exchange.client_full(True)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
+        self.full = False
         if self._exchange is not None:
+            self.unread = None
             self._exchange.client_full(False)
+        elif self._state <= states.HEAD:
+            if self.held:
+                self.hold(False)
+            self._advance()
 
     def on_deadline(self, now: float) -> None:
         """A time limit of this connection has passed."""
         if self._exchange is not None:
             self._exchange.on_deadline(now)
         elif self._state is states.HEAD:
-            self._refuse(RequestFault(408, Reason.TIMED_OUT, "request head not complete in time"))
-        elif self._last is not None:
-            self.deadline = now + LOOK
-            if not self._last.is_read(now):
-                self.reset()
+            self._refuse(RequestFault(408, Reason.TIMED_OUT, "request head not complete in time", "header"))
+        elif self._state is states.DRAINING or (self._state is states.IDLE and self._requests):
+            self._on_rest(now)
         else:
             self._close()
+
+    def _on_rest(self, now: float) -> None:
+        """Nothing is being asked: the answer before was taken, or is still, or that takes too long."""
+        if self.rested:
+            self._close()
+        elif not self.reads(now):
+            self.reset()
+        elif self.unread is not None and self.unread.left:
+            self.deadline = now + LOOK
+        elif self._state is states.DRAINING:
+            self.reset()
+        else:
+            self.rested, self.unread = True, None
+            self.deadline = now + self._services.timeouts.idle - LOOK
 
     def close_if_idle(self) -> None:
         """Close between two requests; one in flight ends first, and is the last."""
@@ -343,8 +366,10 @@ class ClientConnection(ClientSocket):
             self._close()
 
     def _close(self) -> None:
+        """Close behind what was written, once that is taken."""
         self.close()
-        self.deadline = NEVER
+        rest = self.transport is not None and self.transport.get_write_buffer_size()
+        self.deadline = self._services.sweeper.now + LOOK if rest else NEVER
 
     def reset(self, farewell: bytes = b"") -> None:
         """Reset the connection; `farewell` goes out first if the socket takes it at once."""

@@ -9,20 +9,23 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Final, cast
 
+from gateway.edge.accepting import Acceptor, refuse
 from gateway.edge.blocks import LIFETIME
 from gateway.edge.connection import ClientConnection
 from gateway.edge.proxy_protocol import ProxyHeaderFault, parse
 from gateway.edge.services import EdgeServices
 from gateway.edge.sockets import reset
+from gateway.edge.timeouts import NEVER
 from gateway.edge.tls import complete_peer
 from gateway.gate.request import Peer
 
 LISTENERS: Final = frozenset({"public", "help", "redirect", "behind", "loopback"})
 _ENCRYPTED: Final = frozenset({"public", "help"})
+_BACKLOG: Final = 1024  # connections that the kernel holds for us
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +64,12 @@ class Listeners:
         self.services = services
         self._loop = loop
         services.sweeper.every(LIFETIME, services.blocks.forget)
-        self._servers: list[asyncio.AbstractServer] = []
-        self._connections: dict[ClientConnection, None] = {}
+        self._acceptors: list[Acceptor] = []
+        self._connections: dict[ClientConnection, str] = {}  # each with the zone it was counted in
         self._by_address: dict[str, int] = {}
-        self._handshakes: set[asyncio.Task[None]] = set()
-        self.refused = 0  # connections over a limit
+        self._by_zone: dict[str, int] = {}
+        self._opening: set[asyncio.Task[None]] = set()
+        self._prefaces = 0  # connections of a front that have not said for whom
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -74,17 +78,19 @@ class Listeners:
         """Begin to accept on one socket."""
         sock = listening.sock
         sock.setblocking(False)
-        if sock.family == socket.AF_UNIX:
-            server = await self._loop.create_unix_server(lambda: Preface(self, listening), sock=sock, backlog=1024)
-        else:
-            server = await self._loop.create_server(lambda: Preface(self, listening), sock=sock, backlog=1024)
-        self._servers.append(server)
+        sock.listen(_BACKLOG)
+        nobody = Peer("", 0, listening.name, listening.scheme, "")
+        acceptor = Acceptor(
+            self._loop, sock, lambda plain: self._accepted(listening, plain), lambda name: self._refused(nobody, name)
+        )
+        self._acceptors.append(acceptor)
+        acceptor.start()
 
     def stop_accepting(self) -> None:
         """Close the listening sockets; connections go on."""
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        for acceptor in self._acceptors:
+            acceptor.stop()
+        self._acceptors.clear()
 
     def cut_idle(self) -> int:
         """Close connections that carry no request now; return how many are left."""
@@ -92,35 +98,85 @@ class Listeners:
             connection.close_if_idle()
         return len(self._connections)
 
+    def _accepted(self, listening: Listening, plain: socket.socket) -> None:
+        """Take one accepted connection: it is ours from now on."""
+        try:
+            if listening.name == "behind":
+                if self._is_full():
+                    self._refused(Peer("", 0, "behind", listening.scheme, ""), "connections")
+                    refuse(plain)
+                    return
+                self._prefaces += 1
+                self._begin(self._open_preface(Preface(self, listening), plain))
+                return
+            connection = self.admit(_peer(plain, listening))
+        except OSError:
+            plain.close()  # it left before it was taken
+            return
+        if connection is None:
+            refuse(plain)
+        elif listening.tls is None:
+            self._begin(self._open(connection, plain))
+        else:
+            self._begin(self._handshake(plain, connection, listening.tls))
+
+    def _is_full(self) -> bool:
+        return len(self._connections) + self._prefaces >= self.services.limits.connections
+
     def admit(self, peer: Peer) -> ClientConnection | None:
-        """Return a connection for `peer`, None where a limit of connections is reached."""
+        """Return a connection for `peer`; None, counted and recorded, where a limit of connections is reached."""
         limits = self.services.limits
         address = peer.address
-        held = self._by_address.get(address, 0)
-        if len(self._connections) >= limits.connections or (address and held >= limits.connections_per_address):
-            self.refused += 1
-            return None
-        self._by_address[address] = held + 1
-        connection = ClientConnection(self.services, self._loop, peer, self._ended)
-        self._connections[connection] = None
-        return connection
+        zone = self.services.gatekeeper.zone_of(address)
+        held, held_in_zone = self._by_address.get(address, 0), self._by_zone.get(zone, 0)
+        if self._is_full():
+            bound = "connections"
+        elif address and held >= limits.connections_per_address:
+            bound = "connections_per_address"
+        elif held_in_zone >= limits.connections_per_zone:
+            bound = "connections_per_zone"
+        else:
+            self._by_address[address] = held + 1
+            self._by_zone[zone] = held_in_zone + 1
+            connection = ClientConnection(self.services, self._loop, peer, self._ended)
+            self._connections[connection] = zone
+            return connection
+        self._refused(peer, bound)
+        return None
+
+    def _refused(self, peer: Peer, bound: str) -> None:
+        """Count and record a connection that was turned away; `bound`: a setting's name, or the system's error."""
+        self.services.reached[bound] += 1
+        self.services.gatekeeper.turned_away(peer, bound)
 
     def _ended(self, connection: ClientConnection) -> None:
         if connection not in self._connections:
             return
-        del self._connections[connection]
-        address = connection.peer.address
-        left = self._by_address[address] - 1
-        if left:
-            self._by_address[address] = left
-        else:
-            del self._by_address[address]
+        _one_less(self._by_zone, self._connections.pop(connection))
+        _one_less(self._by_address, connection.peer.address)
 
-    def secure(self, plain: socket.socket, connection: ClientConnection, context: ssl.SSLContext) -> None:
-        """Begin the handshake of one accepted connection; `plain` is ours from now on."""
-        task = self._loop.create_task(self._handshake(plain, connection, context))
-        self._handshakes.add(task)
-        task.add_done_callback(self._handshakes.discard)
+    def _begin(self, opening: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(opening)
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _open(self, connection: ClientConnection, plain: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: connection, plain)
+        except OSError:
+            plain.close()
+            self._ended(connection)
+
+    async def _open_preface(self, preface: Preface, plain: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: preface, plain)
+        except OSError:
+            plain.close()
+            preface.connection_lost(None)
+
+    def preface_ended(self) -> None:
+        """Count a preface no more."""
+        self._prefaces -= 1
 
     async def _handshake(self, plain: socket.socket, connection: ClientConnection, context: ssl.SSLContext) -> None:
         limit = self.services.timeouts.tls_handshake
@@ -168,43 +224,29 @@ class Secured(asyncio.Protocol):
 
 
 class Preface(asyncio.Protocol):
-    """What comes before HTTP on an accepted connection: nothing, a TLS handshake, or a PROXY header."""
+    """What comes before HTTP on the connection of a front: a PROXY header."""
 
-    __slots__ = ("_buffer", "_listeners", "_listening", "_transport", "deadline")
+    __slots__ = ("_buffer", "_counted", "_listeners", "_listening", "_transport", "deadline")
 
     def __init__(self, listeners: Listeners, listening: Listening) -> None:
         self._listeners = listeners
         self._listening = listening
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
-        self.deadline = 0.0
+        self._counted = True
+        self.deadline = NEVER
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Admit the connection, and hand it over where nothing else comes first."""
-        self._transport = tcp = cast("asyncio.Transport", transport)
-        listening = self._listening
+        """Wait for the header."""
+        self._transport = cast("asyncio.Transport", transport)
         services = self._listeners.services
-        if listening.name == "behind":
-            self.deadline = services.sweeper.now + services.timeouts.header
-            services.sweeper.add(self)
-            return
-        scheme = "https" if listening.tls is not None else "http"
-        connection = self._listeners.admit(_peer(tcp, listening.name, scheme))
-        if connection is None:
-            reset(tcp)
-        elif listening.tls is not None:
-            # The first bytes may come before a handshake begun here could take them: it gets a socket of its own.
-            plain = tcp.get_extra_info("socket").dup()
-            tcp.abort()
-            self._listeners.secure(plain, connection, listening.tls)
-        else:
-            tcp.set_protocol(connection)
-            connection.connection_made(tcp)
+        self.deadline = services.sweeper.now + services.timeouts.header
+        services.sweeper.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Read the PROXY header."""
         transport = self._transport
-        if transport is None or self._listening.name != "behind":
+        if transport is None:
             return
         self._buffer += data
         try:
@@ -214,7 +256,7 @@ class Preface(asyncio.Protocol):
             return
         if header is None:
             return
-        self._listeners.services.sweeper.remove(self)
+        self._leave()
         if header.local:
             transport.close()
             return
@@ -229,9 +271,16 @@ class Preface(asyncio.Protocol):
         if rest:
             connection.data_received(rest)
 
+    def _leave(self) -> None:
+        """The preface is over, one way or another."""
+        self._listeners.services.sweeper.remove(self)
+        if self._counted:
+            self._counted = False
+            self._listeners.preface_ended()
+
     def _fail(self, error: str) -> None:
         services = self._listeners.services
-        services.sweeper.remove(self)
+        self._leave()
         services.gatekeeper.handshake_failed(Peer("", 0, "behind", self._listening.scheme, ""), error)
         if self._transport is not None:
             reset(self._transport)
@@ -244,13 +293,22 @@ class Preface(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The connection ended before its preface did."""
         del error
-        self._listeners.services.sweeper.remove(self)
+        self._leave()
         self._transport = None
 
 
-def _peer(transport: asyncio.Transport, listener: str, scheme: str) -> Peer:
-    """Return the other end by the socket itself."""
-    name = transport.get_extra_info("peername")
+def _one_less(counts: dict[str, int], name: str) -> None:
+    left = counts[name] - 1
+    if left:
+        counts[name] = left
+    else:
+        del counts[name]
+
+
+def _peer(plain: socket.socket, listening: Listening) -> Peer:
+    """Return the other end by the socket itself; raises OSError where it left already."""
+    name = plain.getpeername()
+    listener, scheme = listening.name, "https" if listening.tls is not None else "http"
     if not isinstance(name, tuple):
         return Peer("", 0, listener, scheme, "")
     address = str(name[0]).partition("%")[0]

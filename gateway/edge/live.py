@@ -59,7 +59,11 @@ def keys_of(exchange: LiveExchange) -> Keys:
 class LiveExchanges:
     """The registry. One a worker; used from its loop only."""
 
-    def __init__(self) -> None:
+    def __init__(self, streams: int = 100) -> None:
+        """`streams`: so many exchanges of one session may live on at a time."""
+        self._streams = streams
+        self.crowded: set[str] = set()
+        """Sessions that have as many as they may."""
         self._young: dict[LiveExchange, None] = {}
         self._settled: dict[LiveExchange, Keys] = {}
         self._index: dict[tuple[str, str], dict[LiveExchange, None]] = {}
@@ -83,19 +87,37 @@ class LiveExchanges:
         for key in self._settled.pop(exchange, ()):
             found = self._index[key]
             del found[exchange]
+            if key[0] == "session" and len(found) < self._streams:
+                self.crowded.discard(key[1])
             if not found:
                 del self._index[key]
+
+    def is_stream(self, exchange: LiveExchange) -> bool:
+        """Index an exchange that turned out to last; False where its session has as many as it may already."""
+        verdict = exchange.verdict
+        if isinstance(verdict, Forward) and verdict.session.id in self.crowded:
+            return False
+        if exchange in self._young:
+            del self._young[exchange]
+            self._settle(exchange)
+        return True
 
     def settle(self) -> None:
         """Move what is still alive into the indexes; the sweeper calls this about once a second."""
         young, self._young = self._young, {}
         for exchange in young:
-            keys = keys_of(exchange)
-            self._settled[exchange] = keys
-            if keys:
-                self._told[exchange] = exchange.started
-            for key in keys:
-                self._index.setdefault(key, {})[exchange] = None
+            self._settle(exchange)
+
+    def _settle(self, exchange: LiveExchange) -> None:
+        keys = keys_of(exchange)
+        self._settled[exchange] = keys
+        if keys:
+            self._told[exchange] = exchange.started
+        for key in keys:
+            found = self._index.setdefault(key, {})
+            found[exchange] = None
+            if key[0] == "session" and len(found) >= self._streams:
+                self.crowded.add(key[1])
 
     def find(self, index: str, identity: str) -> list[LiveExchange]:
         """Return the live exchanges of one `session`, `user`, `device` or `app`."""

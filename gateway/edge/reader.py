@@ -47,7 +47,7 @@ class HeadReader:
         size = self.size = end + 4
         limits = self._limits
         if size > limits.header_bytes:
-            raise RequestFault(431, Reason.TOO_LARGE, "request head longer than the limit")
+            raise RequestFault(431, Reason.TOO_LARGE, "request head longer than the limit", "header_bytes")
         line_end = data.find(b"\r\n")
         block = data[line_end:size]
         known = self._known.table.get(block)
@@ -79,10 +79,10 @@ class HeadReader:
     def _check_partial(self, data: bytes) -> None:
         """Refuse early what cannot become a valid head, so that it does not wait for the header time limit."""
         if len(data) > self._limits.header_bytes:
-            raise RequestFault(431, Reason.TOO_LARGE, "request head longer than the limit")
+            raise RequestFault(431, Reason.TOO_LARGE, "request head longer than the limit", "header_bytes")
         line = data.find(b"\n")
         if line < 0 and len(data) > self._limits.target_bytes + 64:
-            raise RequestFault(414, Reason.TOO_LARGE, "request line longer than the limit")
+            raise RequestFault(414, Reason.TOO_LARGE, "request line longer than the limit", "target_bytes")
         if data and not (65 <= data[0] <= 90 or data[0] == 13):
             raise RequestFault(400, Reason.MALFORMED_REQUEST, "request does not start with a method")
         # A CR may be the last byte of what arrived; its LF is then still to come.
@@ -104,12 +104,12 @@ class HeadReader:
         if method not in METHODS:
             self._refuse_method(method)
         if len(target) > limits.target_bytes:
-            raise RequestFault(414, Reason.TOO_LARGE, "target longer than the limit")
+            raise RequestFault(414, Reason.TOO_LARGE, "target longer than the limit", "target_bytes")
         if len(data) > limits.header_line_bytes and max(map(len, data.split(b"\r\n"))) > limits.header_line_bytes:
-            raise RequestFault(431, Reason.TOO_LARGE, "header line longer than the limit")
+            raise RequestFault(431, Reason.TOO_LARGE, "header line longer than the limit", "header_line_bytes")
         fields = self._parse(data)
         if len(fields) > limits.header_count:
-            raise RequestFault(431, Reason.TOO_LARGE, "more header fields than the limit")
+            raise RequestFault(431, Reason.TOO_LARGE, "more header fields than the limit", "header_count")
         head = RequestHead()
         head.method = method.decode("ascii")
         head.version = version
@@ -121,8 +121,11 @@ class HeadReader:
         else:
             head = read_path(head, target, exceptions)
         head.lines = app_lines(head)
+        ranges = head.find.get(b"range")
+        if ranges is not None and ranges.count(b",") >= limits.ranges:
+            raise RequestFault(400, Reason.TOO_LARGE, "more ranges than the limit", "ranges")
         if head.content_length is not None and head.content_length > limits.body_bytes:
-            raise RequestFault(413, Reason.TOO_LARGE, "body longer than the limit")
+            raise RequestFault(413, Reason.TOO_LARGE, "body longer than the limit", "body_bytes")
         if head.content_length or head.chunked:
             self._parser = None
         return head

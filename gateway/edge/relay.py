@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.edge import guarded, waiting_for
 from gateway.edge.delivery import delivered
+from gateway.edge.draining import LOOK
 from gateway.edge.forward import field_lines, request_head
 from gateway.edge.framing import FramingFault
 from gateway.edge.held import offers_identity
@@ -17,7 +18,7 @@ from gateway.edge.response import ResponseHead
 from gateway.edge.services import EdgeServices, Outcome, Passed
 from gateway.edge.timeouts import NEVER
 from gateway.edge.tunnel import LEAVING, FrameTracker, Tunnel, TunnelFault
-from gateway.edge.upload import BodyTooLarge, Upload
+from gateway.edge.upload import BodyTooLarge, Upload, limit_of
 from gateway.edge.waiting_for import Waiting
 from gateway.gate.request import RequestHead
 from gateway.gate.verdict import Forward, Local
@@ -57,7 +58,7 @@ class Exchange:
         self.verdict = verdict
         self.keep = request.keep_alive
         if request.chunked or request.content_length:
-            self._body = Upload(request, services.limits.body_bytes)
+            self._body = Upload(request, limit_of(verdict, request, services.limits))
         self.started = services.clock()
         self._total = services.sweeper.now + services.timeouts.total_request
 
@@ -67,6 +68,9 @@ class Exchange:
         """Enter the live registry and ask for a connection."""
         services, verdict, fresh = self._services, self.verdict, False
         services.live.add(self)
+        if self._body is not None and self._body.declared_too_large:
+            self._body_too_large()
+            return
         try:
             if type(verdict) is Forward:
                 self._pool = services.pools.of(verdict.app)
@@ -104,7 +108,7 @@ class Exchange:
         if self._body is None:
             self._expect(waiting_for.FIRST_BYTE, services.timeouts.upstream_first_byte)
             return
-        self._expect(waiting_for.CLIENT_BODY, services.timeouts.body_idle)
+        self._expect(waiting_for.CLIENT_BODY, self._body.begin(services))
         if self.request.expect_continue and not client.buffer:
             client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         client.take_buffered()
@@ -137,7 +141,7 @@ class Exchange:
             self._fail(400, Reason.MALFORMED_REQUEST, str(fault))
             return
         except BodyTooLarge:
-            self._fail(413, Reason.TOO_LARGE)
+            self._body_too_large()
             return
         finally:
             self.request_bytes = body.taken
@@ -148,6 +152,10 @@ class Exchange:
             self._client.buffer = rest
             if not self._status:
                 self._expect(waiting_for.FIRST_BYTE, self._services.timeouts.upstream_first_byte)
+
+    def _body_too_large(self) -> None:
+        self._services.reached["body_bytes"] += 1
+        self._fail(413, Reason.TOO_LARGE)
 
     def upstream_full(self, full: bool) -> None:
         """Back-pressure from the app."""
@@ -162,6 +170,10 @@ class Exchange:
         if not done:
             if head is not None and (head.status == 101 or head.streams_events):
                 self._total = NEVER  # an open page lasts as long as somebody looks at it
+                if not self._services.live.is_stream(self):
+                    self._services.reached["streams_per_session"] += 1
+                    self._fail(429, Reason.RATE_LIMITED, "more streams than one session may have")
+                    return
             self._expect_more()
         out = b"" if head is None else self._answer_head(head, done, len(payload))
         if payload:
@@ -251,6 +263,8 @@ class Exchange:
         self._client.deadline = deadline if deadline < self._total else self._total  # noqa: FURB136  # min() costs a call
 
     def _expect_more(self) -> None:
+        if self._client.full:
+            return  # whatever still comes, it has to take what is there
         timeouts = self._services.timeouts
         if self._total == NEVER:
             if self._tunnel is not None and self._client.eof:
@@ -264,22 +278,33 @@ class Exchange:
         if self._upstream is not None:
             self._upstream.hold(full)
         if full:
-            self._expect(waiting_for.CLIENT_READS, self._services.timeouts.idle)
+            self._expect(waiting_for.CLIENT_READS, LOOK)
         else:
             self._expect_more()
 
     def on_deadline(self, now: float) -> None:
         """A time limit has passed."""
-        waiting = self._waiting
-        timeouts = self._services.timeouts
-        if waiting is waiting_for.CLIENT_BODY and now < self._total:
-            # The app may be the slow one: then the client is held and brings nothing.
-            paced = self._body is None or self._body.kept_pace(timeouts.body_idle)
-            if paced or self._client.held:
-                self._expect(waiting, timeouts.body_idle)
+        waiting, body, reached = self._waiting, self._body, self._services.reached
+        if now >= self._total:
+            reached["total_request"] += 1
+            self._out_of_time(waiting)
+        elif waiting is waiting_for.CLIENT_BODY and body is not None:
+            if self._client.held:
+                self._expect(
+                    waiting, body.begin(self._services)
+                )  # the app is the slow one: the client can bring nothing
+            elif until := body.kept_pace(now):
+                self._expect(waiting, until - now)
             else:
+                reached["body_min_rate"] += 1
                 self._fail(408, Reason.TIMED_OUT)
-        elif waiting is waiting_for.CONNECTION or waiting is waiting_for.FIRST_BYTE:
+        elif waiting is waiting_for.CLIENT_READS and self._client.reads(now):
+            self._expect(waiting, LOOK)
+        else:
+            self._out_of_time(waiting)
+
+    def _out_of_time(self, waiting: Waiting) -> None:
+        if waiting is waiting_for.CONNECTION or waiting is waiting_for.FIRST_BYTE:
             self._fail(504, Reason.APP_TIMED_OUT)
         elif waiting is waiting_for.OTHER_END:
             self.client_lost()
@@ -295,6 +320,8 @@ class Exchange:
         client = self._client
         unfinished = self._body is not None
         if upstream is not None:
+            if client.full:
+                upstream.hold(False)  # it goes to another client, that waits for none
             if unfinished:
                 upstream.discard()
             elif client.authenticated.held is not None and client.authenticated.has(upstream) and upstream.reusable:

@@ -8,6 +8,7 @@ called back without an error does the edge act on the verdict.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, Self
@@ -100,6 +101,12 @@ class Gatekeeper(Protocol):
     def path_exceptions(self, host: str) -> PathExceptions | None:
         """By which named exceptions paths on `host` (lower case, no port) are read; None = by none. Must not raise."""
 
+    def turned_away(self, peer: Peer, bound: str) -> None:
+        """Record a connection over a limit; `bound`: its setting, or the system's error. Must not raise."""
+
+    def zone_of(self, address: str) -> str:
+        """Return the zone of an address, asked once a connection; "" while no policy is known. Must not raise."""
+
     def knows_host(self, host: str) -> bool:
         """Whether `host` (lower case, no port) is the portal or an active app: the only ones redirected to https."""
 
@@ -127,6 +134,12 @@ class EdgeLimits(_FromSettings):
     connections_per_address: int = 512
     requests_per_connection: int = 10000
     frame_bytes: int = 16777216
+    connections_per_zone: int = 8000
+    ahead_bytes: int = 65536
+    body_min_rate: int = 240
+    read_min_rate: int = 240
+    ranges: int = 200
+    streams_per_session: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +155,7 @@ class EdgeTimeouts(_FromSettings):
     upstream_between: float = 120.0
     tunnel_idle: float = 3600.0
     tls_handshake: float = 10.0
+    slow_grace: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +172,4 @@ class EdgeServices:
     clock: Callable[[], float]  # monotonic seconds
     public_port: int = 443  # the https port that browsers see, for the redirect listener
     blocks: KnownBlocks = field(default_factory=KnownBlocks)
+    reached: Counter[str] = field(default_factory=Counter)  # how often a bound held a client back, by setting's name

@@ -21,7 +21,7 @@ NOTSENT_LOWAT: Final = 32768
 WRITE_HIGH: Final = 16384
 WRITE_LOW: Final = 8192
 _TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; the socket module has no name for it
-_LINGER_ZERO: Final = struct.pack("ii", 1, 0)
+LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 
 
 def _tcp_socket(transport: asyncio.BaseTransport) -> socket.socket | None:
@@ -52,5 +52,5 @@ def reset(transport: asyncio.Transport) -> None:
     if not transport.is_closing():
         sock = _tcp_socket(transport)
         if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
     transport.abort()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from gateway.edge.framing import BodyReader, Chunked, Counted
+from gateway.edge.pace import Pace
+from gateway.edge.services import EdgeLimits, EdgeServices, Passed
+from gateway.gate.body_limit import body_limit
 from gateway.gate.request import RequestHead
+from gateway.gate.verdict import Forward
 
-LEAST_RATE: Final = 240  # bytes/s that a client must bring, over one window of `body_idle` seconds
+
+def limit_of(verdict: Passed, request: RequestHead, limits: EdgeLimits) -> int:
+    """Return how many bytes the body of this request may have."""
+    most = limits.body_bytes
+    return body_limit(verdict.app, request.path_text, most) if isinstance(verdict, Forward) else most
 
 
 class BodyTooLarge(Exception):
@@ -17,16 +23,22 @@ class BodyTooLarge(Exception):
 class Upload:
     """The body of one request; most requests have none."""
 
-    __slots__ = ("_chunked", "_limit", "_reader", "_window", "taken")
+    __slots__ = ("_chunked", "_declared", "_limit", "_pace", "_reader", "_seen", "taken")
 
     def __init__(self, request: RequestHead, limit: int) -> None:
         """`limit` is in bytes of payload."""
         self._chunked = request.chunked
         self._reader: BodyReader = Chunked(strict=True) if request.chunked else Counted(request.content_length or 0)
         self._limit = limit
-        self._window = 0  # `taken` when the present window began
+        self._declared = request.content_length or 0
+        self._seen = 0  # `taken` at the last look
         self.taken = 0
         """Bytes of payload so far."""
+
+    @property
+    def declared_too_large(self) -> bool:
+        """Whether the head says already that the body will pass its limit."""
+        return self._declared > self._limit
 
     @property
     def done(self) -> bool:
@@ -48,8 +60,14 @@ class Upload:
         out = b"%x\r\n%b\r\n" % (len(payload), payload) if payload else b""
         return (out + b"0\r\n\r\n" if self._reader.done else out), rest
 
-    def kept_pace(self, seconds: float) -> bool:
-        """Whether the client brought enough in the last window of so many seconds; begins the next one."""
-        brought = self.taken - self._window
-        self._window = self.taken
-        return brought >= LEAST_RATE * seconds
+    def begin(self, services: EdgeServices) -> float:
+        """Give the client its time, from now on; returns how many seconds that is."""
+        timeouts, now = services.timeouts, services.sweeper.now
+        self._pace = Pace(services.limits.body_min_rate, timeouts.slow_grace, timeouts.body_idle, now)
+        self._seen = self.taken
+        return self._pace.until - now
+
+    def kept_pace(self, now: float) -> float:
+        """Return until when the client has time, by what it brought since the last look; 0 = it is up."""
+        brought, self._seen = self.taken - self._seen, self.taken
+        return self._pace.until if self._pace.moved(brought, now) else 0.0

@@ -13,14 +13,15 @@ class RequestFault(Exception):
 
     `status` is the answer's status, `reason` the code for records and people, `detail` a short ASCII phrase for the
     record that never quotes the client's bytes. The connection is closed after every fault: what follows on it
-    cannot be trusted to start where we believe.
+    cannot be trusted to start where we believe. `bound` names the setting that it went over, "" where none did.
     """
 
-    def __init__(self, status: int, reason: Reason, detail: str) -> None:
+    def __init__(self, status: int, reason: Reason, detail: str, bound: str = "") -> None:
         super().__init__(f"{status} {reason.value}: {detail}")
         self.status = status
         self.reason = reason
         self.detail = detail
+        self.bound = bound
 
 
 class Moment(NamedTuple):

@@ -36,7 +36,38 @@ class Limits(Section):
     connections_per_address: int = setting(
         512, "1アドレスからの接続の上限", "庁舎全体が1アドレスのことがある", unit="個", ge=1
     )
+    connections_per_zone: int = setting(
+        8000,
+        "1つのゾーンからのワーカー1つの接続の上限",
+        "1つの網が混んでも、ほかの網の席が残る",
+        unit="個",
+        ge=1,
+        le=1_000_000,
+    )
     requests_per_connection: int = setting(10_000, "1接続の要求の上限", "長い接続を時々つなぎ直させる", unit="回", ge=1)
+    ahead_bytes: int = setting(
+        65_536, "答えを待たずに送られた要求を溜める上限(処理するのは常に1つ)", "数十の要求が入る。超えたら読まない",
+        unit="B", ge=4096, le=2**20,
+    )  # fmt: skip
+    ranges: int = setting(
+        200,
+        "Range の範囲の個数の上限",
+        "Apache の MaxRanges と同じ。RFC 9110 §14.2 の攻撃を止める",
+        unit="個",
+        ge=1,
+        le=1000,
+    )
+    body_min_rate: int = setting(
+        240, "本文が届く速さの下限", "64 kbit/s の回線の 1/30。遅いふりの攻撃を切る", unit="B/s", ge=1, le=100_000
+    )
+    read_min_rate: int = setting(
+        240, "応答が受け取られる速さの下限", "64 kbit/s の回線の 1/30。受け取らない相手に席を占めさせない",
+        unit="B/s", ge=1, le=100_000,
+    )  # fmt: skip
+    streams_per_session: int = setting(
+        100, "1セッションがワーカー1つで同時に続けられる通信(1秒以上のもの、WebSocket、SSE)",
+        "RFC 9113 §6.5.2 の目安", unit="個", ge=4, le=10_000,
+    )  # fmt: skip
     frame_bytes: int = setting(
         16 * 2**20, "WebSocket の1フレームの上限", "業務画面の最大の数倍", unit="B", ge=1024, le=2**30
     )
@@ -59,7 +90,17 @@ class Timeouts(Section):
     """How long anything may take; all in seconds."""
 
     header: float = setting(10.0, "ヘッダーを受け取り終えるまで", "低速攻撃で席を占めさせない", unit="s", gt=0, le=60)
-    body_idle: float = setting(30.0, "本文が途切れてよい時間", "細い回線のため", unit="s", gt=0, le=300)
+    body_idle: float = setting(
+        30.0, "下限より速く届いていた本文が途切れてよい時間", "電波が途切れても続けられる", unit="s", gt=0, le=300
+    )
+    slow_grace: float = setting(
+        10.0,
+        "速さの下限を求めるまでの時間",
+        "回線が詰まる数秒は待つ。15 秒以内に遅い攻撃を切る",
+        unit="s",
+        gt=0,
+        le=300,
+    )
     idle: float = setting(75.0, "要求のない接続を保つ時間", "ブラウザーの既定に近い", unit="s", gt=0, le=600)
     total_request: float = setting(
         3600.0, "1つの要求の全体(WebSocket と SSE を除く)", "大きいダウンロードのため", unit="s", ge=1, le=86_400

@@ -201,6 +201,7 @@ class App(Row):
     masked_queries: tuple[str, ...] = ()  # names in queries whose values are kept as digests one by one
     path_parameter: str = ""  # jsessionid | "": a named exception of old apps (gate.old_paths)
     path_charset: str = ""  # shift_jis | "" = UTF-8: likewise
+    body_limits: tuple[str, ...] = ()  # `PATH BYTES` (gate.body_limit)
 
 
 @dataclass(frozen=True, slots=True)

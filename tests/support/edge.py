@@ -69,6 +69,8 @@ class OpenGatekeeper:
     outcomes: list[tuple[RequestHead, Outcome]] = field(default_factory=list)
     progress: list[Outcome] = field(default_factory=list)
     handshakes: list[tuple[Peer, str]] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    zones: dict[str, str] = field(default_factory=dict)
     refuse: Callable[[RequestHead], Verdict | None] = lambda request: None
     healthy: bool = True
     hold_records: list[Callable[[BaseException | None], None]] | None = None
@@ -138,6 +140,12 @@ class OpenGatekeeper:
 
     def path_exceptions(self, host: str) -> PathExceptions | None:
         return exceptions_of(self.app)
+
+    def turned_away(self, peer: Peer, bound: str) -> None:
+        self.refused.append((peer.address, bound))
+
+    def zone_of(self, address: str) -> str:
+        return self.zones.get(address, "internet")
 
     def knows_host(self, host: str) -> bool:
         return host in self.app.hosts
@@ -231,7 +239,7 @@ async def running(
     limits, timeouts = limits or EdgeLimits(), timeouts or EdgeTimeouts()
     sweeper = Sweeper(time.monotonic)
     sweeper.start(loop)
-    live = LiveExchanges()
+    live = LiveExchanges(limits.streams_per_session)
     sweeper.every(1.0, live.settle)
     pools = Pools(timeouts, sweeper)
     control = Pool(Upstream.parse("unix:/nonexistent"), timeouts, sweeper)

@@ -93,3 +93,12 @@ def test_an_unknown_key_with_no_near_one_is_told_what_there_is() -> None:
     (told,) = faults(GOOD + "zzz: 1\n")
     assert "upstream" in told
     assert "sensitivity" in told
+
+
+def test_an_app_says_how_large_bodies_may_be() -> None:
+    text = GOOD + "body_bytes: 1048576\nbodies:\n  - { path: /drawings, bytes: 5368709120 }\n"
+    (app,) = parse_apps(text, "app.yaml", AROUND, "suzuki")
+    assert app.body_limits == ("/ 1048576", "/drawings 5368709120")
+    assert parse_apps(GOOD, "app.yaml", AROUND, "suzuki")[0].body_limits == ()
+    for wrong in ("body_bytes: -1\n", "bodies: [{ path: drawings, bytes: 1 }]\n", "bodies: [{ path: /a }]\n"):
+        assert faults(GOOD + wrong)

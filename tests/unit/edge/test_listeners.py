@@ -230,7 +230,8 @@ def test_connections_per_address_are_bounded_and_given_back() -> None:
                 writer.write(GET)
                 await read_head(reader)
             assert await answer_or_reset(edge, GET) == b""
-            assert edge.listeners.refused == 1
+            assert edge.services.reached == {"connections_per_address": 1}
+            assert edge.gatekeeper.refused == [("127.0.0.1", "connections_per_address")]
             held[0][1].close()
             async with asyncio.timeout(2):
                 while len(edge.listeners) > 1:  # noqa: ASYNC110  # the product has no event for it

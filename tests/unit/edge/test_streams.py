@@ -180,12 +180,12 @@ def test_bug_the_end_of_a_last_answer_was_lost_on_slow_clients(reads: bool) -> N
             sweeper, clock = edge.services.sweeper, edge.services.sweeper._clock
             later = 0.0
             for _ in range(8):
-                later += 3.0
+                later += 1.0
                 sweeper._clock = lambda now=later: clock() + now  # type: ignore[misc]
                 sweeper.sweep()
             assert len(edge.listeners) == 1
             if not reads:
-                sweeper._clock = lambda: clock() + later + 75.0
+                sweeper._clock = lambda: clock() + later + 10.0
                 sweeper.sweep()
                 assert len(edge.listeners) == 0
                 writer.close()

@@ -176,3 +176,38 @@ def test_handshakes_and_broken_heads_are_recorded(tmp_path: Path) -> None:
         assert "etc" not in str(records)
 
     run(tmp_path, body)
+
+
+@pytest.mark.promise("P1.streams-are-bounded-per-session")
+def test_a_session_with_too_many_streams_is_limited_on_record(tmp_path: Path) -> None:
+    async def body(gate: RealGate) -> None:
+        allow(gate)
+        gate.gate.crowded = {"s1"}
+        answer = await gate.ask(get("/x", COOKIE))
+        assert answer.startswith(b"HTTP/1.1 429 ")
+        assert b"Retry-After: 10\r\n" in answer
+        assert gate.app.streams == []
+        await gate.kept()
+        (decided,) = gate.records("worker-0")[1:-1]
+        assert (decided["sekisho.verdict"], decided["user.id"]) == ("limited", "u1")
+        assert gate.gate.counters.as_mapping()["reached"] == {"streams_per_session": 1}
+        gate.gate.crowded = {"other"}
+        assert (await gate.ask(get("/x", COOKIE))).startswith(b"HTTP/1.1 200 ")
+
+    run(tmp_path, body)
+
+
+@pytest.mark.promise("P1.connections-are-bounded")
+def test_connections_turned_away_are_recorded_then_only_counted(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with real_gate(tmp_path, hello, budget=2) as gate:
+            for _ in range(5):
+                gate.gate.turned_away(PEER, "connections_per_address")
+            gate.gate._trail.strangers.flush(gate.gate.moment().wall)
+            await gate.kept()
+            records = gate.records("worker-0.anonymous")[1:-1]
+            assert [record["event.action"] for record in records] == ["connection.refused"] * 2 + ["request.coalesced"]
+            assert (records[0]["source.ip"], records[0]["error.message"]) == ("10.1.2.3", "connections_per_address")
+            assert (records[2]["sekisho.count"], records[2]["sekisho.reason"]) == (3, "connections_per_address")
+
+    uvloop.run(main())

@@ -1,0 +1,49 @@
+"""Which share of the requests to apps a worker refuses at once because it is late.
+
+A worker that is asked for more than it can do still answers everything, only later and later, until people have left
+before their answers come. So it watches how late its own sweep is, which is how long a request waits for its turn
+(CoDel, RFC 8289, watches the same of a packet), and refuses as large a share of new requests as brings that down. Two
+sweeps in a row must be late before any is refused, and the share falls slowly: one long pause changes nothing, and a
+lasting overload does not flap. Our own pages, sign-in above all, are never among them; nor is what the steward sends.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_PARTS: Final = 16
+_UP: Final = 2  # parts more for each sweep that is late
+_LATE_IN_A_ROW: Final = 2
+
+
+class Overload:
+    """The share of one worker, in sixteenths; at least one of sixteen requests is always served."""
+
+    __slots__ = ("_late", "_limit", "_owed", "share")
+
+    def __init__(self, limit: float) -> None:
+        """`limit`: seconds that the sweep may be late."""
+        self._limit = limit
+        self._late = 0
+        self._owed = 0
+        self.share = 0
+        """Of sixteen requests so many are refused; 0 = none, and nothing more has to be asked."""
+
+    def swept(self, late: float) -> None:
+        """Enter by how many seconds the last sweep was late."""
+        if late > self._limit:
+            self._late += 1
+            if self._late >= _LATE_IN_A_ROW:
+                self.share = min(self.share + _UP, _PARTS - 1)
+        else:
+            self._late = 0
+            if late < self._limit / 2 and self.share:
+                self.share -= 1
+
+    def refuses(self) -> bool:
+        """Whether the next request is one of those refused: they are spread evenly."""
+        self._owed += self.share
+        if self._owed < _PARTS:
+            return False
+        self._owed -= _PARTS
+        return True

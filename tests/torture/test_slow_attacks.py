@@ -1,0 +1,121 @@
+"""slowhttptest's four modes with 500 connections each: closed within 15 s while a person is served as before."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.state.records import AppSession
+from tests.support.edge import read_request
+from tests.support.running_city import HOST, RunningCity, running_city
+
+CONNECTIONS = 500
+A_SECOND = 250  # connections that the tool opens
+WITHIN = 15  # seconds from the last connection opened to the last one closed
+MODES = {
+    "headers": ["-H", "-i", "5"],
+    "body": ["-B", "-i", "5", "-s", "8192"],
+    "range": ["-R", "-t", "HEAD"],
+    "read": ["-X", "-k", "5", "-w", "512", "-y", "1024", "-n", "5", "-z", "32"],
+}
+PAGE = b"x" * 200_000
+SAMPLES = 500
+ADDRESS = "127.0.0.1"
+FLOOR = 0.02  # seconds: below this a p99 on a shared machine says nothing
+
+
+async def page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """An app that gives the same large page again and again."""
+    while (head := (await read_request(reader))[0]) != b"":
+        size = len(PAGE) if b"/large" in head else 2
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        writer.write(PAGE[:size])
+        await writer.drain()
+    writer.close()
+
+
+async def canary(city: RunningCity, enough: Callable[[int], bool]) -> list[float]:
+    """Ask as one of the staff; return how long each answer took (seconds). Every one must be an answer."""
+    took: list[float] = []
+    async with city.client() as client:
+        while not enough(len(took)):
+            begun = time.perf_counter()
+            async with client.get("/small") as answer:
+                assert answer.status == 200
+                await answer.read()
+            took.append(time.perf_counter() - begun)
+            await asyncio.sleep(0.01)
+    return took
+
+
+def p99(took: list[float]) -> float:
+    return sorted(took)[int(len(took) * 0.99)]
+
+
+async def known_by_number(city: RunningCity) -> str:
+    """Make the app known under the address that the tool writes into its Host; return the cookie of a session there."""
+    token = "n" * 43
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    await city.put("app_session.start", app_session=AppSession("a2", "s1", "docs", ADDRESS, digest, time.time()))
+    return f"__Host-sekisho-app={token}"
+
+
+async def attack(mode: str, target: str, cookie: str, prefix: Path) -> list[dict[str, int]]:
+    """Run the tool; return its statistics, a row a second."""
+    process = await asyncio.create_subprocess_exec(
+        "slowhttptest", *MODES[mode], "-c", str(CONNECTIONS), "-r", str(A_SECOND), "-l", "60", "-p", "5", "-u", target,
+        "-j", cookie, "-g", "-o", str(prefix), "-v", "0",
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    await process.wait()
+    rows = csv.DictReader(prefix.with_suffix(".csv").read_text().splitlines())
+    return [{name: int(value) for name, value in row.items()} for row in rows]
+
+
+async def reached(city: RunningCity) -> dict[str, int]:
+    """What the workers say they held back."""
+    total: Counter[str] = Counter()
+    for worker in (await city.steward.call("status"))["workers"]:
+        total.update(worker["counters"].get("reached", {}))
+    return dict(total)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.one_stack
+@pytest.mark.promise("P1.slow-attacks-end-in-time")
+@pytest.mark.parametrize("mode", sorted(MODES))
+def test_slow_connections_end_and_nobody_notices(tmp_path: Path, mode: str, figure: Callable[[str], None]) -> None:
+    async def run() -> None:
+        server = await asyncio.start_server(page, "127.0.0.1", 0)
+        async with running_city(tmp_path) as city:
+            port = server.sockets[0].getsockname()[1]
+            await city.furnish(upstream=f"http://127.0.0.1:{port}", hosts=(HOST, ADDRESS))
+            cookie = await known_by_number(city)
+            target = f"{city.base}/large"
+            calm = await canary(city, lambda count: count >= SAMPLES)
+            running = asyncio.create_task(attack(mode, target, cookie, tmp_path / "slow"))
+            busy = await canary(city, lambda count: running.done() and count >= SAMPLES)
+            rows = await running
+            counted = await reached(city)
+            server.close()
+        most = max(row["Connected"] for row in rows)
+        opened = next(row["Seconds"] for row in rows if row["Pending"] == 0 and row["Connected"] + row["Closed"] > 0)
+        ended = next((row["Seconds"] for row in rows if row["Closed"] >= CONNECTIONS), None)
+        figure(
+            f"slowhttptest {mode}: {CONNECTIONS} connections, at most {most} at once, all opened after {opened} s and "
+            f"closed after {ended} s; canary p99 {p99(busy) * 1e3:.1f} ms beside {p99(calm) * 1e3:.1f} ms; "
+            f"counted {counted}"
+        )
+        assert ended is not None
+        assert ended <= opened + WITHIN
+        assert p99(busy) < max(2 * p99(calm), FLOOR)
+        assert sum(counted.values()) >= CONNECTIONS
+
+    asyncio.run(run())
