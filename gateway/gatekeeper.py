@@ -233,8 +233,8 @@ class WorkerGatekeeper:
         try:
             wall = self.moment().wall
             if isinstance(verdict, Forward):
-                record = completion_bytes(verdict.request_id, outcome, wall)
-                self._trail.journal.append_encoded(record, False, None, b"", True)
+                encoded = completion_bytes(verdict.request_id, outcome, wall)
+                self._trail.journal.append_encoded(encoded, False, None, b"", True)
                 return
             record = own_page_completion(verdict, outcome, wall)
             if "user.id" in record:

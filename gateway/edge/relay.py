@@ -289,10 +289,8 @@ class Exchange:
             reached["total_request"] += 1
             self._out_of_time(waiting)
         elif waiting is waiting_for.CLIENT_BODY and body is not None:
-            if self._client.held:
-                self._expect(
-                    waiting, body.begin(self._services)
-                )  # the app is the slow one: the client can bring nothing
+            if self._client.held:  # the app is the slow one: the client can bring nothing
+                self._expect(waiting, body.begin(self._services))
             elif until := body.kept_pace(now):
                 self._expect(waiting, until - now)
             else:

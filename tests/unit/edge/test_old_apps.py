@@ -1,4 +1,4 @@
-"""Requests to apps with named exceptions, through the real gate: a session in an address reaches the app and no other."""
+"""Requests to apps with named exceptions, through the real gate: a session in an address reaches the app alone."""
 
 from __future__ import annotations
 
