@@ -247,6 +247,8 @@ _SYSTEM: dict[str, str] = {
     "sekisho.export.digest": "keyword",
     "sekisho.export.selection": "object",
     "sekisho.export.uncovered": "long",
+    "sekisho.settings.changed": "keyword[]",
+    "sekisho.settings.faults": "keyword[]",
 }
 
 _CASES: dict[str, str] = {

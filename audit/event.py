@@ -90,6 +90,9 @@ class Action(StrEnum):
     DISK_RECOVERED = "disk.recovered"
     TRAIL_EXPORTED = "trail.exported"  # records left the trail in an evidence bundle
     CONNECTION_REFUSED = "connection.refused"  # over a limit of connections, or the system had no room for it
+    SETTINGS_TAKEN_UP = "settings.taken_up"  # the file was read again, and is in force in every process
+    SETTINGS_REFUSED = "settings.refused"  # it was read again, and what was in force stays
+    PROGRAM_REPLACED = "program.replaced"  # the supervisor becomes the program that is installed now
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +182,9 @@ SHAPES: Final[Mapping[Action, Shape]] = {
     Action.DISK_RECOVERED: _HEALTH,
     Action.TRAIL_EXPORTED: Shape("sekisho.admin", "event", ("file",), ("access",)),
     Action.CONNECTION_REFUSED: Shape("sekisho.access", "event", ("network",), ("connection", "denied")),
+    Action.SETTINGS_TAKEN_UP: Shape("sekisho.admin", "event", ("configuration",), ("change",)),
+    Action.SETTINGS_REFUSED: Shape("sekisho.admin", "event", ("configuration",), ("error",)),
+    Action.PROGRAM_REPLACED: Shape(*_PROCESS, ("change",)),
 }
 
 BASE: Final[Mapping[Action, Mapping[str, Any]]] = {

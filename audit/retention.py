@@ -25,7 +25,7 @@ class RetentionClass(StrEnum):
 
 _WRITERS: Final[tuple[tuple[re.Pattern[str], RetentionClass], ...]] = (
     (re.compile(r".*\.anonymous"), RetentionClass.ANONYMOUS),
-    (re.compile(r"worker-\d+"), RetentionClass.ACCESS),
+    (re.compile(r"worker-\d+(\.\d+)?"), RetentionClass.ACCESS),
     (re.compile(r"control|steward"), RetentionClass.ADMINISTRATION),
     (re.compile(r"supervisor|auditor"), RetentionClass.SYSTEM),
 )

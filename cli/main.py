@@ -29,6 +29,7 @@ from cli.commands import (
     policy,
     proofs,
     record_proofs,
+    reload,
     retention,
     reveals,
     sessions,
@@ -66,6 +67,7 @@ def shared(
 installation.register(app)
 account.register(app)
 doctor.register(app)
+reload.register(app)
 app.add_typer(users.group, name="users", cls=SpokenGroup)
 app.add_typer(sessions.group, name="sessions", cls=SpokenGroup)
 app.add_typer(locks.group, name="locks", cls=SpokenGroup)

@@ -1,7 +1,8 @@
 """The gateway: one supervisor, the processes that it starts, and what they are made of.
 
-Begin with `supervisor`: it starts every process, serves nothing, and works with `supervision`. The others are
-composition roots as well; each reads the `settings` once and hands its parts what they need:
+Begin with `supervisor`: it starts every process, serves nothing, and works with `supervision`; `reloading` puts new
+settings or a new program in place while requests go on. The others are composition roots as well; each reads the
+`settings` once and hands its parts what they need:
 
 - `worker` takes requests. `edge` turns bytes into a request and back; `gatekeeper` gives the pure `gate` what makes it
   live: clock, token buckets, journals, the steward's answers. Beside it, `completion` records how a request ended,

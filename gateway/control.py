@@ -153,7 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--config", type=Path, required=True)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    asyncio.run(_main(Settings.load(options.config)))
+    settings = Settings.parse(child.settings_text(options.config), options.config)
+    child.await_turn()
+    asyncio.run(_main(settings))
 
 
 if __name__ == "__main__":

@@ -85,6 +85,11 @@ class Paths(Section):
         return self.run / "control.sock"
 
     @property
+    def supervisor_socket(self) -> Path:
+        """Where the supervisor takes a reload."""
+        return self.run / "supervisor.sock"
+
+    @property
     def admin_socket(self) -> Path:
         """Where control serves the admin API to the command line."""
         return self.run / "admin.sock"
@@ -94,6 +99,10 @@ class Workers(Section):
     """The processes on the request path."""
 
     count: int = setting(2, "ワーカーの数", "1つが止まってもサービスが続く", unit="個", ge=1, le=64)
+    recycle_after: float = setting(
+        604_800.0, "ワーカーを新しいものに入れ替えるまで。1つずつ。0 は入れ替えない",
+        "何週間も動くプロセスの、断片になったメモリーを返す", unit="s", ge=0, le=31_536_000,
+    )  # fmt: skip
 
 
 class Settings(BaseSettings):

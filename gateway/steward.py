@@ -239,10 +239,10 @@ def _text(path: Path) -> str:
         return ""
 
 
-async def _main(config: Path) -> None:
+async def _main(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     stop = child.stop_event(loop)
-    await Steward(Settings.load(config), loop).run(stop)
+    await Steward(settings, loop).run(stop)
 
 
 def main() -> None:
@@ -250,7 +250,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m gateway.steward", description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    asyncio.run(_main(parser.parse_args().config))
+    config: Path = parser.parse_args().config
+    settings = Settings.parse(child.settings_text(config), config)
+    child.await_turn()
+    asyncio.run(_main(settings))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def upgrade_store(settings: Settings, now: float) -> Upgraded:
     path.stat()
     if _answers(settings.paths.steward_socket):
         raise StillRunning(str(settings.paths.steward_socket))
-    before = schema_of(path)
+    before = migration.version_of(path)
     if before == schema.HEAD:
         return Upgraded(before, before, None)
     fields = {"sekisho.admin.command": _COMMAND, "sekisho.admin.result": f"{before} -> {schema.HEAD}"}
@@ -48,14 +48,7 @@ def upgrade_store(settings: Settings, now: float) -> Upgraded:
     copy = _copied(path, before)
     migration.upgrade(path)
     asyncio.run(record(settings.paths.journal, [event(Action.ADMIN_DONE, now, {**fields, "event.outcome": "success"})]))
-    return Upgraded(before, schema_of(path), copy)
-
-
-def schema_of(path: Path) -> str:
-    """Return the schema of the store at `path`, "" for none; raises sqlite3.Error."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        row = connection.execute("select version_num from alembic_version").fetchone()
-    return str(row[0]) if row else ""
+    return Upgraded(before, migration.version_of(path), copy)
 
 
 def _copied(path: Path, name: str) -> Path:

@@ -61,13 +61,16 @@ _GC_THRESHOLDS: Final = (50_000, 20, 50)  # the path allocates no cycles: collec
 class Worker:
     """The running parts of one slot."""
 
-    def __init__(self, settings: Settings, slot: int, loop: asyncio.AbstractEventLoop) -> None:
-        """Open journals and keys; raises what each of them raises: without them it must not run."""
+    def __init__(self, settings: Settings, slot: int, loop: asyncio.AbstractEventLoop, place: int = 0) -> None:
+        """Open journals and keys; raises what each of them raises: without them it must not run.
+
+        `place` names the journals: a slot may have several workers, of which all but one only end what they have.
+        """
         self._settings = settings
         self._loop = loop
         self.name = f"worker-{slot}"
         self.view = View()
-        self._journal, strangers = _journals(settings, self.name)
+        self._journal, strangers = _journals(settings, f"{self.name}.{place}" if place else self.name)
         self._strangers_journal = strangers
         self._journal.open(loop)
         strangers.open(loop)
@@ -115,23 +118,23 @@ class Worker:
             self._loop.time,
         )
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop`; raises what ends the feed."""
+    async def run(self, stop: asyncio.Event, retire: asyncio.Event) -> None:
+        """Serve until `stop`, or until `retire` and all it has is done; raises what ends the feed."""
         self._loop.set_exception_handler(self._on_loop_fault)
         feed = asyncio.create_task(self._feed.run())
-        stopping = asyncio.create_task(stop.wait())
+        ends = [feed, asyncio.create_task(stop.wait()), asyncio.create_task(retire.wait())]
         counted = asyncio.create_task(self._believed())
-        await asyncio.wait([feed, stopping, counted], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([*ends, counted], return_when=asyncio.FIRST_COMPLETED)
         if counted.done():
             await self._open()
             child.ready()
-            await asyncio.wait([feed, stopping], return_when=asyncio.FIRST_COMPLETED)
-        stopped = feed if feed.done() else None
-        await self._drain(0.0 if stopped is not None else DRAIN)
-        for task in (feed, stopping, counted):
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        await self._drain(feed, stop)
+        stopped = feed.done()
+        for task in (*ends, counted):
             task.cancel()
-        if stopped is not None:
-            stopped.result()
+        if stopped:
+            feed.result()
 
     async def _believed(self) -> None:
         """Return once the view is complete and its first heartbeat has come: before that every answer would be 503."""
@@ -155,15 +158,24 @@ class Worker:
         for listening in _listening(self._settings):
             await self._listeners.open(listening)
 
-    async def _drain(self, patience: float) -> None:
-        """Stop accepting, let what is in flight end for `patience` seconds, then end what is left.
+    async def _drain(self, feed: asyncio.Task[None], stop: asyncio.Event) -> None:
+        """Stop accepting, let what is in flight end, then end what is left.
 
-        Without a feed there is no patience: what this worker believes may be wrong by now.
+        Told to retire, it has `timeouts.drain`, and a connection between two requests stays for one more, whose answer
+        says that it is the last: a request under way never meets a closed door (RFC 9112 §9.6). Told to stop, it has
+        `DRAIN` at most. Without a feed there is no patience: what this worker believes may be wrong by now.
         """
         self._listeners.stop_accepting()
-        until = time.monotonic() + patience
-        while self._listeners.cut_idle() and time.monotonic() < until:  # noqa: ASYNC110  # many ends, one look
+        now, stopping = time.monotonic(), False
+        until = now + self._settings.timeouts.drain
+        if not stop.is_set():
+            self._listeners.only_last_requests()
+        while not feed.done() and len(self._listeners) and now < until:
+            if stop.is_set():
+                until, stopping = until if stopping else min(until, now + DRAIN), True
+                self._listeners.cut_idle()
             await asyncio.sleep(_DRAIN_STEP)
+            now = time.monotonic()
         self.live.cut_each(self.live.all(), RESTARTING)
         await asyncio.sleep(_FAREWELL)
         self.live.conclude()
@@ -292,14 +304,16 @@ def main(argv: list[str] | None = None) -> None:
     """Run one worker until it is told to stop."""
     parser = argparse.ArgumentParser(prog="gateway.worker")
     parser.add_argument("--slot", type=int, required=True)
+    parser.add_argument("--place", type=int, default=0, help="which of the slot's journals is free")
     parser.add_argument("--config", type=Path, required=True)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    settings = Settings.load(arguments.config)
+    settings = Settings.parse(child.settings_text(arguments.config), arguments.config)
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
-        await Worker(settings, arguments.slot, loop).run(child.stop_event(loop))
+        stop, retire = child.stop_event(loop), child.retire_event(loop)
+        await Worker(settings, arguments.slot, loop, arguments.place).run(stop, retire)
 
     uvloop.run(serve())
 

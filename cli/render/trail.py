@@ -49,6 +49,8 @@ _ACTIONS_JA: Final[Mapping[str, str]] = {
     "process.started": "起動", "process.died": "停止", "worker.fenced": "ワーカー停止", "journal.opened": "記録の開始",
     "audit.gap": "記録の欠落", "clock.jumped": "時刻の飛び", "copy.reconciled": "複製の照合",
     "copy.differs": "複製の相違", "disk.filling": "ディスクの空きの減少", "disk.recovered": "ディスクの空きの回復",
+    "settings.taken_up": "設定の再読み込み", "settings.refused": "設定の再読み込みの拒否",
+    "program.replaced": "プログラムの入れ替え",
 }  # fmt: skip
 _VERDICTS_JA: Final[Mapping[str, str]] = {
     "forward": "許可", "refuse": "拒否", "sign_in": "要サインイン", "step_up": "要本人確認", "limited": "制限",

@@ -12,7 +12,8 @@ token's idleness.
 - Looking: `events`, `bundles` (evidence to take away), `anomalies`, `status`, `alerts`, `elastic` (`reconcile`
   compares it with the journals) and `outlets`, the other ways out; `reveals` by a value that records hold as a digest,
   which `unlinking` keeps out of every other answer. Long searches run in a child process: `searching` here,
-  `search_child` there. `clock` takes an operator's word on a leap.
+  `search_child` there.
+- The machine: `clock` takes an operator's word on a leap, `reload` has the settings or the program taken up.
 - Keeping: `retention` of records, and what a legal hold keeps longer; `keys` that sign the log.
 """
 

@@ -12,9 +12,9 @@ from typing import Any
 from gateway.doctor_parts.finding import Finding, Told, fault, good, note
 from gateway.settings import Settings
 from gateway.state import schema
+from gateway.state.migration import version_of
 from gateway.state.steward_client import CommandRefused, StewardClient, StewardUnavailable
 from gateway.supervisor import STATUS
-from gateway.upgrade import schema_of
 
 _PATIENCE = 3.0  # seconds for the steward's answer
 
@@ -40,7 +40,7 @@ def store(path: Path) -> Finding:
     """The store's shape is the one that this program expects."""
     check = "running.store"
     try:
-        found = schema_of(path)
+        found = version_of(path)
     except (sqlite3.Error, OSError) as error:
         return fault(
             check, Told(f"{path} を開けません: {error}", f"{path} cannot be opened: {error}"),

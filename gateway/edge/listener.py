@@ -70,9 +70,11 @@ class Listeners:
         self._by_zone: dict[str, int] = {}
         self._opening: set[asyncio.Task[None]] = set()
         self._prefaces = 0  # connections of a front that have not said for whom
+        self._last_requests = False
 
     def __len__(self) -> int:
-        return len(self._connections)
+        """How many connections there are, with those that have not said yet whose they are."""
+        return len(self._connections) + self._prefaces
 
     async def open(self, listening: Listening) -> None:
         """Begin to accept on one socket."""
@@ -92,11 +94,16 @@ class Listeners:
             acceptor.stop()
         self._acceptors.clear()
 
-    def cut_idle(self) -> int:
-        """Close connections that carry no request now; return how many are left."""
+    def cut_idle(self) -> None:
+        """Close connections that carry no request now."""
         for connection in list(self._connections):
             connection.close_if_idle()
-        return len(self._connections)
+
+    def only_last_requests(self) -> None:
+        """Let each connection carry the request it is at, or else one more: its answer is told to be the last."""
+        self._last_requests = True
+        for connection in self._connections:
+            connection.exhausted = True
 
     def _accepted(self, listening: Listening, plain: socket.socket) -> None:
         """Take one accepted connection: it is ours from now on."""
@@ -121,7 +128,7 @@ class Listeners:
             self._begin(self._handshake(plain, connection, listening.tls))
 
     def _is_full(self) -> bool:
-        return len(self._connections) + self._prefaces >= self.services.limits.connections
+        return len(self) >= self.services.limits.connections
 
     def admit(self, peer: Peer) -> ClientConnection | None:
         """Return a connection for `peer`; None, counted and recorded, where a limit of connections is reached."""
@@ -139,6 +146,7 @@ class Listeners:
             self._by_address[address] = held + 1
             self._by_zone[zone] = held_in_zone + 1
             connection = ClientConnection(self.services, self._loop, peer, self._ended)
+            connection.exhausted = self._last_requests
             self._connections[connection] = zone
             return connection
         self._refused(peer, bound)

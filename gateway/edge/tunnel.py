@@ -30,8 +30,8 @@ _CONTROL_BYTES: Final = 125
 _REASON_BYTES: Final = 123  # a control frame carries 125 bytes at most (RFC 6455 §5.5), two of them are the code
 POLICY_VIOLATION: Final = 1008
 RESTARTING: Final = "gateway_restarting"
-_CODES: Final[dict[str, int]] = {  # RFC 6455 §7.4.1; whatever took a right away is a policy violation
-    RESTARTING: 1001, Reason.TIMED_OUT: 1001, Reason.MALFORMED_REQUEST: 1002, Reason.TOO_LARGE: 1009,
+_CODES: Final[dict[str, int]] = {  # RFC 6455 §7.4.1, §11.7; whatever took a right away is a policy violation
+    RESTARTING: 1012, Reason.TIMED_OUT: 1001, Reason.MALFORMED_REQUEST: 1002, Reason.TOO_LARGE: 1009,
     Reason.APP_ANSWER_INVALID: 1011,
 }  # fmt: skip
 

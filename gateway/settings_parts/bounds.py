@@ -114,6 +114,10 @@ class Timeouts(Section):
         3600.0, "WebSocket と SSE が無通信でよい時間", "開いたままの画面のため", unit="s", ge=1, le=86_400
     )
     tls_handshake: float = setting(10.0, "TLS の確立まで", "低速攻撃で席を占めさせない", unit="s", gt=0, le=60)
+    drain: float = setting(
+        60.0, "入れ替えたワーカーが、受け持ちの通信(WebSocket など)を終えるまで", "書きかけの画面を保存する間がある",
+        unit="s", gt=0, le=86_400,
+    )  # fmt: skip
     journal_stall: float = setting(
         1.0, "記録の書き込みが止まってよい時間", "P2:これを超えたら拒否する", unit="s", gt=0, le=1
     )

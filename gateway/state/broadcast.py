@@ -36,6 +36,7 @@ class Member:
     behind: list[bytes] | None = None  # changes that wait for the end of its snapshot
     revision: int = 0  # applied and acknowledged
     sharing: bool = False  # told, on this connection, which rates are shared out
+    heard: float = 0.0  # monotonic seconds of its last message
     counters: dict[str, object] = field(default_factory=dict)  # what it counted, as it last told
 
 
@@ -117,11 +118,12 @@ class Broadcast:
         return delivery
 
     def status(self) -> list[dict[str, object]]:
-        """One mapping a worker: name, pid, counted, connected, revision, and what it counts."""
+        """One mapping a worker: name, pid, counted, connected, revision, seconds of silence, and what it counts."""
         return [
             {
                 "name": member.name, "pid": member.pid, "counted": member.counted,
                 "connected": member.writer is not None, "revision": member.revision,
+                "silent": round(time.monotonic() - member.heard, 1) if member.heard else None,
                 "counters": member.counters,
             }
             for member in sorted(self._members.values(), key=lambda each: each.name)
@@ -231,6 +233,7 @@ class Broadcast:
 
     def _heard(self, member: Member, message: wire.Message) -> None:
         kind = message["t"]
+        member.heard = time.monotonic()
         if kind == "ack":
             self._acknowledged(member, message["revision"], message["closed"])
         elif kind == "use":

@@ -7,6 +7,8 @@ has five seconds before its workers refuse.
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from alembic import command
@@ -30,6 +32,13 @@ def upgrade(path: Path) -> None:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     engine.dispose()
+
+
+def version_of(path: Path) -> str:
+    """Return the schema of the store at `path`, "" for none. Raises sqlite3.Error."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        row = connection.execute("select version_num from alembic_version").fetchone()
+    return str(row[0]) if row else ""
 
 
 def configuration() -> Config:

@@ -7,10 +7,14 @@ more when its body is complete. It knows HTTP just so far; it shares no code wit
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
 import os
 import sys
 from pathlib import Path
+
+GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 
 
 class Notebook:
@@ -21,6 +25,18 @@ class Notebook:
 
     def note(self, **said: object) -> None:
         os.write(self._file, json.dumps(said).encode() + b"\n")
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str) -> None:
+    """Switch to WebSocket and send each short frame back until the connection ends (by IncompleteReadError)."""
+    accept = base64.b64encode(hashlib.sha1(f"{key}{GUID}".encode(), usedforsecurity=False).digest())
+    writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n")
+    writer.write(b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept)
+    while True:
+        first, size = await reader.readexactly(2)
+        mask, data = await reader.readexactly(4), await reader.readexactly(size & 0x7F)
+        writer.write(bytes((first, len(data))) + bytes(byte ^ mask[at % 4] for at, byte in enumerate(data)))
+        await writer.drain()
 
 
 async def serve(path: Path) -> None:
@@ -41,6 +57,8 @@ async def serve(path: Path) -> None:
                 else:
                     await reader.readexactly(int(fields.get("content-length", "0")))
                 book.note(id=name, whole=True)
+                if "upgrade" in fields:
+                    await echo(reader, writer, fields["sec-websocket-key"])
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):

@@ -101,11 +101,12 @@ class RecordingApp:
 class RunningCity:
     """A supervisor and all it started."""
 
-    def __init__(self, config: Path, environment: Mapping[str, str], module: str) -> None:
+    def __init__(self, config: Path, environment: Mapping[str, str], module: str, program: Path = ROOT) -> None:
         self.config = config
         self.root = config.parent
         self._environment = {"SEKISHO_LISTENERS__LOOPBACK__ADDRESS": "127.0.0.1:0", **environment}
         self._module = module
+        self._program = program
         self.steward = StewardClient(self.root / "run" / "steward.sock")
         self.app = RecordingApp(self.root / "journal")
         self.token = secrets.token_urlsafe(32)
@@ -117,7 +118,7 @@ class RunningCity:
         await self.app.start()
         log = (self.root / "run" / "log.txt").open("wb")
         self._supervisor = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", self._module, "--config", str(self.config), cwd=ROOT,
+            sys.executable, "-m", self._module, "--config", str(self.config), cwd=self._program,
             env={**os.environ, **self._environment}, stdout=asyncio.subprocess.PIPE, stderr=log,
         )  # fmt: skip
         log.close()
@@ -231,10 +232,10 @@ class RunningCity:
 
 @contextlib.asynccontextmanager
 async def running_city(
-    folder: Path, module: str = "gateway.supervisor", **environment: str
+    folder: Path, module: str = "gateway.supervisor", program: Path = ROOT, **environment: str
 ) -> AsyncIterator[RunningCity]:
-    """A whole gateway, ended with the block; `environment` holds settings, `module` is what supervises."""
-    city = RunningCity(await asyncio.to_thread(install, folder), environment, module)
+    """A whole gateway, ended with the block; `environment` holds settings, `module` of `program` is what supervises."""
+    city = RunningCity(await asyncio.to_thread(install, folder), environment, module, program)
     try:
         await city.start()
         yield city

@@ -7,12 +7,15 @@ that it is ready and then waits to be stopped.
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.settings import Settings
+from gateway.reloading.handover import fresh
+from gateway.reloading.programs import AUDITOR, STEWARD, Accepted, Programs
 from gateway.supervision import child
 from gateway.supervision.process import Spec
 from gateway.supervisor import Supervisor
@@ -20,14 +23,23 @@ from gateway.supervisor import Supervisor
 MODULE = "tests.support.small_supervisor"
 
 
-class SmallSupervisor(Supervisor):
+class SmallPrograms(Programs):
     """Everything as it is, but for what two of the programs do."""
 
-    def _specs(self) -> list[Spec]:
-        return [
-            each if each.name in ("steward", "auditor") else replace(each, module=MODULE, args=("child", each.name))
-            for each in super()._specs()
-        ]
+    def single(self, name: str, accepted: Accepted) -> Spec:
+        spec = super().single(name, accepted)
+        return spec if name in (STEWARD, AUDITOR) else replace(spec, module=MODULE, args=("child", name))
+
+    def worker(self, slot: int, place: int, accepted: Accepted, listeners: Mapping[str, socket.socket]) -> Spec:
+        spec = super().worker(slot, place, accepted, listeners)
+        return replace(spec, module=MODULE, args=("child", spec.name))
+
+
+class SmallSupervisor(Supervisor):
+    """The real one, of stand-ins."""
+
+    def _made_programs(self) -> Programs:
+        return SmallPrograms(self._for_steward)
 
 
 async def _stand_in() -> None:
@@ -37,7 +49,7 @@ async def _stand_in() -> None:
 
 
 async def _main(config: Path) -> None:
-    await SmallSupervisor(config, Settings.load(config)).run()
+    await SmallSupervisor(fresh(config)).run()
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ async def stuck_worker_is_fenced(crowd: Crowd) -> None:
 
 
 async def drained_worker_says_goodbye(crowd: Crowd) -> None:
-    """Tunnels that are left when a worker stops are told that it goes away (RFC 6455 §7.4.1: 1001)."""
+    """Tunnels that are left when a worker stops are told that it is a restart (RFC 6455 §11.7: 1012)."""
     ticket = await crowd.ticket(await crowd.person())
     sockets = [await crowd.one("socket", ticket) for _ in range(8)]
     for each in sockets:
@@ -70,7 +70,7 @@ async def drained_worker_says_goodbye(crowd: Crowd) -> None:
     for each in sockets:
         await ended(each, 20)
         frame = each.tail[each.tail.rindex(b"\x88") :]
-        assert frame[2:].startswith(b"\x03\xe9gateway_restarting ")
+        assert frame[2:].startswith(b"\x03\xf4gateway_restarting ")
         assert len(frame) == 2 + frame[1]
 
 
