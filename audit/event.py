@@ -93,6 +93,9 @@ class Action(StrEnum):
     SETTINGS_TAKEN_UP = "settings.taken_up"  # the file was read again, and is in force in every process
     SETTINGS_REFUSED = "settings.refused"  # it was read again, and what was in force stays
     PROGRAM_REPLACED = "program.replaced"  # the supervisor becomes the program that is installed now
+    CERTIFICATE_SERVED = "certificate.served"  # a listener shows other certificates from now on
+    CERTIFICATE_REFUSED = "certificate.refused"  # changed files cannot be served; the former certificates still are
+    CERTIFICATE_EXPIRING = "certificate.expiring"  # one that is served ends soon
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +188,9 @@ SHAPES: Final[Mapping[Action, Shape]] = {
     Action.SETTINGS_TAKEN_UP: Shape("sekisho.admin", "event", ("configuration",), ("change",)),
     Action.SETTINGS_REFUSED: Shape("sekisho.admin", "event", ("configuration",), ("error",)),
     Action.PROGRAM_REPLACED: Shape(*_PROCESS, ("change",)),
+    Action.CERTIFICATE_SERVED: Shape("sekisho.health", "event", ("configuration",), ("change",)),
+    Action.CERTIFICATE_REFUSED: Shape("sekisho.health", "alert", ("configuration",), ("error",)),
+    Action.CERTIFICATE_EXPIRING: Shape("sekisho.health", "alert", ("configuration",), ("info",)),
 }
 
 BASE: Final[Mapping[Action, Mapping[str, Any]]] = {

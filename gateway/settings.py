@@ -219,6 +219,8 @@ def _rooted(model: ModelT, root: Path) -> ModelT:
             update[name] = root / value
         elif isinstance(value, BaseModel):
             update[name] = _rooted(value, root)
+        elif isinstance(value, tuple):
+            update[name] = tuple(_rooted(each, root) if isinstance(each, BaseModel) else each for each in value)
     return model.model_copy(update=update)
 
 

@@ -146,4 +146,6 @@ def _toml(value: object) -> str:
         return repr(value)
     if isinstance(value, str | Path):
         return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if value == ():
+        return "[]"
     raise TypeError(f"no TOML form for {type(value).__name__}")

@@ -23,13 +23,14 @@ from audit.anonymous import BoundedJournal, Coalescer
 from audit.event import Action, event
 from audit.journal import Journal, JournalUnhealthy
 from gateway.edge.accepting import connections_that_fit
-from gateway.edge.listener import Listeners, Listening, inherited
+from gateway.edge.listener import Listeners
 from gateway.edge.live import LiveExchange, LiveExchanges
 from gateway.edge.pool import Pool, Pools, Upstream
+from gateway.edge.server_certificates import CertificateFaults
 from gateway.edge.services import EdgeLimits, EdgeServices, EdgeTimeouts
 from gateway.edge.timeouts import Sweeper
-from gateway.edge.tls import server_context
 from gateway.edge.tunnel import RESTARTING
+from gateway.entrances import LOOK_EACH, Entrances
 from gateway.gate.assertion import Signer, load_key
 from gateway.gate.judge import Terms
 from gateway.gate.limits import Rate
@@ -62,11 +63,12 @@ class Worker:
     """The running parts of one slot."""
 
     def __init__(self, settings: Settings, slot: int, loop: asyncio.AbstractEventLoop, place: int = 0) -> None:
-        """Open journals and keys; raises what each of them raises: without them it must not run.
+        """Read certificates, open journals and keys; raises what each of them raises: without them it must not run.
 
         `place` names the journals: a slot may have several workers, of which all but one only end what they have.
         """
         self._settings = settings
+        self._entrances = Entrances(settings, os.environ, time.time(), self._tell)
         self._loop = loop
         self.name = f"worker-{slot}"
         self.view = View()
@@ -155,8 +157,17 @@ class Worker:
         self._sweeper.every(_USE_EACH, self._report_use)
         self._sweeper.every(60.0, self._flush_strangers)
         self._sweeper.start(self._loop)
-        for listening in _listening(self._settings):
+        self._sweeper.every(LOOK_EACH, lambda: self._entrances.look(self._loop, time.time()))
+        for listening in self._entrances.listening():
             await self._listeners.open(listening)
+
+    def _tell(self, action: Action, fields: Mapping[str, Any]) -> None:
+        """Record what happened to this worker itself; a failing journal counts it in its gap."""
+        fields = {"sekisho.worker": self.name, **fields}
+        try:
+            self._journal.append(event(action, time.time(), fields), False, None, essential=True)
+        except JournalUnhealthy as error:
+            LOG.warning("%s is not on record: %s", action.value, error)
 
     async def _drain(self, feed: asyncio.Task[None], stop: asyncio.Event) -> None:
         """Stop accepting, let what is in flight end, then end what is left.
@@ -285,21 +296,6 @@ def _journals(settings: Settings, name: str) -> tuple[Journal, BoundedJournal]:
     )  # fmt: skip
 
 
-def _listening(settings: Settings) -> Iterable[Listening]:
-    """Return the sockets that the supervisor passed on, each with how it is to be read."""
-    listeners = settings.listeners
-    for name, sock in inherited(os.environ).items():
-        if name == "public" and listeners.public is not None:
-            public = listeners.public
-            yield Listening(name, sock, server_context(public.certificate, public.key, public.client_ca), "https")
-        elif name == "help" and listeners.help is not None:
-            yield Listening(name, sock, server_context(listeners.help.certificate, listeners.help.key, None), "https")
-        elif name == "behind" and listeners.behind is not None:
-            yield Listening(name, sock, scheme=listeners.behind.scheme)
-        else:
-            yield Listening(name, sock)
-
-
 def main(argv: list[str] | None = None) -> None:
     """Run one worker until it is told to stop."""
     parser = argparse.ArgumentParser(prog="gateway.worker")
@@ -315,7 +311,10 @@ def main(argv: list[str] | None = None) -> None:
         stop, retire = child.stop_event(loop), child.retire_event(loop)
         await Worker(settings, arguments.slot, loop, arguments.place).run(stop, retire)
 
-    uvloop.run(serve())
+    try:
+        uvloop.run(serve())
+    except CertificateFaults as faults:
+        raise SystemExit(f"certificates that cannot be served:\n{faults}") from None
 
 
 if __name__ == "__main__":

@@ -51,6 +51,8 @@ _ACTIONS_JA: Final[Mapping[str, str]] = {
     "copy.differs": "複製の相違", "disk.filling": "ディスクの空きの減少", "disk.recovered": "ディスクの空きの回復",
     "settings.taken_up": "設定の再読み込み", "settings.refused": "設定の再読み込みの拒否",
     "program.replaced": "プログラムの入れ替え",
+    "certificate.served": "証明書の切り替え", "certificate.refused": "使えない証明書",
+    "certificate.expiring": "証明書の期限",
 }  # fmt: skip
 _VERDICTS_JA: Final[Mapping[str, str]] = {
     "forward": "許可", "refuse": "拒否", "sign_in": "要サインイン", "step_up": "要本人確認", "limited": "制限",

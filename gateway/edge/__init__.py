@@ -3,9 +3,10 @@
 Begin with `states`, the table of the one state machine, and `connection`, which walks it. What the edge knows of the
 rest of a worker is one contract, `services`; the gate is asked through `guarded`, so that its faults are refusals.
 
-- In: `listener` admits what `accepting` accepted (`tls`, `proxy_protocol`), `client_socket` is the client's end,
-  `reader` makes the bytes a request, `blocks` knows header blocks that were read before, `framing` finds where a body
-  ends.
+- Before: `server_certificates` reads what a listener shows, `renewal` does so again when the files change.
+- In: `listener` admits what `accepting` accepted (`client_hello`, `tls`, `proxy_protocol`), `client_socket` is the
+  client's end, `reader` makes the bytes a request, `blocks` knows header blocks that were read before, `framing` finds
+  where a body ends.
 - On: `relay` carries one request to its end; `forward` writes its head, `upload` bounds its body and `pace` its speed,
   `pool` finds a connection, `held` keeps those with an identity of their own, `upstream` is one of them, `response` its
   answer and `delivery` the way in which the client gets that. `tunnel` follows WebSocket frames.

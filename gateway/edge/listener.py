@@ -15,6 +15,7 @@ from typing import Final, cast
 
 from gateway.edge.accepting import Acceptor, refuse
 from gateway.edge.blocks import LIFETIME
+from gateway.edge.client_hello import check_protocols
 from gateway.edge.connection import ClientConnection
 from gateway.edge.proxy_protocol import ProxyHeaderFault, parse
 from gateway.edge.services import EdgeServices
@@ -26,6 +27,7 @@ from gateway.gate.request import Peer
 LISTENERS: Final = frozenset({"public", "help", "redirect", "behind", "loopback"})
 _ENCRYPTED: Final = frozenset({"public", "help"})
 _BACKLOG: Final = 1024  # connections that the kernel holds for us
+_LEAST_LEFT: Final = 0.1  # seconds for the rest of a handshake whose first bytes took all of its time
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +190,13 @@ class Listeners:
 
     async def _handshake(self, plain: socket.socket, connection: ClientConnection, context: ssl.SSLContext) -> None:
         limit = self.services.timeouts.tls_handshake
+        began = self._loop.time()
         try:
+            async with asyncio.timeout(limit):
+                await check_protocols(self._loop, plain)
+            left = max(limit - (self._loop.time() - began), _LEAST_LEFT)
             await self._loop.connect_accepted_socket(
-                lambda: Secured(self, connection), plain, ssl=context, ssl_handshake_timeout=limit
+                lambda: Secured(self, connection), plain, ssl=context, ssl_handshake_timeout=left
             )
         except OSError as error:
             self.handshake_failed(connection, error)

@@ -1,10 +1,12 @@
-"""TLS towards clients: 1.2 with AEAD or 1.3, and what a handshake proved about the device."""
+"""TLS towards clients: 1.2 with AEAD or 1.3, a certificate per host, and what a handshake proved about the device."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import ssl
+import time
 from pathlib import Path
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -12,36 +14,79 @@ from weakref import WeakKeyDictionary
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from gateway.edge.server_certificates import CredentialFiles, Credentials, Pair, ServerCertificate
 from gateway.gate.request import ClientCertificate, Peer
 
-# For TLS 1.2; TLS 1.3's suites are all AEAD.
+# For TLS 1.2: forward secrecy and AEAD (RFC 9325 §4.2). TLS 1.3's suites all have both.
 _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _names: WeakKeyDictionary[ssl.SSLObject | ssl.SSLSocket, str] = WeakKeyDictionary()
 
 
-def _remember_name(connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
-    if name is not None:
-        _names[connection] = name.lower().removesuffix(".")
+class HostContexts:
+    """One listener's TLS: which certificate a client gets for the name that it asks for (SNI, RFC 6066 §3).
+
+    `base` stays the same and holds no certificate: each handshake is moved to the context of its name, so that what
+    `use` puts in place serves from the next handshake on, whole. Tickets belong to `base` and outlive certificates.
+    """
+
+    def __init__(self, credentials: Credentials) -> None:
+        """Raises ssl.SSLError where the TLS library does not take what was read."""
+        self.use(credentials)
+        self.base = _context(None, credentials.client_ca)
+        # The documented type wants an SSLSocket only; asyncio and uvloop hand over SSLObjects.
+        self.base.sni_callback = self._choose
+
+    def use(self, credentials: Credentials) -> None:
+        """Serve these from the next handshake on; raises ssl.SSLError and then goes on with the former ones.
+
+        Whether a client's certificate is asked for was settled when this was made.
+        """
+        contexts = [_context(each, credentials.client_ca) for each in credentials.certificates]
+        named: dict[str, ssl.SSLContext] = {}
+        for certificate, context in zip(credentials.certificates, contexts, strict=True):
+            for name in certificate.names:
+                named.setdefault(name, context)
+        self._served = named, contexts[0]
+
+    def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
+        named, default = self._served
+        if name is None:
+            connection.context = default
+            return
+        host = name.lower().removesuffix(".")
+        _names[connection] = host
+        connection.context = named.get(host) or named.get(f"*.{host.partition('.')[2]}") or default
 
 
 def server_context(certificate: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
-    """Return a listener's context; raises OSError (ssl.SSLError included) where a file cannot be read or used.
+    """Return the context of a listener with one pair for every name; raises CertificateFaults and ssl.SSLError.
 
     With `client_ca` a client may show a certificate of that CA and of no other (an unknown one fails the handshake);
     without it none is asked for.
     """
+    return HostContexts(CredentialFiles((Pair(certificate, key),), client_ca, ()).read(time.time())).base
+
+
+def _context(certificate: ServerCertificate | None, client_ca: bytes | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(certificate, key)
+    if certificate is not None:
+        _load(context, certificate.pem)
     if client_ca is not None:
-        context.load_verify_locations(client_ca)
+        context.load_verify_locations(cadata=client_ca.decode("ascii"))
         context.verify_mode = ssl.CERT_OPTIONAL
-    # The documented type wants an SSLSocket only; asyncio and uvloop hand over SSLObjects.
-    context.sni_callback = _remember_name
     return context
+
+
+def _load(context: ssl.SSLContext, pem: bytes) -> None:
+    """Load bytes that were checked: the library takes files only, and another's content may have changed since."""
+    with os.fdopen(os.memfd_create("certificate", os.MFD_CLOEXEC), "wb") as memory:
+        memory.write(pem)
+        memory.flush()
+        context.load_cert_chain(f"/proc/self/fd/{memory.fileno()}")
 
 
 def read_certificate(der: bytes) -> ClientCertificate:

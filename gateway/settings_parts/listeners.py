@@ -21,11 +21,23 @@ class Listener(Section):
         return split_address(self.address)
 
 
+class CertificatePair(Section):
+    """A certificate of some hosts, and its key."""
+
+    certificate: Path = required("サーバー証明書(PEM、チェーンを含む)", "その別名(SAN)にある名前に使う")
+    key: Path = required("サーバー証明書の秘密鍵(PEM)", "証明書と組になる")
+
+
 class TlsListener(Listener):
     """A listener that speaks TLS 1.2 and 1.3."""
 
     certificate: Path = setting(Path("tls/server.pem"), "サーバー証明書(PEM、チェーンを含む)", "init が作る場所")
     key: Path = setting(Path("tls/server.key"), "サーバー証明書の秘密鍵(PEM)", "init が作る場所")
+    certificates: tuple[CertificatePair, ...] = setting(
+        (),
+        "名前ごとの証明書。{ certificate = …, key = … } の並び。SAN で選び、当たらない名前には上の証明書",
+        "ファイルを置き換えれば、数秒のうちに再起動なしで使われる",
+    )
 
 
 class PublicListener(TlsListener):

@@ -21,6 +21,8 @@ class AlertKind(StrEnum):
     CLOCK_JUMPED = "clock_jumped"
     TRAIL_REFUSED = "trail_refused"
     DISK_FILLING = "disk_filling"
+    CERTIFICATE_REFUSED = "certificate_refused"
+    CERTIFICATE_EXPIRING = "certificate_expiring"
     TEST = "test"
 
 
@@ -32,6 +34,8 @@ TITLES: Mapping[AlertKind, str] = {
     AlertKind.CLOCK_JUMPED: "時計が大きく進みました",
     AlertKind.TRAIL_REFUSED: "監査記録に整合しない内容があります",
     AlertKind.DISK_FILLING: "記録のディスクの空きが少なくなっています",
+    AlertKind.CERTIFICATE_REFUSED: "新しいサーバー証明書を使えません",
+    AlertKind.CERTIFICATE_EXPIRING: "サーバー証明書の期限が近づいています",
     AlertKind.TEST: "通知の試験です",
 }
 
@@ -43,6 +47,8 @@ NEXT_STEPS: Mapping[AlertKind, str] = {
     AlertKind.CLOCK_JUMPED: "時刻の同期を確かめてください。受け入れるまで新しい通信は拒否されます。",
     AlertKind.TRAIL_REFUSED: "sekisho audit verify を実行し、結果を保管してください。",
     AlertKind.DISK_FILLING: "空きを増やしてください。減り続けると、職員の要求、サインインと管理の順に止まります。",
+    AlertKind.CERTIFICATE_REFUSED: "証明書と鍵のファイルを直してください。それまでは前の証明書を使い続けます。",
+    AlertKind.CERTIFICATE_EXPIRING: "新しい証明書と鍵を同じ場所に置いてください。再起動なしで使われます。",
     AlertKind.TEST: "この通知が届けば、設定は正しく働いています。",
 }
 
@@ -84,6 +90,8 @@ ACTIONS = (
     "clock.jumped",
     "audit.refused",
     "disk.filling",
+    "certificate.refused",
+    "certificate.expiring",
 )
 """The acts whose records may call for an alert."""
 
@@ -119,6 +127,9 @@ def alert_of(record: Mapping[str, Any]) -> Alert | None:
             detail = f"使用率 {record.get('sekisho.disk.used_percent', '')} %" + (
                 f"、制限中: {limited}" if limited else ""
             )
+        case "certificate.refused" | "certificate.expiring" as act:
+            kind, key = AlertKind(act.replace(".", "_")), str(record.get("sekisho.listener", ""))
+            detail = f"{key}: {record.get('error.message', '') or record.get('message', '')}"
         case _:
             return None
     return Alert(
