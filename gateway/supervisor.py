@@ -90,6 +90,8 @@ class Supervisor:
         self._record(Action.PROCESS_STARTED, fields)
         server = await requests.serve(self._settings.paths.supervisor_socket, self._desk.answer)
         watching = [asyncio.create_task(each) for each in (self._watch_disk(), self._recycle(), self._beat())]
+        for each in watching:
+            each.add_done_callback(_told_of_its_end)
         if self._standing.handed:
             self._desk.go_on(self._standing.handed)
         await stop.wait()
@@ -124,7 +126,8 @@ class Supervisor:
                     slot = int(name.removeprefix("worker-"))
                     listeners = slots.by_slot[slot] if slot < len(slots.by_slot) else {}
                     spec = self._programs.worker(slot, each["place"], accepted, listeners)
-                self._crew.adopt(spec, each["pid"], each["restarts"], retiring=retiring)
+                limit = accepted.settings.timeouts.drain if retiring else None
+                self._crew.adopt(spec, each["pid"], each["restarts"], limit)
 
     def _for_steward(self) -> tuple[Mapping[str, str], tuple[int, ...]]:
         running = ",".join(f"{each.spec.name}:{each.pid}" for each in self._crew.workers if each.pid is not None)
@@ -252,6 +255,12 @@ class Supervisor:
         await ended(self._crew.workers, DRAIN)
         for name in (CONTROL, STEWARD, AUDITOR):  # the auditor last: it covers what the others wrote
             await ended([self._crew.current[name]], REST)
+
+
+def _told_of_its_end(task: asyncio.Task[None]) -> None:
+    """Say that something which goes on beside everything else ended by a fault; what it did is missing from now on."""
+    if not task.cancelled() and (fault := task.exception()) is not None:
+        LOG.error("a watch ended", exc_info=fault)
 
 
 def _journal(settings: Settings) -> Journal:

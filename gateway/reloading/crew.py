@@ -49,14 +49,14 @@ class Crew:
         self.current[spec.name] = process = self._made(spec, keep=True)
         process.start()
 
-    def adopt(self, spec: Spec, pid: int, restarts: int, *, retiring: bool) -> None:
-        """Take over a child that a former program of this process started."""
-        process = self._made(spec, keep=not retiring)
+    def adopt(self, spec: Spec, pid: int, restarts: int, limit: float | None = None) -> None:
+        """Take over a child that a former program of this process started; one that retires has `limit` seconds."""
+        process = self._made(spec, keep=limit is None)
         process.adopt(pid, restarts)
-        if retiring:
-            self.retiring.append(process)
-        else:
+        if limit is None:
             self.current[spec.name] = process
+        else:
+            self._let_leave(process, limit)
 
     @property
     def all(self) -> list[Supervised]:
@@ -107,10 +107,12 @@ class Crew:
         """Let a worker end what it has; it is killed where it outlives its limit (seconds) by far."""
         if self.current.get(worker.spec.name) is worker:
             del self.current[worker.spec.name]
-        self.retiring.append(worker)
         worker.retire()
-        if worker.gone.is_set():
-            self.retiring.remove(worker)
+        if not worker.gone.is_set():
+            self._let_leave(worker, limit)
+
+    def _let_leave(self, worker: Supervised, limit: float) -> None:
+        self.retiring.append(worker)
         asyncio.get_running_loop().call_later(limit + _BEYOND, worker.signal, signal.SIGKILL)
 
     async def renew(self, spec: Spec) -> None:

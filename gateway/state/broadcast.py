@@ -256,8 +256,10 @@ class Broadcast:
         for delivery in list(self._open):
             if delivery.revision > revision or member not in delivery.waiting:
                 continue
-            if closed:
-                delivery.closed[member.name] = closed
+            if closed:  # by name: while one of that name drains and its follower serves, both count
+                counts = delivery.closed.setdefault(member.name, {})
+                for session_id, count in closed.items():
+                    counts[session_id] = counts.get(session_id, 0) + count
             delivery.last_ack = time.monotonic()
             self._settle(delivery, member)
 

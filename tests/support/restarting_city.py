@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
+import os
 import shutil
 import ssl
 import sys
@@ -16,8 +18,11 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from typer.testing import CliRunner
 
 from cli.client import AdminClient
+from cli.main import app
+from cli.private_file import write_private
 from gateway import certificates
 from tests.support.agreement import Agreement, compare, noted
 from tests.support.running_city import HOST, RunningCity, running_city
@@ -56,6 +61,17 @@ class RestartingCity:
         client = AdminClient(self.city.root / "run" / "admin.sock", _TOKEN)
         body = {"reason": "test", **options}
         return await asyncio.to_thread(client.post, "/v1/reload", body)
+
+    async def command(self, *words: str) -> Any:
+        """Run `sekisho reload` as the operator who signed in here; return what it says as JSON."""
+        home, place = self.programs / "home", self.city.root / "run" / "admin.sock"
+        environment = {"XDG_STATE_HOME": str(home), "COLUMNS": "200"}
+        name = hashlib.sha256(os.fsencode(place.resolve())).hexdigest()[:16]
+        write_private(home / "sekisho" / f"token-{name}", _TOKEN, replace=True)
+        line = ["reload", "--config", str(self.config), "--reason", "試験", "-o", "json", *words]
+        done = await asyncio.to_thread(lambda: CliRunner().invoke(app, line, env=environment))
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
 
     async def renew_certificate(self) -> int:
         """Put another server certificate in place; return its serial number."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cli.failure import Failure
+from gateway.keyfiles import ASSERTION_CURRENT
 from tests.support.restarting_city import DRAIN, Browser, RestartingCity, restarting_city
 
 CLIENTS = 16
@@ -53,18 +54,29 @@ async def a_key_of_another_certificate_is_refused(city: RestartingCity) -> None:
     key.write_bytes(kept)
 
 
+async def what_does_not_come_up_is_put_back(city: RestartingCity) -> None:
+    """The settings are right, but no worker can start: the old ones stay."""
+    before, key = city.pids(), city.city.root / "keys" / ASSERTION_CURRENT
+    away = key.rename(key.with_suffix(".away"))
+    with pytest.raises(Failure, match="worker-0: the new process ended while it started"):
+        await city.reload()
+    assert city.pids() == before
+    away.rename(key)
+
+
 async def settings_and_certificate_are_taken_up(city: RestartingCity) -> None:
     """Workers only are replaced; they serve the new certificate; the record says what changed."""
     before, serial = city.pids(), await city.renew_certificate()
     assert await city.served_serial() != serial
     city.write_settings("limits", "header_count = 90")
-    plan = await city.reload(dry_run=True)
-    assert [each["key"] for each in plan["plan"]] == ["limits.header_count", "worker-0", "worker-1"]
+    plan = await city.command("--dry-run")
+    assert [(each["key"], each["concerns"]) for each in plan] == [
+        ("limits.header_count", ["workers"]), ("worker-0", ["replaced"]), ("worker-1", ["replaced"]),
+    ]  # fmt: skip
+    assert (plan[0]["before"], plan[0]["after"]) == ("100", "90")
     assert city.pids() == before
-    answer = await city.reload()
-    assert answer["changed"] == [
-        {"key": "limits.header_count", "before": "100", "after": "90", "concerns": ["workers"]}
-    ]
+    answer = await city.command("--yes")
+    assert answer == {"changed": ["limits.header_count"], "replaced": ["worker-0", "worker-1"]}
     after = city.pids()
     assert {name for name in after if after[name] != before[name]} == {"worker-0", "worker-1"}
     assert await city.served_serial() == serial
@@ -91,9 +103,9 @@ def everything_is_on_record(city: RestartingCity, done: int) -> None:
     assert set(decided.values()) == {1}
     assert len(decided) == done
     acts = [each for each in city.city.records("supervisor") if each["event.action"].startswith("settings.")]
-    assert [each["event.action"] for each in acts][:3] == ["settings.refused", "settings.refused", "settings.taken_up"]
+    assert [each["event.action"] for each in acts] == [*["settings.refused"] * 3, *["settings.taken_up"] * 2]
     assert {each["sekisho.by"] for each in acts} == {"op"}
-    assert acts[2]["sekisho.settings.changed"] == ["limits.header_count: 100 -> 90"]
+    assert acts[3]["sekisho.settings.changed"] == ["limits.header_count: 100 -> 90"]
 
 
 @pytest.mark.timeout(240)
@@ -109,6 +121,7 @@ def test_nothing_is_lost(tmp_path: Path) -> None:
             await clients.passed(SETTLED)
             await broken_settings_are_refused(city)
             await a_key_of_another_certificate_is_refused(city)
+            await what_does_not_come_up_is_put_back(city)
             assert await browser.says(b"before") == b"before"
             began = time.monotonic()
             await settings_and_certificate_are_taken_up(city)

@@ -50,6 +50,19 @@ def test_a_revocation_is_answered_after_every_worker_closed_its_connections(tmp_
     asyncio.run(run())
 
 
+@pytest.mark.promise("P3.answered-after-every-worker")
+def test_a_worker_that_drains_counts_beside_its_follower(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with city(tmp_path) as made:
+            for _ in range(2):
+                await made.start_worker("worker-0")
+            await made.client.call("user.put", user=user().to_row())
+            await made.client.call("session.start", session=session("a").to_row())
+            assert (await revoke(made, user="u1")).closed == {"worker-0": 2 * CLOSED_EACH}
+
+    asyncio.run(run())
+
+
 @pytest.mark.promise("P3.stuck-worker-fenced")
 def test_a_stopped_worker_is_fenced_and_the_receipt_says_so(tmp_path: Path) -> None:
     async def run() -> None:
