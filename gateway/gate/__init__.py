@@ -8,7 +8,7 @@ Begin with `judge`, from a request to a `verdict`; `case` makes every verdict bu
   (`leased` where workers share them), `cross_site`, `own_pages` (requests for our own pages). `facts` is all that a
   decision may look at. What can be known before the request comes is worked out once: `standing` for an app session,
   `instant` for one second of it, `passage` for the next request of a page.
-  `body_limit` is how large a body an app takes.
+  `body_limit` is how large a body an app takes, `overload` which share of requests a late worker refuses.
 - Recording: `decision_record` writes down a decision, `masking` what of a target may stand there, `reference` names it
   (受付番号).
 - Answering: `refusal` explains, by `client_kind`, with `refusal_page` and `refusal_texts`; `assertion` tells an app who

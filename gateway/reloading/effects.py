@@ -19,7 +19,9 @@ WORKERS: Final = "workers"
 SUPERVISOR: Final = "supervisor"
 USES: Final[Mapping[str, frozenset[str]]] = {
     WORKERS: frozenset({"portal", "paths", "listeners", "limits", "timeouts", "journal", "workers"}),
-    "steward": frozenset({"paths", "journal", "timeouts.journal_stall", "timeouts.ack", "sessions", "sign_in"}),
+    "steward": frozenset({
+        "paths", "journal", "timeouts.journal_stall", "timeouts.ack", "sessions", "sign_in", "workers.count", "limits",
+    }),
     "auditor": frozenset({"paths", "journal", "elasticsearch", "witness", "outlets", "retention"}),
     "control": frozenset({
         "portal", "paths", "workers.count", "timeouts.journal_stall", "sessions", "sign_in", "journal", "retention",

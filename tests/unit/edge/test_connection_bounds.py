@@ -83,7 +83,7 @@ def test_connections_of_a_front_count_before_they_say_for_whom() -> None:
             reader, writer = await edge.connect()
             writer.write(proxy_header() + GET)
             assert (await read_head(reader)).startswith(b"HTTP/1.1 200 ")
-            assert (len(edge.listeners), edge.listeners._prefaces) == (1, 1)
+            assert (len(edge.listeners), edge.listeners._prefaces) == (2, 1)
             writer.close()
             silent[1][1].close()
 

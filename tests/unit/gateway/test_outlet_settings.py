@@ -11,7 +11,7 @@ from audit.outlets.ndjson import NdjsonFile
 from audit.outlets.start import followings
 from audit.outlets.syslog import SyslogTls
 from gateway.settings import Settings, SettingsFaults
-from gateway.supervisor import _outlets
+from gateway.reloading.programs import _outlets
 
 BASE = """
 portal.host = "portal.example.jp"
