@@ -215,9 +215,12 @@ class Steward:
 
 
 def _leases(settings: Settings) -> Leases:
-    limits = settings.limits
-    rates = {kind: Rate(rate.per_second, rate.burst) for kind, rate in limits.rates().items()}
-    return Leases(rates, settings.workers.count, limits.shared_names)
+    limited = {
+        "address": settings.limits.address_rate, "user": settings.limits.user_rate,
+        "session": settings.limits.session_rate,
+    }  # fmt: skip
+    rates = {kind: Rate(rate.per_second, rate.burst) for kind, rate in limited.items()}
+    return Leases(rates, settings.workers.count, settings.limits.shared_names)
 
 
 def _stored_mark(tx: Transaction) -> Mark | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import hypothesis
 import pytest
 
 from tests.support import canary_watch, loopback_only
@@ -12,6 +13,9 @@ from tests.support.one_stack import OneStack
 from tests.support.promises import Promises, is_whole_run, load_clauses
 
 pytest_plugins = ["tests.support.real_parts"]
+# Time is measured by benchmarks: on a busy machine any example may take long.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -20,7 +20,8 @@ SUPERVISOR: Final = "supervisor"
 USES: Final[Mapping[str, frozenset[str]]] = {
     WORKERS: frozenset({"portal", "paths", "listeners", "limits", "timeouts", "journal", "workers"}),
     "steward": frozenset({
-        "paths", "journal", "timeouts.journal_stall", "timeouts.ack", "sessions", "sign_in", "workers.count", "limits",
+        "paths", "journal", "timeouts.journal_stall", "timeouts.ack", "sessions", "sign_in", "workers.count",
+        "limits.address_rate", "limits.user_rate", "limits.session_rate", "limits.shared_names",
     }),
     "auditor": frozenset({"paths", "journal", "elasticsearch", "witness", "outlets", "retention"}),
     "control": frozenset({
@@ -59,8 +60,9 @@ def differences(before: Settings, after: Settings) -> tuple[Difference, ...]:
 
 def concerned(key: str) -> tuple[str, ...]:
     """Return whom a setting concerns."""
-    table = key.partition(".")[0]
-    return tuple(name for name, used in USES.items() if table in used or key in used)
+    parts = key.split(".")
+    names = {".".join(parts[:size]) for size in range(1, len(parts) + 1)}
+    return tuple(name for name, used in USES.items() if names & used)
 
 
 def obstacle(difference: Difference) -> str:

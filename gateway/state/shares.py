@@ -54,6 +54,6 @@ def divide(left: float, demands: Mapping[Worker, float], least: float) -> dict[W
     if left <= 0 or not demands:
         return dict.fromkeys(demands, 0.0)
     total = sum(demands.values())
-    even, asked = (EVEN, (1 - EVEN) / total) if total > 0 else (1.0, 0.0)
-    alike, floor = left * even / len(demands), min(left, least)
-    return {worker: max(floor, alike + left * asked * demand) for worker, demand in demands.items()}
+    even, asked = (EVEN, left * (1 - EVEN)) if total > 0 else (1.0, 0.0)
+    alike, floor, whole = left * even / len(demands), min(left, least), total or 1.0
+    return {worker: max(floor, alike + asked * (demand / whole)) for worker, demand in demands.items()}

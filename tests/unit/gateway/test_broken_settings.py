@@ -184,8 +184,8 @@ def test_a_broken_file_is_refused(standing: Standing, folder: Path, broken: byte
     ("changes", "key", "got"),
     [
         ({"listeners.public.certificate": "tls/expired.pem", "listeners.public.key": "tls/expired.key"},
-         "listeners.public.certificate", "expired "),
-        ({"listeners.public.key": "tls/other.key"}, "listeners.public.key", "the key of another certificate"),
+         "listeners.public.certificate", "expired at "),
+        ({"listeners.public.key": "tls/other.key"}, "listeners.public.key", "another certificate's key"),
         ({"listeners.public.certificate": "tls/none.pem"}, "listeners.public.certificate", "No such file"),
         ({"portal.host": "other.example.jp"}, "portal.host", "other.example.jp"),
         ({"workers.count": 1}, "workers.count", "1"),
@@ -197,8 +197,8 @@ def test_a_fault_says_which_line(
     standing: Standing, folder: Path, changes: dict[str, Value], key: str, got: str
 ) -> None:
     (folder / "sekisho.toml").write_text(text(**changes), encoding="utf-8")
-    (fault,) = asyncio.run(Gateway(standing).desk.answer({}, None))["faults"]
+    faults = asyncio.run(Gateway(standing).desk.answer({}, None))["faults"]
+    (fault,) = [each for each in faults if each["key"] == key]
     line = (folder / "sekisho.toml").read_text(encoding="utf-8").splitlines()[fault["line"] - 1]
-    assert fault["key"] == key
     assert got in fault["got"]
     assert line.startswith((f"{key.rpartition('.')[2]} = ", f"[{key.rpartition('.')[0]}]"))

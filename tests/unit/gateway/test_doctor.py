@@ -223,14 +223,14 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """A service over TLS that wants credentials; yields its address and its authority's file."""
     authority = create_tls_authority("localhost", time.time())
     issued = issue_server_certificate(authority, ("localhost",), time.time(), 5)
-    for name, content in (("ca", authority.pem), ("chain", issued.certificate), ("key", issued.key)):
+    for name, content in (("ca.pem", authority.pem), ("server.pem", issued.certificate), ("server.key", issued.key)):
         (tmp_path / name).write_bytes(content)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "chain", tmp_path / "key")
+    context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
     with HTTPServer(("127.0.0.1", 0), _Dated) as http:
         http.socket = context.wrap_socket(http.socket, server_side=True)
         threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"https://localhost:{http.server_address[1]}/v1", tmp_path / "ca"
+        yield f"https://localhost:{http.server_address[1]}/v1", tmp_path / "ca.pem"
         http.shutdown()
 
 

@@ -10,8 +10,8 @@ from audit.daemon import _parser
 from audit.outlets.ndjson import NdjsonFile
 from audit.outlets.start import followings
 from audit.outlets.syslog import SyslogTls
-from gateway.settings import Settings, SettingsFaults
 from gateway.reloading.programs import _outlets
+from gateway.settings import Settings, SettingsFaults
 
 BASE = """
 portal.host = "portal.example.jp"

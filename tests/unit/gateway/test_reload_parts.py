@@ -44,7 +44,7 @@ def settings(text: str, folder: Path) -> Settings:
 
 
 def read_by(files: list[str]) -> set[str]:
-    """The tables of the settings that some modules read, and of `timeouts` and `workers` the settings."""
+    """The tables of the settings that some modules read, and of some of them the single settings."""
     found: set[str] = set()
     for name in files:
         for node in ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"))):
@@ -52,7 +52,7 @@ def read_by(files: list[str]) -> set[str]:
                 continue
             if node.attr in TABLES and ast.unparse(node.value).endswith("settings"):
                 found.add(node.attr)
-            if isinstance(node.value, ast.Attribute) and node.value.attr in ("timeouts", "workers"):
+            if isinstance(node.value, ast.Attribute) and node.value.attr in ("timeouts", "workers", "limits"):
                 found.add(f"{node.value.attr}.{node.attr}")
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.state.leases import Key, Leases
@@ -41,6 +41,7 @@ def test_what_is_left_is_divided(
     st.dictionaries(st.integers(0, 63), st.floats(0, 1e6), max_size=64),
     st.floats(1, 1e3),
 )
+@example(1.0, {0: 5e-324}, 1.0)
 def test_a_division_adds_up(left: float, demands: dict[int, float], least: float) -> None:
     shares = divide(left, demands, least)
     assert shares.keys() == demands.keys()
