@@ -21,7 +21,7 @@ USES: Final[Mapping[str, frozenset[str]]] = {
     WORKERS: frozenset({"portal", "paths", "listeners", "limits", "timeouts", "journal", "workers"}),
     "steward": frozenset({
         "paths", "journal", "timeouts.journal_stall", "timeouts.ack", "sessions", "sign_in", "workers.count",
-        "limits.address_rate", "limits.user_rate", "limits.session_rate", "limits.shared_names",
+        "limits.user_rate", "limits.session_rate", "limits.address_rate", "limits.shared_names",
     }),
     "auditor": frozenset({"paths", "journal", "elasticsearch", "witness", "outlets", "retention"}),
     "control": frozenset({
@@ -29,7 +29,7 @@ USES: Final[Mapping[str, frozenset[str]]] = {
         "mdm", "elasticsearch", "witness", "outlets", "alerts",
     }),
 }  # fmt: skip
-"""The tables of `sekisho.toml` that each process reads, or the single settings of a table."""
+"""The tables of `sekisho.toml` that each process reads, or single settings and tables within one."""
 
 PERMANENT: Final = frozenset({"portal.host", "portal.rp_id"})
 RESTART: Final = (
@@ -61,8 +61,8 @@ def differences(before: Settings, after: Settings) -> tuple[Difference, ...]:
 def concerned(key: str) -> tuple[str, ...]:
     """Return whom a setting concerns."""
     parts = key.split(".")
-    names = {".".join(parts[:size]) for size in range(1, len(parts) + 1)}
-    return tuple(name for name, used in USES.items() if names & used)
+    above = {".".join(parts[:size]) for size in range(1, len(parts) + 1)}
+    return tuple(name for name, used in USES.items() if above & used)
 
 
 def obstacle(difference: Difference) -> str:

@@ -37,6 +37,7 @@ class ServiceManager:
             return False
         address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            sock.setblocking(False)  # one that does not read must not hold up who supervises everything
             try:
                 sock.sendto("\n".join(states).encode(), address)
             except OSError:

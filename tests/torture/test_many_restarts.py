@@ -25,6 +25,21 @@ async def reloaded(city: RestartingCity, count: int) -> None:
     assert await city.served_serial() == serial
 
 
+async def recycled(city: RestartingCity) -> None:
+    """Old workers are replaced by themselves: one at a time, the next only when the former has drained."""
+    city.write_settings("workers", "recycle_after = 6")
+    await city.reload()
+    async with asyncio.timeout(120):  # the supervisor's file is all there is to look at
+        while city.city.status["retiring"]:
+            await asyncio.sleep(0.02)
+        before = city.pids()
+        while any(city.pids()[name] == before[name] for name in ("worker-0", "worker-1")):
+            assert len(city.city.status["retiring"]) <= 1
+            await asyncio.sleep(0.02)
+    city.write_settings("limits")
+    await city.reload()
+
+
 async def replaced(city: RestartingCity, name: str) -> None:
     """Another program."""
     city.swap_program(name)
@@ -35,6 +50,7 @@ async def replaced(city: RestartingCity, name: str) -> None:
 @pytest.mark.one_stack
 @pytest.mark.timeout(900)
 @pytest.mark.promise("P1.ten-thousand-through-five-restarts")
+@pytest.mark.promise("P1.old-workers-are-replaced")
 def test_ten_thousand_requests_over_five_restarts(tmp_path: Path, figure: Callable[[str], None]) -> None:
     async def run() -> None:
         async with restarting_city(tmp_path) as city:
@@ -42,7 +58,7 @@ def test_ten_thousand_requests_over_five_restarts(tmp_path: Path, figure: Callab
             clients.start()
             for restart in (
                 lambda: reloaded(city, 90), lambda: replaced(city, "two"), lambda: reloaded(city, 80),
-                city.reload, lambda: replaced(city, "one"),
+                lambda: recycled(city), lambda: replaced(city, "one"),
             ):  # fmt: skip
                 browser = await Browser.open(city)
                 await clients.passed(BETWEEN)

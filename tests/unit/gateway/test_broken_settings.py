@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("expired", authority, NOW - 10 * 86_400),
         ("other", other, NOW),
     ):
-        issued = certificates.issue_server_certificate(made, ("portal.example.jp",), begins, 5)
+        issued = certificates.issue_server_certificate(made, ("portal.example.jp", "other.example.jp"), begins, 5)
         (root / "tls" / f"{name}.pem").write_bytes(issued.certificate)
         (root / "tls" / f"{name}.key").write_bytes(issued.key)
     devices = certificates.create_device_authority("見本市", NOW)
