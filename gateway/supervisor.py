@@ -97,6 +97,7 @@ class Supervisor:
         await stop.wait()
         self._manager.tell(notify.STOPPING)
         server.close()
+        self._crew.stopping = True
         self._desk.stop()
         await self._steward.close()
         for each in watching:

@@ -43,6 +43,7 @@ class Crew:
         self.current: dict[str, Supervised] = {}
         self.retiring: list[Supervised] = []
         self._arriving: list[Supervised] = []
+        self.stopping = False  # set before everybody is asked to end: nobody new comes any more
 
     def start(self, spec: Spec) -> None:
         """Start a process that stays. Raises OSError."""
@@ -87,8 +88,7 @@ class Crew:
 
         Raises NotReplaced.
         """
-        fresh = self._made(spec, keep=False)
-        self._arriving.append(fresh)
+        fresh = self._coming(spec)
         try:
             fresh.start()
             await _reach(fresh, fresh.serving, _PATIENCE)
@@ -118,9 +118,8 @@ class Crew:
     async def renew(self, spec: Spec) -> None:
         """Have another one of a kind of which there is one at a time. Raises NotReplaced; the former is back then."""
         old = self.current[spec.name]
-        fresh = self._made(spec, keep=False)
+        fresh = self._coming(spec)
         waits = spec.name != AUDITOR  # it shares no code with the gateway, and nobody waits for it
-        self._arriving.append(fresh)
         try:
             if waits:
                 fresh.start(waits=True)
@@ -140,10 +139,18 @@ class Crew:
             await _reach(fresh, fresh.serving, _PATIENCE)
         except (NotReplaced, OSError) as error:
             await _killed(fresh)
-            self.start(old.spec)
+            if not self.stopping:
+                self.start(old.spec)
             raise NotReplaced(f"{spec.name}: {error}") from error
         fresh.keep = True
         self._told.moved()
+
+    def _coming(self, spec: Spec) -> Supervised:
+        if self.stopping:
+            raise NotReplaced(f"{spec.name}: the gateway stops")
+        fresh = self._made(spec, keep=False)
+        self._arriving.append(fresh)
+        return fresh
 
     def _made(self, spec: Spec, *, keep: bool) -> Supervised:
         return Supervised(spec, self._told.started, self._died, self._told.ready, keep=keep)

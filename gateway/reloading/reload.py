@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -76,7 +77,8 @@ class Reloading:
                     undo.append(lambda name=name: self._crew.renew(self._programs.single(name, before)))  # type: ignore[misc]
         except NotReplaced:
             for back in reversed(undo):
-                await back()
+                with contextlib.suppress(NotReplaced):  # then what was put in place serves on
+                    await back()
             close_left(slots, former)
             raise
         self.accepted, self.slots = after, slots

@@ -95,7 +95,7 @@ class Desk:
             await self._reloading.take_up(judged, plan)
         except SettingsFaults as error:
             return self._refused(request, "the settings have faults", error.faults)
-        except NotReplaced as error:
+        except (NotReplaced, OSError) as error:
             return self._refused(request, str(error), ())
         finally:
             self._manager.tell(notify.READY)
