@@ -1,7 +1,7 @@
 """How fast a revocation ends live connections, seen from the clients (promise P3).
 
 `python -m benchmarks.revocation [connections] [rounds]` runs the whole gateway with two workers and prints JSON. The
-connections are WebSockets, server-sent events, downloads and uploads in equal parts, of one session each ten. From the
+connections are WebSockets and server-sent events, a third each, downloads and uploads, ten of each session. From the
 moment that the revocation is durable (the receipt tells it) to the last byte that each client received, of uploads to
 the last that the app received, which is what the promise is about, and beside it to the end that each client saw: its
 own work on the ends before comes on top there.

@@ -85,7 +85,7 @@ class Steward:
             policies=StoredPolicies(Reader(database, sealing)),
             rules=Rules(limits.absolute, limits.idle, limits.concurrent, limits.code_lifetime,
                         settings.sign_in.wait_after),
-            now=self._clock.now, checkpoint=lambda: self._checkpoint,
+            now=self._clock.now, mark=self._keep_mark, checkpoint=lambda: self._checkpoint,
         ))  # fmt: skip
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -93,6 +93,7 @@ class Steward:
         for name, pid in self._fencing.running:
             self._broadcast.expect(name, pid)
         paths = self._settings.paths
+        await self._tell_time()  # whoever follows anew finds a heartbeat with the snapshot
         feed = await self._broadcast.serve(paths.feed_socket)
         commands = await CommandServer(self._execute).serve(paths.steward_socket)
         loops = [asyncio.create_task(each) for each in (self._beat(), self._look(), self._remember())]
@@ -146,17 +147,19 @@ class Steward:
 
     async def _beat(self) -> None:
         """Tell the workers each second that what they know is still true, as long as that can be promised."""
-        checkpoint = self._settings.paths.log / "checkpoint"
         while True:
-            self._checkpoint = await asyncio.to_thread(_text, checkpoint)
-            now = self._clock.now()
-            if time.monotonic() - self._marked < _STORE_SILENT:
-                self._broadcast.beat(now, self._checkpoint, self._clock.jumped)
-            if self._clock.jumped and not self._told_of_leap and self.journal.healthy:
-                leap = event(Action.CLOCK_JUMPED, now, {"sekisho.clock.jump_seconds": self._clock.leap})
-                self.journal.append(leap, True, None)
-            self._told_of_leap = self._clock.jumped
+            await self._tell_time()
             await asyncio.sleep(BEAT)
+
+    async def _tell_time(self) -> None:
+        self._checkpoint = await asyncio.to_thread(_text, self._settings.paths.log / "checkpoint")
+        now = self._clock.now()
+        if time.monotonic() - self._marked < _STORE_SILENT:
+            self._broadcast.beat(now, self._checkpoint, self._clock.jumped)
+        if self._clock.jumped and not self._told_of_leap and self.journal.healthy:
+            leap = event(Action.CLOCK_JUMPED, now, {"sekisho.clock.jump_seconds": self._clock.leap})
+            self.journal.append(leap, True, None)
+        self._told_of_leap = self._clock.jumped
 
     async def _look(self) -> None:
         """End what time ends."""
@@ -184,13 +187,11 @@ class Steward:
             expire = started - expired >= _EXPIRE_EACH
 
             def keep(tx: Transaction, uses: dict[str, float] = uses, expire: bool = expire) -> None:
-                mark = self._clock.mark()
-                value = {"time": mark.time, "boot": mark.boot, "boot_id": mark.boot_id}
-                tx.put_row(schema.marks, {"name": _CLOCK, "value": value})
+                self._keep_mark(tx)
                 for session_id, at in uses.items():
                     tx.set_last_used(session_id, at)
                 if expire:
-                    tx.expire(mark.time)
+                    tx.expire(self._clock.now())
 
             try:
                 await self._administrator.write("remember", keep)
@@ -201,6 +202,12 @@ class Steward:
                 self._marked = started
                 expired = started if expire else expired
             await asyncio.sleep(_MARK_EACH)
+
+    def _keep_mark(self, tx: Transaction) -> None:
+        """Keep the high-water mark: no end that was worked out from a time may outlive a kill as a later one."""
+        mark = self._clock.mark()
+        value = {"time": mark.time, "boot": mark.boot, "boot_id": mark.boot_id}
+        tx.put_row(schema.marks, {"name": _CLOCK, "value": value})
 
     def _load_policy(self, tx: Transaction) -> None:
         version = active_policy(tx)

@@ -64,6 +64,7 @@ class Tools:
     policies: PolicySource
     rules: Rules
     now: Callable[[], float]
+    mark: Callable[[Transaction], None]  # keeps the clock's high-water mark with what was decided by it
     checkpoint: Callable[[], str]
 
 
@@ -126,6 +127,7 @@ class Administrator:
         try:
             with self._t.store.transaction(op, now) as tx:
                 outcome = command.run(tx, arguments, Surroundings(now, self._t.rules))
+                self._t.mark(tx)
         except IntegrityError as fault:
             raise CommandRefused("conflict", "something with this key exists already") from fault
         return Committed(outcome, tx.revision, tx.changed, self._t.now(), time.monotonic())

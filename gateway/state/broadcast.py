@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gateway.state import wire
 from gateway.state.leases import Key, Leases
@@ -66,7 +67,7 @@ class Broadcast:
         self._used = used
         self._members: dict[tuple[str, int], Member] = {}
         self._open: list[Delivery] = []
-        self._last_beat = b""
+        self._last_beat: dict[str, Any] | None = None
         self._rates = LeaseRounds(
             Leases({}, 1, 0) if leases is None else leases, asyncio.get_running_loop(), self._send_to
         )
@@ -96,13 +97,11 @@ class Broadcast:
 
     def beat(self, now: float, checkpoint: str, clock_jumped: bool) -> None:
         """Send one heartbeat; `now` is the steward's time."""
-        frame = wire.encode(
-            {
-                "t": "beat", "wall": now, "mono": time.monotonic(), "revision": self._tables.revision,
-                "checkpoint": checkpoint, "clock_jumped": clock_jumped,
-            }
-        )  # fmt: skip
-        self._last_beat = frame
+        self._last_beat = {
+            "t": "beat", "wall": now, "mono": time.monotonic(), "revision": self._tables.revision,
+            "checkpoint": checkpoint, "clock_jumped": clock_jumped,
+        }  # fmt: skip
+        frame = wire.encode(self._last_beat)
         for member in self._members.values():
             if member.behind is None:
                 self._send(member, frame)
@@ -196,18 +195,22 @@ class Broadcast:
             writer.close()
 
     async def _send_snapshot(self, member: Member, writer: asyncio.StreamWriter) -> None:
-        """Everything as of now, in slices; changes that come meanwhile wait behind it."""
-        rows, revision = self._tables.snapshot(), self._tables.revision
+        """Everything as of now, in slices; changes that come meanwhile wait behind it.
+
+        The heartbeat of that moment comes with its last frame: what lives is judged by the new state as soon as that is
+        complete, and must not be taken for stale then. A beat tells its own age: an old one makes nothing fresher.
+        """
+        rows, revision, beat = self._tables.snapshot(), self._tables.revision, self._last_beat
         member.behind, member.writer = [], writer
         for start in range(0, len(rows), _ROWS):
             part = [to_wire(row) for row in rows[start : start + _ROWS]]
             writer.write(wire.encode({"t": "snapshot", "changes": part}))
             await writer.drain()
             await asyncio.sleep(0)
-        writer.write(wire.encode({"t": "snapshot_end", "revision": revision}))
+        writer.write(wire.encode({"t": "snapshot_end", "revision": revision, "beat": beat}))
         if member.writer is writer:
             behind, member.behind = member.behind or [], None
-            writer.writelines([*behind, self._last_beat])  # the beat tells its own age
+            writer.writelines([*behind, *([wire.encode(self._last_beat)] if self._last_beat else [])])
 
     def _apart(self, member: Member) -> None:
         """The worker keeps to its parts of the rates until it follows again."""

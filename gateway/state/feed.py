@@ -133,7 +133,7 @@ class FeedClient:
             if kind == "delta":
                 await self._take_delta(message, writer)
             elif kind == "beat":
-                self._view.beat(message["wall"], message["mono"], message["checkpoint"], message["clock_jumped"])
+                self._beat(message)
             elif kind == "answer":
                 self._answer(message)
             elif kind == "shares":
@@ -157,8 +157,9 @@ class FeedClient:
         change = Change(revision)
         first = not self.counted.is_set()
         self._view.adopt(fresh, change)
-        closed = {} if first else dict(self._on_change(change))
-        writer.write(wire.encode({"t": "ack", "revision": revision, "closed": closed}))
+        if message.get("beat") is not None:  # a steward of an earlier version sends none
+            self._beat(message["beat"])
+        await self._acknowledge(writer, revision, {} if first else self._on_change(change))
         self.counted.set()
 
     async def _take_delta(self, message: wire.Message, writer: asyncio.StreamWriter) -> None:
@@ -171,10 +172,15 @@ class FeedClient:
             return
         self._partial = None
         self._view.revision = message["revision"]
-        closed = dict(self._on_change(change))
+        await self._acknowledge(writer, message["revision"], self._on_change(change))
+
+    async def _acknowledge(self, writer: asyncio.StreamWriter, revision: int, closed: Mapping[str, int]) -> None:
         for _ in range(_UNTIL_CLOSED if closed else 0):
             await asyncio.sleep(0)
-        writer.write(wire.encode({"t": "ack", "revision": message["revision"], "closed": closed}))
+        writer.write(wire.encode({"t": "ack", "revision": revision, "closed": dict(closed)}))
+
+    def _beat(self, message: wire.Message) -> None:
+        self._view.beat(message["wall"], message["mono"], message["checkpoint"], message["clock_jumped"])
 
     async def _apply(self, view: View, changes: Sequence[Sequence[Any]], into: Change) -> None:
         started = perf_counter()

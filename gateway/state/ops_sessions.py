@@ -30,6 +30,7 @@ def start_session(tx: Transaction, args: Arguments, around: Surroundings) -> Out
     session = replace(
         asked, created_at=now, last_used_at=now, expires_at=min(asked.expires_at, now + rules.absolute),
         idle_limit=min(asked.idle_limit, rules.idle), ended_at=None, end_reason="", end_message="",
+        mfa_at=None if asked.mfa_at is None else min(asked.mfa_at, now),
     )  # fmt: skip
     before = tx.get(Session, replaces) if replaces else None
     gone = end_sessions(tx, [before] if before else [], now, Reason.SESSION_REPLACED, "", by=user.login, why="")

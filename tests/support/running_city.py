@@ -8,6 +8,8 @@ import hashlib
 import json
 import os
 import secrets
+import select
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -116,7 +118,11 @@ class RunningCity:
     async def start(self) -> None:
         """Start everything and wait for `ready`."""
         await self.app.start()
-        log = (self.root / "run" / "log.txt").open("wb")
+        await self.supervise()
+
+    async def supervise(self) -> None:
+        """Start the supervisor, which starts the rest, and wait for `ready`."""
+        log = (self.root / "run" / "log.txt").open("ab")
         self._supervisor = await asyncio.create_subprocess_exec(
             sys.executable, "-m", self._module, "--config", str(self.config), cwd=self._program,
             env={**os.environ, **self._environment}, stdout=asyncio.subprocess.PIPE, stderr=log,
@@ -140,6 +146,23 @@ class RunningCity:
                 process.kill()
                 await process.wait()
         await self.app.stop()
+
+    async def kill(self, name: str) -> int:
+        """Kill a supervised process and wait until it is dead; returns the id that it had."""
+        pid = self.pid(name)
+        pidfd = os.pidfd_open(pid)
+        os.kill(pid, signal.SIGKILL)
+        await _dead(pidfd)
+        return pid
+
+    async def kill_all(self) -> None:
+        """Kill the supervisor and wait until everything that it started is dead."""
+        assert self._supervisor is not None
+        started = [os.pidfd_open(each["pid"]) for each in self.status["processes"] if each["pid"]]
+        self._supervisor.kill()
+        await self._supervisor.wait()
+        for pidfd in started:
+            await _dead(pidfd)
 
     @property
     def status(self) -> dict[str, Any]:
@@ -228,6 +251,16 @@ class RunningCity:
         decided = {each["http.request.id"]: each for each in records if each["event.action"] == "request.decided"}
         ended = [each for each in records if each["event.action"] == "request.completed"]
         return [joined(each, decided.get(each["http.request.id"], {})) for each in ended]
+
+
+async def _dead(pidfd: int) -> None:
+    """Wait for the end of a process; raises TimeoutError after ten seconds."""
+    try:
+        ended, _, _ = await asyncio.to_thread(select.select, [pidfd], [], [], 10)
+    finally:
+        os.close(pidfd)
+    if not ended:
+        raise TimeoutError("a killed process lives on")
 
 
 @contextlib.asynccontextmanager

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import sqlite3
 import statistics
 import time
 from pathlib import Path
@@ -98,6 +100,23 @@ def test_an_answered_end_survives_kill_of_the_steward(tmp_path: Path) -> None:
                         "session.elevate", id=name, token_hash=token_hash("x"), amr=[], acr="", mfa_method="", mfa_at=0
                     )
             assert (await made.client.call("status"))["sessions"] == 0
+
+    asyncio.run(run())
+
+
+def test_the_time_by_which_a_session_began_survives_a_kill_right_afterwards(tmp_path: Path) -> None:
+    """The high-water mark was kept every two seconds only: what began between two of them could begin earlier again."""
+
+    async def run() -> None:
+        async with city(tmp_path) as made:
+            await made.client.call("user.put", user=user().to_row())
+            for name in ("a", "b", "c"):
+                begun = (await made.client.call("session.start", session=session(name).to_row()))["created_at"]
+                await made.kill_steward()
+                with sqlite3.connect(made.root / "state" / "sekisho.db") as store:
+                    ((mark,),) = store.execute("SELECT value FROM marks WHERE name = 'clock'").fetchall()
+                assert json.loads(mark)["time"] >= begun
+                await made.start_steward()
 
     asyncio.run(run())
 

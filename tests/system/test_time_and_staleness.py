@@ -103,20 +103,42 @@ async def jumped(city: RunningCity, expected: bool) -> None:
             await asyncio.sleep(0.1)
 
 
-async def clock_set_back(city: RunningCity) -> None:
-    """An hour or a year back: time goes on as before."""
+async def gone(city: RunningCity) -> tuple[str, str]:
+    """The tokens of two people whose sessions are over, one by an operator and one by time."""
+    revoked = await city.sign_in("revoked")
+    await city.steward.call(
+        "session.end", selector={"user": "revoked"}, reason="session_revoked", message="", by="ciso", why="x"
+    )
+    expired = await city.sign_in("expired", expires_at=(await clock(city))["now"] + 1)
+    await until((401, "session_revoked"), lambda: ask(city, revoked), 10)
+    await until((401, "session_expired"), lambda: ask(city, expired), 10)
+    return revoked, expired
+
+
+async def none_is_back(city: RunningCity, over: tuple[str, str]) -> None:
+    """Both are told to sign in, or that nobody can at the moment; why is known until the end of the session's time."""
+    for token in over:
+        assert await ask(city, token) in {
+            (401, "session_revoked"), (401, "session_expired"), (401, "sign_in_required"), (503, "state_stale"),
+        }  # fmt: skip
+
+
+async def clock_set_back(city: RunningCity, over: tuple[str, str]) -> None:
+    """An hour or a year back: time goes on as before, and what begins meanwhile ends when it has to."""
     for offset in ("-1h", "-365d"):
         before = (await clock(city))["now"]
         set_clock(city.root, offset)
         await asyncio.sleep(1.2)
         assert before <= (await clock(city))["now"] < before + 60
         assert await ask(city) == (200, "")
+        await none_is_back(city, over)
+    brief = await city.sign_in("begun", expires_at=(await clock(city))["now"] + 2)
+    await until((401, "session_expired"), lambda: ask(city, brief), 10)
     set_clock(city.root, "+0")
 
 
-async def clock_set_ahead(city: RunningCity) -> None:
+async def clock_set_ahead(city: RunningCity, over: tuple[str, str]) -> None:
     """An hour or a year ahead is not believed, and nobody is served until it is set right or accepted."""
-    await city.sign_in("gone")
     for offset in ("+1h", "+365d"):
         before = (await clock(city))["now"]
         set_clock(city.root, offset)
@@ -127,9 +149,11 @@ async def clock_set_ahead(city: RunningCity) -> None:
         await city.back("steward", pid)
         await jumped(city, True)
         assert (await ask(city))[0] == 503
+        await none_is_back(city, over)
         set_clock(city.root, "+0")
         await jumped(city, False)
         await until((200, ""), lambda: ask(city), 10)
+        await none_is_back(city, over)
 
 
 async def accepted_clock_ends_what_is_over(city: RunningCity) -> None:
@@ -140,6 +164,8 @@ async def accepted_clock_ends_what_is_over(city: RunningCity) -> None:
         await jumped(city, True)
         answer = await city.steward.call("clock.accept", by="ciso", reason="NTP を直した")
         assert 3500 < answer["leap"] < 3700
+        await city.back("steward", await city.kill("steward"))  # what was accepted is kept by then
+        assert not (await clock(city))["jumped"]
         await ended(socket, 10)
         await until((401, "session_idle"), lambda: ask(city), 10)
     set_clock(city.root, "+0")
@@ -181,10 +207,15 @@ def test_time_and_freshness(tmp_path: Path, requires_faketime: Path) -> None:
         async with running_city(tmp_path, module=MODULE, SEKISHO_WORKERS__COUNT="1") as city:
             await city.furnish()
             await end_survives_at_once(city)
-            await clock_set_back(city)
-            await clock_set_ahead(city)
+            over = await gone(city)
+            await clock_set_back(city, over)
+            await clock_set_ahead(city, over)
             await heartbeat_needs_the_store(city)
             await stopped_steward(city)
             await accepted_clock_ends_what_is_over(city)
+            await none_is_back(city, over)
+            started.update(each["process.pid"] for each in city.records("supervisor") if "process.pid" in each)
 
+    started: set[int] = set()
     asyncio.run(run())
+    assert not [pid for pid in started if Path(f"/dev/shm/faketime_shm_{pid}").exists()]

@@ -84,3 +84,57 @@ def test_it_never_runs_back(moves: list[tuple[float, float]]) -> None:
         now = clock.now()
         assert now >= last + seconds - 1e-6
         last = now
+
+
+class Passing:
+    """Sessions under one steward after another, beside the true time that has passed (the boot clock's)."""
+
+    LIMIT = 3600.0
+
+    def __init__(self) -> None:
+        self.clocks = Clocks()
+        self.clock = self.clocks.steady()
+        self.mark = self.clock.mark()
+        self.begun: list[tuple[float, float]] = []  # boot time, end by the steward's time
+        self.over: set[int] = set()
+
+    def commit(self) -> None:
+        """A command: whatever is decided by a time is kept together with it."""
+        self.begun.append((self.clocks.boot, self.clock.now() + self.LIMIT))
+        self.mark = self.clock.mark()
+
+    def die(self) -> None:
+        """The steward is killed; the next one knows what was kept."""
+        self.clock = self.clocks.steady(self.mark)
+
+    def look(self) -> None:
+        """No session lives longer than its limit, and none that was over lives again."""
+        now = self.clock.now()
+        for number, (boot, ends) in enumerate(self.begun):
+            over = ends <= now
+            assert over or self.clocks.boot - boot < self.LIMIT + 1e-3
+            assert over or number not in self.over
+            if over:
+                self.over.add(number)
+                self.mark = self.clock.mark()  # its end is a command, too
+
+
+STEPS = st.one_of(
+    st.sampled_from([-365 * 86_400.0, -3600.0, 3600.0, 365 * 86_400.0]), st.floats(-LEAP, LEAP), st.floats(-5000, 5000)
+)
+
+
+@pytest.mark.promise("P1.no-session-outlives-its-limit")
+@given(st.lists(st.tuples(st.floats(0, 2000), STEPS, st.sampled_from(["", "commit", "die", "accept"])), max_size=40))
+def test_no_session_outlives_its_limit_however_the_clock_is_set(moves: list[tuple[float, float, str]]) -> None:
+    passing = Passing()
+    passing.commit()
+    for seconds, step, act in moves:
+        passing.clocks.go(seconds, step)
+        passing.look()
+        if act == "accept":
+            passing.clock.accept()
+            passing.mark = passing.clock.mark()
+        elif act:
+            getattr(passing, act)()
+        passing.look()

@@ -67,6 +67,17 @@ def test_a_session_gets_the_stewards_times_and_limits(city: World) -> None:
     assert (kept.created_at, kept.expires_at, kept.idle_limit) == (NOW, NOW + 32_400, 1800)
 
 
+@pytest.mark.parametrize(("asked", "kept"), [(NOW + 365 * 86_400.0, NOW), (NOW - 60.0, NOW - 60.0), (None, None)])
+def test_a_clock_that_leapt_makes_no_second_factor_of_the_future(
+    city: World, asked: float | None, kept: float | None
+) -> None:
+    """Sign-in goes by the machine's clock: its leap would have kept the factor fresh for as long as the session."""
+    city.run("session.start", session=begun("b", mfa_at=asked).to_row())
+    started = city.reader.session("b")
+    assert started is not None
+    assert started.mfa_at == kept
+
+
 def test_a_session_above_the_limit_ends_the_oldest(city: World) -> None:
     for number, name in enumerate("bcd"):
         city.now = NOW + number + 1
