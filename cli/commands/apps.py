@@ -55,6 +55,10 @@ PROBES = (
     Column("status", "応答", "status"),
     Column("advice", "判定", "finding", lambda value: str(value) or t("問題なし", "fine")),
 )
+STRICTNESS = (
+    Column("page", "ページ", "page", keep=True),
+    Column(t("advice", "advice_en"), "通らないものと直し方", "what will not pass, and its remedy"),
+)
 App = Annotated[str, typer.Argument(help=t("アプリID", "app id"))]
 File = Annotated[Path, typer.Option("--file", "-f", help="app.yaml")]
 
@@ -121,28 +125,46 @@ def tell_proposed(approvals: list[dict[str, Any]]) -> None:
         )
 
 
-@shows(group, "test", "アプリに渡る情報と、迂回の試験", "what the app is told; is it reachable around us")
+@shows(group, "test", "アプリに渡る情報、迂回、通らないもの", "what the app is told; around us; what will not pass")
 def try_app(
     call: Call,
-    app: App,
+    app: Annotated[str, typer.Argument(metavar="APP|FILE", help=t("アプリID か app.yaml", "app id, or app.yaml"))],
     user: Annotated[str, typer.Option("--user", help=t("この職員として (既定は自分)", "as this person"))] = "",
     device: Annotated[str, typer.Option("--device", help=t("この端末から (既定は端末なし)", "from this device"))] = "",
     exit_code: Annotated[bool, typer.Option("--exit-code", help=t("注意があれば 8", "8 on warnings"))] = False,
 ) -> None:
-    """Test an app."""
-    answer = call.client().post(f"/v1/apps/{segment(app)}/test", {"user": user, "device": device})
+    """Test an app, registered or not yet. It gets a few GET requests without identity."""
+    body = {"user": user, "device": device}
+    if app.endswith((".yaml", ".yml")):
+        file = Path(app)
+        source = {"source": read_text(file), "file": file.name}
+        answers = call.client().post("/v1/apps/test", {**body, **source})["tests"]
+    else:
+        answers = [call.client().post(f"/v1/apps/{segment(app)}/test", body)]
+    for answer in answers:
+        _tell_test(call, answer)
+    if exit_code and any(answer["warnings"] or answer["strictness"]["faults"] for answer in answers):
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _tell_test(call: Call, answer: dict[str, Any]) -> None:
+    app, walked = answer["app"], answer["strictness"]
     if call.output.value == "table" and not call.fields:
         tell(t(f"{answer['user']} としてアプリ {app} に渡る情報:", f"what {app} would be told of {answer['user']}:"))
         call.rows(answer["headers"], HEADERS, t("識別情報は渡りません。", "no identity is passed."))
         tell(t("アプリを直接呼んだ結果:", "calling the app directly:"))
         call.rows(answer["probes"], PROBES, "")
+        pages = walked["pages"]
+        tell(t(f"ゲートウェイを通ると (識別情報なしで {pages} 件の GET):", f"through us ({pages} GETs, no identity):"))
+        call.rows(walked["faults"], STRICTNESS, t("通らないものはありません。", "nothing that will not pass."))
     else:
         answer.pop("request_id", None)
         call.one(answer)
+    if walked["faults"]:
+        first = walked["faults"][0]
+        tell(t(f"最初に直すもの: {first['advice']}", f"to mend first: {first['advice_en']}"))
     if answer["warnings"]:
         tell(t("注意:", "warnings:"), answer["warnings"])
-        if exit_code:
-            raise typer.Exit(ExitCode.FINDINGS)
 
 
 @changes(group, "rm", "アプリの登録を削除 (接続も切断)", "remove an app; its live connections end")

@@ -19,6 +19,7 @@ from gateway.admin.problem import AdminReason, Problem, not_found
 from gateway.apps.probe import probe, sample_headers
 from gateway.apps.registry import Surroundings, changes, collisions, hosts_taken, parse_apps, warnings
 from gateway.apps.source import SourceFaults
+from gateway.apps.walk import walk
 from gateway.state.records import App, Approval, AppState, PolicyState
 from policies.masks import named
 
@@ -51,6 +52,13 @@ class RemoveApp(Change):
     """An app by id."""
 
     app: str
+
+
+class TestFile(DiffApps):
+    """The text of an `app.yaml`, and the person and device to play."""
+
+    user: str = ""
+    device: str = ""
 
 
 class TestApp(Arguments):
@@ -114,23 +122,31 @@ async def remove(call: Call[RemoveApp]) -> Reply:
 
 
 async def test(call: Call[TestApp]) -> Reply:
-    """What the app would receive for a person, and whether it answers around the gateway."""
-    app = _app(call, call.arguments.app)
+    """What the app would receive for a person, whether it answers around the gateway, and what will not pass."""
+    tried = await _tried(call, _app(call, call.arguments.app))
+    return Reply(tried, rows=len(tried["probes"]))
+
+
+async def test_file(call: Call[TestFile]) -> Reply:
+    """The same for the apps of a file, before they are proposed: it reaches no further than a proposal's trial."""
+    apps = _parsed(call, call.arguments.source, call.arguments.file)
+    tried = [await _tried(call, app) for app in apps]
+    return Reply({"tests": tried}, rows=len(tried))
+
+
+async def _tried(call: Call[TestApp] | Call[TestFile], app: App) -> dict[str, Any]:
     user = person(call, call.arguments.user) if call.arguments.user else call.operator.user
     device = device_named(call, call.arguments.device) if call.arguments.device else None
-    findings = await probe(app)
-    settings = call.context.settings
-    headers = sample_headers(app, user, device, settings.portal.origin, call.now)
-    return Reply(
-        {
-            "app": app.id,
-            "user": user.login,
-            "headers": headers,
-            "probes": [dataclasses.asdict(finding) for finding in findings],
-            "warnings": [finding.advice for finding in findings if finding.advice] + list(warnings(app, _around(call))),
-        },
-        rows=len(findings),
-    )
+    portal = call.context.settings.portal
+    findings, walked = await probe(app), await walk(app, portal.port)
+    return {
+        "app": app.id,
+        "user": user.login,
+        "headers": sample_headers(app, user, device, portal.origin, call.now),
+        "probes": [dataclasses.asdict(finding) for finding in findings],
+        "strictness": dataclasses.asdict(walked),
+        "warnings": [finding.advice for finding in findings if finding.advice] + list(warnings(app, _around(call))),
+    }
 
 
 async def take_effect(call: Call[Any], approval: Approval) -> dict[str, Any]:

@@ -99,6 +99,7 @@ def _access() -> tuple[Endpoint[Any], ...]:
         Endpoint("apps.ls", "GET", "/v1/apps", EVERYONE, Listing, apps.ls),
         Endpoint("apps.diff", "POST", "/v1/apps/diff", EVERYONE, apps.DiffApps, apps.diff),
         Endpoint("apps.apply", "POST", "/v1/apps/apply", CHANGERS, apps.ApplyApps, apps.apply),
+        Endpoint("apps.test_file", "POST", "/v1/apps/test", CHANGERS, apps.TestFile, apps.test_file),
         Endpoint("apps.show", "GET", "/v1/apps/{app}", EVERYONE, apps.OneApp, apps.show),
         Endpoint("apps.rm", "POST", "/v1/apps/{app}/remove", CHANGERS, apps.RemoveApp, apps.remove),
         Endpoint("apps.test", "POST", "/v1/apps/{app}/test", CHANGERS, apps.TestApp, apps.test),

@@ -3,9 +3,9 @@
 An app has them by name, approved by a second person (design §4). They widen what is one path, never what a path is
 judged by: policy, records and our own addresses see the path without the parameter, and text instead of bytes.
 
-- `jsessionid`: Java apps write their session into addresses, `/a/list.do;jsessionid=0A1B…` (Servlet 2.2, SRV.7.1.3).
-  One such parameter at the end of the last segment is taken off before policy and put back behind what was judged.
-  It is a session's secret: it goes to the app and nowhere else.
+- `jsessionid`: Java apps write their session into addresses, `/a/list.do;jsessionid=0A1B…?x=1` (Servlet 2.4,
+  SRV.7.1.3). One such parameter at the end of the last segment is taken off before policy and put back behind what
+  was judged. It is a session's secret: it goes to the app and nowhere else.
 - `shift_jis`: paths whose escapes are Shift_JIS as Windows writes it (code page 932). Decoded first, then judged: the
   second byte of 表 is that of a backslash, and no separator. Every character has one spelling, both its bytes escaped.
   A segment that UTF-8 could be read into as well is refused: nobody can know which of the two the app will see.
