@@ -19,7 +19,7 @@ test: venv system
 torture: venv system
 	$(PYTHON) -m pytest --torture --whole $(or $(TORTURE),tests/torture tests/corpora tests/system/test_memory_bounds.py)
 
-# Requests near the border, drawn anew for MINUTES (5): our reading against h11's, whole and byte by byte.
+# Requests near the border, drawn anew for MINUTES (5) each: our reading against h11's and a real nginx's, whole and byte by byte.
 fuzz: venv
 	$(PYTHON) -m pytest --minutes $(or $(MINUTES),5) tests/fuzz
 

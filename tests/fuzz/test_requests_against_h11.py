@@ -57,8 +57,11 @@ def as_h11_reads(stream: bytes, count: int) -> list[Seen]:
 
 
 def judged_alike(result: Result) -> Result:
-    """Take all refusals for one: of a message with several faults the one told is the first that has arrived."""
-    return replace(result, statuses=tuple(min(status, 400) for status in result.statuses))
+    """Take all refusals for one: of a message with several faults the one told is the first that has arrived.
+
+    A 100 is told to whoever still waits with the body.
+    """
+    return replace(result, statuses=tuple(min(status, 400) for status in result.statuses if status != 100))
 
 
 async def compare(edge: Edge, stream: bytes) -> None:

@@ -9,6 +9,7 @@ import random
 import re
 import socket
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 Split = Callable[[bytes], Sequence[bytes]]
@@ -43,17 +44,21 @@ def at_random(seed: int) -> Split:
 FEEDS: Final[dict[str, Split]] = {"whole": whole, "by byte": by_byte, "at CRLF": at_crlf, "at random": at_random(1)}
 
 
-async def feed(port: int, pieces: Sequence[bytes], *, half_close: bool = True, wait: float = 5.0) -> bytes:
+async def feed(port: int | Path, pieces: Sequence[bytes], *, half_close: bool = True, wait: float = 5.0) -> bytes:
     """Send the pieces one after the other on a new connection; return everything until the gateway ends it.
+
+    `port` is one of this machine, or the path of a unix socket.
 
     Each piece is given to the kernel by itself, and the loop turns before the next, so that the gateway reads it by
     itself (`test_feeds_arrive_in_pieces` holds this). Sending ends where the gateway has closed.
     """
     loop = asyncio.get_running_loop()
-    with socket.socket() as sock:
+    local = isinstance(port, Path)
+    with socket.socket(socket.AF_UNIX if local else socket.AF_INET) as sock:
         sock.setblocking(False)
-        await loop.sock_connect(sock, ("127.0.0.1", port))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await loop.sock_connect(sock, str(port) if local else ("127.0.0.1", port))
+        if not local:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(ConnectionError):
             for piece in pieces:
                 await loop.sock_sendall(sock, piece)
