@@ -26,9 +26,11 @@ from gateway.gate.judge import Terms, judge
 from gateway.gate.leased import LeasedBuckets
 from gateway.gate.limits import OPEN, SETTLED, Buckets, Limits, Rate
 from gateway.gate.old_paths import exceptions_of
+from gateway.gate.overload import Overload
 from gateway.gate.reference import new_reference
 from gateway.gate.refusal import Refusals, Told
 from gateway.gate.request import Moment, PathExceptions, Peer, RequestFault, RequestHead
+from gateway.gate.route import OWN_PATH
 from gateway.gate.verdict import Forward, Local, Refuse, SignIn, StepUp, Unknown, Verdict
 from gateway.session_use import SessionUse
 from policies.reasons import Reason
@@ -45,6 +47,7 @@ _log = logging.getLogger("sekisho.worker")
 _NOT_KNOWN_KEPT: Final = 10_000
 _ADDRESSES: Final = 20_000
 SYNCED: Final = "synced"
+_OWN_PAGES: Final = OWN_PATH + b"/"
 _PEOPLE: Final = 50_000
 _STREAM_WAIT: Final = 10  # seconds until somebody who has too many streams open may ask again
 _ASKS: Final = Rate(per_second=5, burst=20)
@@ -84,8 +87,11 @@ class WorkerGatekeeper:
     def __init__(
         self, view: View, terms: Terms, refusals: Refusals, signer: Signer, trail: Trail, rates: Rates,
         ask: Callable[[str], Awaitable[bool]], ask_limit: float, clock: Callable[[], float] = time.monotonic,
+        overload_lag: float = 0.1,
     ) -> None:  # fmt: skip
         """`ask` puts a token's digest (hex) to the steward; `ask_limit` bounds the wait in seconds.
+
+        `overload_lag`: seconds that the worker may be late before it refuses some.
 
         `clock` gives monotonic seconds: a worker's is its loop's own.
         """
@@ -106,6 +112,7 @@ class WorkerGatekeeper:
         self._beat = -1.0  # the heartbeat that `_latest` counts from
         self._not_known: dict[str, None] = {}
         self.counters = Counters()
+        self.overload = Overload(overload_lag)
         self.crowded: AbstractSet[str] = frozenset()  # sessions with as many streams as they may have
         self.use = SessionUse()
 
@@ -144,6 +151,11 @@ class WorkerGatekeeper:
         return verdict
 
     def _judge(self, request: RequestHead, moment: Moment, request_id: str) -> Verdict:
+        if self.overload.share and not _is_own(request, self._terms) and self.overload.refuses():
+            self.counters.reached["overload_lag"] += 1
+            fault = RequestFault(503, Reason.OVERLOADED, "the worker is late")
+            record = fault_record(request.peer, fault, moment.wall, request_id)
+            return Refuse(request_id, record, fault.status, fault.reason.value)
         address = request.peer.address
         wait = self._addresses.take(address, moment.mono) if address else 0
         limits = Limits(address_wait=wait) if wait else OPEN
@@ -321,3 +333,8 @@ class WorkerGatekeeper:
     def knows_host(self, host: str) -> bool:
         """Whether a host is the portal or an active app."""
         return host == self._terms.portal_host or host in self._view.hosts
+
+
+def _is_own(request: RequestHead, terms: Terms) -> bool:
+    """Whether a request is for our own pages: sign-in keeps its room, whatever is asked of the apps."""
+    return request.host == terms.portal_host or request.path.startswith(_OWN_PAGES)

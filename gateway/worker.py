@@ -118,6 +118,7 @@ class Worker:
             self._feed.ask,
             settings.timeouts.unknown_ask,
             self._loop.time,
+            settings.timeouts.overload_lag,
         )
 
     async def run(self, stop: asyncio.Event, retire: asyncio.Event) -> None:
@@ -153,6 +154,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
+        self._sweeper.every(0.0, lambda: self._gate.overload.swept(self._sweeper.late, self._sweeper.busy))
         self._sweeper.every(_LOOK_EACH, self._look)
         self._sweeper.every(_USE_EACH, self._report_use)
         self._sweeper.every(60.0, self._flush_strangers)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from gateway.edge.draining import Unread
 from gateway.edge.services import EdgeServices
 from gateway.edge.sockets import reset, tune
+
+REST: Final = 1.0  # seconds
 
 
 class ClientSocket(asyncio.Protocol):
@@ -42,6 +45,11 @@ class ClientSocket(asyncio.Protocol):
                 transport.pause_reading()
             else:
                 transport.resume_reading()
+
+    def rest(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Read no more for a moment: who was told to come back later costs next to nothing until then."""
+        self.hold(True)
+        loop.call_later(REST, self.hold, False)
 
     def reads(self, now: float) -> bool:
         """Whether the client takes what was written to it, and fast enough; asked each `draining.LOOK`."""

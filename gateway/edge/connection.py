@@ -232,6 +232,8 @@ class ClientConnection(ClientSocket):
             unread = head is None or not head.keep_alive or head.chunked or bool(head.content_length)
             closing = unread or answer.close or self.exhausted
             self._answer(answer, head, states.CLOSING if closing else states.KEPT_ANSWERED)
+            if answer.status == 503 and self._state is states.IDLE:
+                self.rest(self._loop)
 
     def _pass(self, head: RequestHead, verdict: Passed) -> None:
         services = self._services

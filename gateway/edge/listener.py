@@ -204,6 +204,8 @@ class Listeners:
 
     def handshake_failed(self, connection: ClientConnection, error: Exception) -> None:
         """Record a handshake that came to nothing, and forget its connection."""
+        if isinstance(error, ConnectionAbortedError | TimeoutError):  # so the event loops tell of one out of time
+            self.services.reached["tls_handshake"] += 1
         self.services.gatekeeper.handshake_failed(connection.peer, _describe(error))
         self._ended(connection)
 

@@ -69,7 +69,7 @@ class Exchange:
         services, verdict, fresh = self._services, self.verdict, False
         services.live.add(self)
         if self._body is not None and self._body.declared_too_large:
-            self._body_too_large()
+            self._fail(413, Reason.TOO_LARGE, bound="body_bytes")
             return
         try:
             if type(verdict) is Forward:
@@ -141,7 +141,7 @@ class Exchange:
             self._fail(400, Reason.MALFORMED_REQUEST, str(fault))
             return
         except BodyTooLarge:
-            self._body_too_large()
+            self._fail(413, Reason.TOO_LARGE, bound="body_bytes")
             return
         finally:
             self.request_bytes = body.taken
@@ -152,10 +152,6 @@ class Exchange:
             self._client.buffer = rest
             if not self._status:
                 self._expect(waiting_for.FIRST_BYTE, self._services.timeouts.upstream_first_byte)
-
-    def _body_too_large(self) -> None:
-        self._services.reached["body_bytes"] += 1
-        self._fail(413, Reason.TOO_LARGE)
 
     def upstream_full(self, full: bool) -> None:
         """Back-pressure from the app."""
@@ -171,8 +167,7 @@ class Exchange:
             if head is not None and (head.status == 101 or head.streams_events):
                 self._total = NEVER  # an open page lasts as long as somebody looks at it
                 if not self._services.live.is_stream(self):
-                    self._services.reached["streams_per_session"] += 1
-                    self._fail(429, Reason.RATE_LIMITED, "more streams than one session may have")
+                    self._fail(429, Reason.RATE_LIMITED, "too many streams", "streams_per_session")
                     return
             self._expect_more()
         out = b"" if head is None else self._answer_head(head, done, len(payload))
@@ -251,6 +246,8 @@ class Exchange:
         try:
             frames.feed(data)
         except TunnelFault as fault:
+            if fault.reason is Reason.TOO_LARGE:
+                self._services.reached["frame_bytes"] += 1
             self.cut(fault.reason, str(fault))
             return False
         return True
@@ -284,9 +281,9 @@ class Exchange:
 
     def on_deadline(self, now: float) -> None:
         """A time limit has passed."""
-        waiting, body, reached = self._waiting, self._body, self._services.reached
+        waiting, body = self._waiting, self._body
         if now >= self._total:
-            reached["total_request"] += 1
+            self._services.reached["total_request"] += 1
             self._out_of_time(waiting)
         elif waiting is waiting_for.CLIENT_BODY and body is not None:
             if self._client.held:  # the app is the slow one: the client can bring nothing
@@ -294,8 +291,7 @@ class Exchange:
             elif until := body.kept_pace(now):
                 self._expect(waiting, until - now)
             else:
-                reached["body_min_rate"] += 1
-                self._fail(408, Reason.TIMED_OUT)
+                self._fail(408, Reason.TIMED_OUT, bound="body_min_rate")
         elif waiting is waiting_for.CLIENT_READS and self._client.reads(now):
             self._expect(waiting, LOOK)
         else:
@@ -329,8 +325,10 @@ class Exchange:
         self._end("", aborted=unfinished)
         client.exchange_done(self.keep)
 
-    def _fail(self, status: int, reason: Reason, detail: str = "") -> None:
-        """Answer in the app's place, or cut where its answer has begun; the app's connection is reset."""
+    def _fail(self, status: int, reason: Reason, detail: str = "", bound: str = "") -> None:
+        """Answer in the app's place, or cut where its answer has begun; `bound`: the setting that it went over."""
+        if bound:
+            self._services.reached[bound] += 1
         self._drop_upstream()
         started = self._status != 0
         if not started:

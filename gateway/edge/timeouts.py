@@ -7,6 +7,7 @@ A limit of 10 s therefore fires between 10.0 and 10.25 s.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -26,8 +27,15 @@ class Limited(Protocol):
 class Sweeper:
     """Calls `on_deadline` of everything registered whose deadline has passed."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], work: Callable[[], float] = time.thread_time) -> None:
+        """`clock` gives monotonic seconds, `work` the seconds of CPU that this thread has had."""
         self.now = clock()
+        self.late = 0.0
+        """By how many seconds the last sweep came later than it should."""
+        self.busy = 0.0
+        """The share of the time before it in which this thread had the CPU: little where others were the reason."""
+        self._work = work
+        self._before = self.now, work()
         self._clock = clock
         self._watched: dict[Limited, None] = {}
         self._periodic: list[tuple[float, Callable[[], None]]] = []
@@ -49,6 +57,7 @@ class Sweeper:
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin sweeping in `loop`."""
+        self._before = self._clock(), self._work()
         self._handle = loop.call_later(PERIOD, self._tick, loop)
 
     def stop(self) -> None:
@@ -59,6 +68,10 @@ class Sweeper:
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         self._handle = loop.call_later(PERIOD, self._tick, loop)
+        (began, had), (now, has) = self._before, (self._clock(), self._work())
+        self._before = now, has
+        self.late = max(now - began - PERIOD, 0.0)
+        self.busy = (has - had) / max(now - began, PERIOD)
         self.sweep()
 
     def sweep(self) -> None:

@@ -2,9 +2,10 @@
 
 A worker that is asked for more than it can do still answers everything, only later and later, until people have left
 before their answers come. So it watches how late its own sweep is, which is how long a request waits for its turn
-(CoDel, RFC 8289, watches the same of a packet), and refuses as large a share of new requests as brings that down. Two
-sweeps in a row must be late before any is refused, and the share falls slowly: one long pause changes nothing, and a
-lasting overload does not flap. Our own pages, sign-in above all, are never among them; nor is what the steward sends.
+(CoDel, RFC 8289, watches the same of a packet), and refuses as large a share of new requests as brings that down. It
+must be late for some sweeps in a row, by its own work, before any is refused, and the share falls slowly: one long
+pause, or another program's load, changes nothing, and a lasting overload does not flap. Our own pages, sign-in above
+all, are never among them; nor is what the steward sends.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Final
 
 _PARTS: Final = 16
 _UP: Final = 2  # parts more for each sweep that is late
-_LATE_IN_A_ROW: Final = 2
+_LATE_IN_A_ROW: Final = 3
+_OWN_WORK: Final = 0.3  # share of the CPU's time below which it is not what the worker does that makes it late
 
 
 class Overload:
@@ -29,11 +31,11 @@ class Overload:
         self.share = 0
         """Of sixteen requests so many are refused; 0 = none, and nothing more has to be asked."""
 
-    def swept(self, late: float) -> None:
-        """Enter by how many seconds the last sweep was late."""
-        if late > self._limit:
+    def swept(self, late: float, busy: float) -> None:
+        """Enter by how many seconds the last sweep was late, and the share of the time that was the worker's own."""
+        if late > self._limit and busy > _OWN_WORK:
             self._late += 1
-            if self._late >= _LATE_IN_A_ROW:
+            if self.share or self._late >= _LATE_IN_A_ROW:
                 self.share = min(self.share + _UP, _PARTS - 1)
         else:
             self._late = 0

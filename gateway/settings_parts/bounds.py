@@ -118,6 +118,14 @@ class Timeouts(Section):
         60.0, "入れ替えたワーカーが、受け持ちの通信(WebSocket など)を終えるまで", "書きかけの画面を保存する間がある",
         unit="s", gt=0, le=86_400,
     )  # fmt: skip
+    overload_lag: float = setting(
+        0.1,
+        "要求が順番を待つ時間。続けて超えたらアプリへの要求の一部を 503 で断る",
+        "待たせるより早く知らせる",
+        unit="s",
+        gt=0,
+        le=10,
+    )
     journal_stall: float = setting(
         1.0, "記録の書き込みが止まってよい時間", "P2:これを超えたら拒否する", unit="s", gt=0, le=1
     )

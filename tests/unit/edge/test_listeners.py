@@ -136,6 +136,7 @@ def test_failed_handshakes_are_recorded(keys: Path) -> None:
             plain.close()
             silent.close()
             assert keeper.judged == []
+            assert edge.services.reached == {"tls_handshake": 1}
             assert len(edge.listeners) == 0
             return [error for _, error in keeper.handshakes]
 

@@ -197,6 +197,7 @@ def test_frame_limits_and_masking(frame: bytes, code: int, reason: str) -> None:
             writer.close()
             await asyncio.wait_for(edge.gatekeeper.ended.wait(), 2)
             outcome = edge.gatekeeper.outcomes[0][1]
+            assert edge.services.reached == ({"frame_bytes": 1} if reason == "too_large" else {})
             return got, outcome.reason, outcome.detail, edge.app.streams[0].data.partition(b"\r\n\r\n")[2]
 
     got, told, detail, passed = uvloop.run(main())

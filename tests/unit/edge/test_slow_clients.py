@@ -17,8 +17,9 @@ import pytest
 import uvloop
 
 from gateway.edge.pace import Pace
-from gateway.edge.services import EdgeLimits, EdgeTimeouts
+from gateway.edge.services import Answer, EdgeLimits, EdgeTimeouts
 from gateway.edge.sockets import unsent
+from gateway.gate.verdict import Refuse
 from gateway.settings import Settings
 from gateway.settings_parts.bounds import Limits, Timeouts
 from tests.support.edge import Edge, Handler, hello, read_head, read_request, running
@@ -221,13 +222,17 @@ def test_a_taken_answer_leaves_the_connection_its_idle_time() -> None:
 
 
 @pytest.mark.promise("P1.pipelining-is-bounded")
-def test_bug_answers_of_pipelined_requests_piled_up() -> None:
-    """A client that asked ahead and took nothing had every answer made and kept: 40 KB of requests, 20 MB of memory."""
+@pytest.mark.parametrize("ours", [True, False])
+def test_bug_answers_of_pipelined_requests_piled_up(ours: bool) -> None:
+    """A client that asked ahead and took nothing had all our refusals made and kept: 40 KB asked, 20 MB of memory."""
     half, size = 500, 20_000
 
     async def main() -> None:
         limits = EdgeLimits(ahead_bytes=4096)
         async with running(sized(size), limits=limits) as edge, small_window(edge) as sock:
+            if ours:
+                edge.gatekeeper.refuse = lambda _: Refuse("REQ", {}, 403, "denied_by_rule")
+                edge.gatekeeper.answer = lambda *_: Answer(403, (), LARGE[:size])  # type: ignore[method-assign]
             assert sock.send(GET * half) == len(GET) * half
             await until(lambda: any(connection.full for connection in edge.listeners._connections))
             assert sock.send(GET * half) == len(GET) * half
