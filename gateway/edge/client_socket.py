@@ -15,12 +15,13 @@ REST: Final = 1.0  # seconds
 class ClientSocket(asyncio.Protocol):
     """The transport, and what happens to it. Without one (before it is open, after its end) everything is harmless."""
 
-    __slots__ = ("_services", "eof", "full", "held", "rested", "transport", "unread")
+    __slots__ = ("_services", "eof", "full", "held", "rested", "resting", "transport", "unread")
 
     def __init__(self, services: EdgeServices) -> None:
         self._services = services
         self.transport: asyncio.Transport | None = None
         self.held = False  # reading is paused
+        self.resting = False  # it is, for a moment, because the client was told to come back later
         self.full = False  # the client does not take what was written
         self.unread: Unread | None = None  # looked at while it is full, and once it has the last answer
         self.rested = False  # the answer before was found taken
@@ -39,6 +40,7 @@ class ClientSocket(asyncio.Protocol):
     def hold(self, held: bool) -> None:
         """Stop or go on reading from the client."""
         self.held = held
+        self.resting = False
         transport = self.transport
         if transport is not None and not transport.is_closing():
             if held:
@@ -49,7 +51,12 @@ class ClientSocket(asyncio.Protocol):
     def rest(self, loop: asyncio.AbstractEventLoop) -> None:
         """Read no more for a moment: who was told to come back later costs next to nothing until then."""
         self.hold(True)
-        loop.call_later(REST, self.hold, False)
+        self.resting = True
+        loop.call_later(REST, self._rested)
+
+    def _rested(self) -> None:
+        if self.resting:  # else somebody has a reason of his own by now
+            self.hold(False)
 
     def reads(self, now: float) -> bool:
         """Whether the client takes what was written to it, and fast enough; asked each `draining.LOOK`."""

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from gateway.edge.client_socket import ClientSocket
 from gateway.edge.timeouts import PERIOD, Sweeper
 from gateway.gate.overload import Overload
-from tests.support.edge import hello, read_head
+from tests.support.edge import hello, read_head, running
 from tests.support.gate_world import HOST, PORTAL, TOKEN
 from tests.support.real_gate import RealGate, real_gate
 from tests.unit.gateway.test_gatekeeper import allow
@@ -130,3 +131,21 @@ def test_who_was_told_to_wait_is_not_read_for_a_moment(tmp_path: Path) -> None:
             writer.close()
 
     uvloop.run(main())
+
+
+def test_a_rest_does_not_undo_what_somebody_else_holds() -> None:
+    """An app that does not keep up, too, stops reading from the client: the end of a rest must not go on with it."""
+
+    async def main() -> list[bool]:
+        async with running(hello) as edge:
+            client, loop = ClientSocket(edge.services), asyncio.get_running_loop()
+            client.rest(loop)
+            held = [client.held]
+            client.hold(True)
+            client._rested()
+            held.append(client.held)
+            client.rest(loop)
+            client._rested()
+            return [*held, client.held]
+
+    assert uvloop.run(main()) == [True, True, False]
