@@ -25,7 +25,7 @@ GATEWAY_CORE: Final = 0
 LOAD_CORE: Final = 1
 WARM: Final = 1.0  # seconds of load before the measured ones
 SESSIONS: Final = 200
-_STARTER: Final = ROOT / "policies" / "bundled" / "starter.yaml"
+STARTER: Final = ROOT / "policies" / "bundled" / "starter.yaml"
 _UNLIMITED: Final = {
     f"SEKISHO_LIMITS__{who}_RATE__{what}": "1000000"
     for who in ("USER", "SESSION", "ADDRESS") for what in ("PER_SECOND", "BURST")
@@ -78,7 +78,7 @@ async def gateway(folder: Path, app: int) -> AsyncIterator[tuple[RunningCity, Ap
             preflight_origins=(), durability="written", activity="any",
         )  # fmt: skip
         await city.put("app.put", app=registered)
-        text = _STARTER.read_text()
+        text = STARTER.read_text()
         version = hashlib.sha256(text.encode()).hexdigest()
         await city.put("policy.put", version=PolicyVersion(version, "", text, "author", time.time(), "proposed", ""))
         await city.steward.call("policy.activate", hash=version, by="approver")

@@ -28,6 +28,21 @@ http {{ access_log off; keepalive_requests 100000000;
       proxy_set_header X-Forwarded-Proto http; }} }} }}
 """
 
+_ASKING: Final = """
+http {{ access_log off; keepalive_requests 100000000;
+  upstream app {{ server 127.0.0.1:{app}; keepalive 64; keepalive_requests 100000000; }}
+  upstream authoriser {{ server 127.0.0.1:{authoriser}; keepalive 64; keepalive_requests 100000000; }}
+  server {{ listen 127.0.0.1:{port};
+    location / {{ auth_request /authorise; auth_request_set $assertion $upstream_http_x_sekisho_jwt_assertion;
+      proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr;
+      proxy_set_header X-Forwarded-Proto http; proxy_set_header X-Sekisho-Jwt-Assertion $assertion; }}
+    location = /authorise {{ internal; proxy_pass http://authoriser; proxy_http_version 1.1;
+      proxy_pass_request_body off; proxy_set_header Content-Length ""; proxy_set_header Connection "";
+      proxy_set_header X-Original-Host $host; proxy_set_header X-Original-Uri $request_uri;
+      proxy_set_header X-Original-Method $request_method; proxy_set_header X-Original-Address $remote_addr; }} }} }}
+"""
+
 
 def free_port() -> int:
     """Return a port that was free a moment ago."""
@@ -49,7 +64,8 @@ def wait_for(port: int) -> None:
     raise TimeoutError(f"nothing listens on port {port}")
 
 
-def _start(name: str, text: str, folder: Path, port: int, core: int) -> subprocess.Popen[bytes]:
+def start(name: str, text: str, folder: Path, port: int, core: int) -> subprocess.Popen[bytes]:
+    """Start one nginx on a core with this `http` part of a configuration; returns when it listens on `port`."""
     config = folder / f"{name}-{port}.conf"
     config.write_text(_COMMON.format(folder=folder, name=f"{name}-{port}") + text)
     command = ["taskset", "-c", str(core), "nginx", "-c", str(config), "-p", str(folder)]
@@ -60,12 +76,17 @@ def _start(name: str, text: str, folder: Path, port: int, core: int) -> subproce
 
 def start_app(folder: Path, port: int, core: int) -> subprocess.Popen[bytes]:
     """The app behind every candidate: answers each request with the same 978 bytes."""
-    return _start("app", _APP.format(port=port, body=BODY.decode()), folder, port, core)
+    return start("app", _APP.format(port=port, body=BODY.decode()), folder, port, core)
 
 
 def start_proxy(folder: Path, port: int, app: int, core: int) -> subprocess.Popen[bytes]:
     """A bare `proxy_pass` with 64 kept-alive connections to the app and no access log."""
-    return _start("proxy", _PROXY.format(port=port, app=app), folder, port, core)
+    return start("proxy", _PROXY.format(port=port, app=app), folder, port, core)
+
+
+def start_asking(folder: Path, port: int, app: int, authoriser: int, core: int) -> subprocess.Popen[bytes]:
+    """The same proxy, which asks an authoriser about each request (`auth_request`) and passes its assertion on."""
+    return start("asking", _ASKING.format(port=port, app=app, authoriser=authoriser), folder, port, core)
 
 
 def version() -> str:
