@@ -29,7 +29,7 @@ STARTER: Final = ROOT / "policies" / "bundled" / "starter.yaml"
 _UNLIMITED: Final = {
     f"SEKISHO_LIMITS__{who}_RATE__{what}": "1000000"
     for who in ("USER", "SESSION", "ADDRESS") for what in ("PER_SECOND", "BURST")
-}  # fmt: skip
+} | {"SEKISHO_LIMITS__CONNECTIONS_PER_ADDRESS": "10000"}  # fmt: skip
 _CAUGHT_UP: Final = 0.08  # share of a core under which a gateway without load has nothing left to do
 _PATIENCE: Final = 30.0  # seconds to wait for that
 

@@ -68,11 +68,14 @@ def write_script(path: Path, host: str, tokens: Sequence[str]) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def load(port: int, script: Path, seconds: float, core: int) -> int:
-    """Load a port for so long; return the requests that were answered. Raises LoadFault."""
+def load(port: int, script: Path, seconds: float, core: int, target: str = TARGET, threads: int = THREADS) -> int:
+    """Load a port for so long (whole seconds); return the requests that were answered. Raises LoadFault.
+
+    There are four connections a thread.
+    """
     command = [
-        "taskset", "-c", str(core), "wrk", f"-t{THREADS}", f"-c{CONNECTIONS}", "-s", str(script),
-        f"-d{seconds:g}s", f"http://127.0.0.1:{port}{TARGET}",
+        "taskset", "-c", str(core), "wrk", f"-t{threads}", f"-c{threads * CONNECTIONS // THREADS}", "-s", str(script),
+        f"-d{seconds:g}s", f"http://127.0.0.1:{port}{target}",
     ]  # fmt: skip
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     if "Non-2xx" in said or re.search(r"Socket errors: connect [1-9]|write [1-9]|timeout [1-9]", said):

@@ -18,6 +18,10 @@ BURST_BOUND: Final = 30.0  # seconds until the lag is back: five minutes after a
 PROVING_BOUND: Final = 2.5  # CPU of verification over plain SHA-256 of the same bytes
 KEEPING_BOUND: Final = 6.0  # CPU of a journal over SHA-256 and write() of the same bytes
 SEARCH_BOUND: Final = 1000.0  # ms, p95
+KEPT_BOUND: Final = 3.5  # KiB of the worker for each kept-alive connection that does nothing
+SOCKET_BOUND: Final = 7.0  # KiB for each WebSocket
+BODIES_BOUND: Final = 0.9  # nginx's CPU over ours for the same bodies of one mebibyte
+SESSIONS_BOUND: Final = 1.05  # a request's cost with 200,000 live sessions over that with one
 
 Told = dict[str, Any]
 
@@ -90,7 +94,53 @@ def _shipping_faults(told: Told) -> list[str]:
     ]  # fmt: skip
 
 
+def _holding(told: Told) -> str:
+    return f"memory: {told['kept']:.1f} KiB a kept-alive connection, {told['socket']:.1f} KiB a WebSocket"
+
+
+def _holding_faults(told: Told) -> list[str]:
+    return [
+        *_beyond("P4: memory of a kept-alive connection", told["kept"], KEPT_BOUND, " KiB"),
+        *_beyond("P4: memory of a WebSocket", told["socket"], SOCKET_BOUND, " KiB"),
+    ]
+
+
+def _bodies(told: Told) -> str:
+    ways = [f"{way} {told[way]['ratio']['median']:.2f} ×" for way in ("download", "upload")]
+    return f"bodies of 1 MiB, bytes a CPU second beside nginx: {', '.join(ways)}"
+
+
+def _bodies_faults(told: Told) -> list[str]:
+    ratios = {way: told[way]["ratio"]["median"] for way in ("download", "upload")}
+    return [
+        f"P4: {way} of 1 MiB: {ratio:.2f} × nginx's bytes a CPU second, bound {BODIES_BOUND}"
+        for way, ratio in ratios.items()
+        if ratio < BODIES_BOUND
+    ]
+
+
+def _latency(told: Told) -> str:
+    lines = []
+    for rate, each in told.items():
+        for who, percentiles in each.items():
+            shown = ", ".join(f"{name} {taken:.1f}" for name, taken in percentiles.items())
+            lines.append(f"latency at {rate}/s, {who}: {shown} ms")
+    return "\n".join(lines)
+
+
+def _many(told: Told) -> str:
+    return (
+        f"{told['live']:,} live sessions: {told['sessions']['median']:.2f} × a request; "
+        f"200 rules over 30 apps: {told['rules']['median']:.2f} ×"
+    )
+
+
 PARTS: Final = (
+    Part("holding", ("2000",), ("500",), _holding, _holding_faults),
+    Part("bodies", ("4",), ("1",), _bodies, _bodies_faults),
+    Part("latency", ("5", "2"), ("2", "1"), _latency, lambda _: []),
+    Part("many", ("3",), ("1",), _many,
+         lambda told: _beyond("P4: 200,000 live sessions", told["sessions"]["median"], SESSIONS_BOUND)),
     Part("revocation", ("1000", "3"), ("200", "1"), _revocation,
          lambda told: _beyond("P3: revocation p99", told["worst"]["p99"], REVOCATION_BOUND, " ms")),
     Part("keeping", ("5",), ("1",), _keeping,

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
@@ -36,6 +37,7 @@ from gateway.gate.request import Peer
 from gateway.gatekeeper import Rates, Trail, WorkerGatekeeper
 from gateway.state.changes import Change
 from policies.compile import compile_policy
+from policies.model import Rule
 from tests.support.edge import FastGatekeeper, app_at
 from tests.support.gate_world import (
     APP,
@@ -146,8 +148,14 @@ async def bare(requests: int) -> tuple[float, Counter[str]]:
     return await measured(Driver(services, services.pools.of(gatekeeper.app)), requests)
 
 
-async def full(requests: int, folder: Path, *, varied: bool = False) -> tuple[float, Counter[str]]:
-    """The edge with the real gate and the real journal; `varied` requests help no memory of headers or targets."""
+async def full(
+    requests: int, folder: Path, *, varied: bool = False, prepare: Callable[[World], None] | None = None,
+    more_rules: Sequence[Rule] = (),
+) -> tuple[float, Counter[str]]:  # fmt: skip
+    """The edge with the real gate and the real journal; `varied` requests help no memory of headers or targets.
+
+    `prepare` puts more into the world; `more_rules` stand beside the few of the policy.
+    """
     loop = asyncio.get_running_loop()
     world = World()
     world.view.beat(time.time(), time.monotonic(), "", False)
@@ -179,7 +187,9 @@ async def full(requests: int, folder: Path, *, varied: bool = False) -> tuple[fl
         when=(condition("app", "any_of", "docs"), condition("user.groups", "any_of", "shokuin")),
         require=(condition("mfa.age", "max", 43200.0), condition("net.zone", "any_of", "office")),
     )
-    rules = [open_rule, *(each for each in RULES if each.id != "docs-staff")]
+    if prepare is not None:
+        prepare(world)
+    rules = [open_rule, *more_rules, *(each for each in RULES if each.id != "docs-staff")]
     world.view.set_policy(compile_policy(policy(*sorted(rules, key=lambda each: each.id))), Change(2))
     services = services_for(gate)
     try:

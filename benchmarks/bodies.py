@@ -1,0 +1,99 @@
+"""Bodies of one mebibyte in both directions: CPU of the worker beside that of a bare nginx, in interleaved rounds.
+
+`python -m benchmarks.bodies ROUNDS` prints JSON. The nginx streams as we do and never touches its disk: it neither
+buffers uploads nor writes answers to temporary files. Everything is judged and recorded as always.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from benchmarks import nginx
+from benchmarks.candidates import GATEWAY_CORE, LOAD_CORE, gateway, token
+from benchmarks.measure import Spread, cpu_seconds, load, tree, write_script
+from tests.support.running_city import HOST
+
+SIZE: Final = 1 << 20
+_SECONDS: Final = 2
+_THREADS: Final = 2
+_APP: Final = """
+http {{ access_log off; client_max_body_size 2m; client_body_buffer_size 64k; keepalive_requests 100000000;
+  server {{ listen 127.0.0.1:{port};
+    location = /given {{ alias {folder}/body; default_type application/octet-stream; }}
+    location = /taken {{ return 204; }} }} }}
+"""
+_PROXY: Final = """
+http {{ access_log off; client_max_body_size 2m; keepalive_requests 100000000;
+  upstream app {{ server 127.0.0.1:{app}; keepalive 64; keepalive_requests 100000000; }}
+  server {{ listen 127.0.0.1:{port};
+    location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_request_buffering off; proxy_buffering off; proxy_set_header Host $host;
+      proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto http; }} }} }}
+"""
+
+
+def scripts(folder: Path) -> dict[str, tuple[Path, str]]:
+    """Write wrk's scripts: for downloads and uploads, each with its target."""
+    given, taken = folder / "given.lua", folder / "taken.lua"
+    tokens = [token(number) for number in range(_THREADS)]
+    write_script(given, HOST, tokens)
+    write_script(taken, HOST, tokens)
+    body = f'wrk.method = "POST"\nwrk.body = string.rep("b", {SIZE})\nwrk.headers["Sec-Fetch-Site"] = "same-origin"\n'
+    taken.write_text(body + taken.read_text())
+    return {"download": (given, "/given"), "upload": (taken, "/taken")}
+
+
+def cost(port: int, pids: set[int], script: Path, target: str) -> float:
+    """CPU milliseconds of one body."""
+    load(port, script, 1, LOAD_CORE, target, _THREADS)
+    before = cpu_seconds(pids)
+    bodies = load(port, script, _SECONDS, LOAD_CORE, target, _THREADS)
+    return (cpu_seconds(pids) - before) / bodies * 1e3
+
+
+async def measure(rounds: int) -> dict[str, object]:
+    """Let both take turns; ratios are nginx's CPU over ours: above 1 we carry more bytes in a CPU second."""
+    taken: dict[str, list[tuple[float, float]]] = {"download": [], "upload": []}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # nginx reads the body as another user
+        (folder / "body").write_bytes(b"b" * SIZE)
+        app, front = nginx.free_port(), nginx.free_port()
+        started: list[subprocess.Popen[bytes]] = []
+        try:
+            started.append(nginx.start("bodies", _APP.format(port=app, folder=folder), folder, app, LOAD_CORE))
+            started.append(nginx.start("front", _PROXY.format(port=front, app=app), folder, front, GATEWAY_CORE))
+            beside = tree(started[1].pid)
+            async with gateway(folder, app) as (city, _):
+                port, worker = int(city.base.rpartition(":")[2]), {city.pid("worker-0")}
+                for _ in range(rounds):
+                    for way, (script, target) in scripts(folder).items():
+                        turns = {"nginx": (front, beside), "ours": (port, worker)}
+                        each: dict[str, float] = {}
+                        for who in random.sample(sorted(turns), 2):
+                            each[who] = await asyncio.to_thread(cost, *turns[who], script, target)
+                        taken[way].append((each["nginx"], each["ours"]))
+        finally:
+            for process in reversed(started):
+                process.terminate()
+                process.wait()
+    return {
+        way: {
+            "ratio": dataclasses.asdict(Spread.of([nginx_ms / ours for nginx_ms, ours in pairs])),
+            "nginx_ms": Spread.of([pair[0] for pair in pairs]).median,
+            "ours_ms": Spread.of([pair[1] for pair in pairs]).median,
+        }
+        for way, pairs in taken.items()
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(measure(int(sys.argv[1])))))
