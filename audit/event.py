@@ -96,6 +96,8 @@ class Action(StrEnum):
     CERTIFICATE_SERVED = "certificate.served"  # a listener shows other certificates from now on
     CERTIFICATE_REFUSED = "certificate.refused"  # changed files cannot be served; the former certificates still are
     CERTIFICATE_EXPIRING = "certificate.expiring"  # one that is served ends soon
+    UPSTREAM_FAILED = "upstream.failed"  # a server of an app failed so often that a worker leaves it alone for a while
+    UPSTREAM_RECOVERED = "upstream.recovered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +193,8 @@ SHAPES: Final[Mapping[Action, Shape]] = {
     Action.CERTIFICATE_SERVED: Shape("sekisho.health", "event", ("configuration",), ("change",)),
     Action.CERTIFICATE_REFUSED: Shape("sekisho.health", "alert", ("configuration",), ("error",)),
     Action.CERTIFICATE_EXPIRING: Shape("sekisho.health", "alert", ("configuration",), ("info",)),
+    Action.UPSTREAM_FAILED: Shape("sekisho.health", "event", ("host",), ("error",)),
+    Action.UPSTREAM_RECOVERED: _HEALTH,
 }
 
 BASE: Final[Mapping[Action, Mapping[str, Any]]] = {

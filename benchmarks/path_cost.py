@@ -24,9 +24,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from audit.anonymous import BoundedJournal, Coalescer
 from audit.journal import Journal
 from benchmarks.load import ANSWER_HEAD, BODY, HEADERS, TARGET, request_bytes
+from gateway.edge.address import Upstream
 from gateway.edge.connection import ClientConnection
 from gateway.edge.live import LiveExchanges
-from gateway.edge.pool import Pool, Pools, Upstream
+from gateway.edge.pool import Pool
+from gateway.edge.pools import Pools
 from gateway.edge.services import EdgeLimits, EdgeServices, EdgeTimeouts, Gatekeeper
 from gateway.edge.timeouts import Sweeper
 from gateway.edge.upstream import UpstreamConnection

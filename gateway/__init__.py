@@ -6,8 +6,8 @@ settings or a new program in place while requests go on. The others are composit
 
 - `worker` takes requests. `edge` turns bytes into a request and back; `gatekeeper` gives the pure `gate` what makes it
   live: clock, token buckets, journals, the steward's answers. Beside it, `entrances` are its listeners and their
-  certificates, `completion` records how a request ended, `session_use` who was at work, `counters` what is told as
-  numbers; `leasing` shares rates with the other workers.
+  certificates, `completion` records how a request ended, `session_use` who was at work, `upstream_health` which
+  server of an app failed, `counters` what is told as numbers; `leasing` shares rates with the other workers.
 - `steward` alone writes the store and tells the workers what changed; both ends of that are in `state`.
 - `control` serves people: pages (`portal`) and the administrators' API (`admin`), over `identity` (who), `posture`
   (which device) and `apps` (what is protected). `alerting` follows the trail and tells persons by `signals`.

@@ -118,7 +118,8 @@ def _person_records(user: User, factors: Sequence[Factor], now: float) -> list[d
 
 def _app_records(app: App, now: float) -> list[dict[str, Any]]:
     fields = {
-        "sekisho.app.id": app.id, "sekisho.app.hosts": list(app.hosts), "sekisho.app.upstream": app.upstream,
+        "sekisho.app.id": app.id, "sekisho.app.hosts": list(app.hosts),
+        "sekisho.app.upstream": ", ".join(app.addresses),
         "sekisho.app.sensitivity": app.sensitivity,
     }  # fmt: skip
     proposed = fields | {"sekisho.app.state": AppState.PENDING.value, "sekisho.by": app.created_by}

@@ -318,7 +318,8 @@ class WorkerGatekeeper:
         """Write the answer of a request whose app, or control, did not answer."""
         if isinstance(verdict, Local):
             return self._refusals.tell(Told(verdict.request_id, 503, Reason.CONTROL_UNAVAILABLE.value), request)
-        told = Told(verdict.request_id, status, reason, verdict.app, verdict.user.language)
+        later = ((b"Retry-After", b"5"),) if status == 503 else ()
+        told = Told(verdict.request_id, status, reason, verdict.app, verdict.user.language, extra=later)
         return self._refusals.tell(told, request)
 
     def identity(self, verdict: Forward) -> bytes:

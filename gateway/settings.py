@@ -20,6 +20,7 @@ from gateway.settings_parts.field import HostName, SecretPath, Section, required
 from gateway.settings_parts.listeners import Listeners
 from gateway.settings_parts.outlets import Outlets
 from gateway.settings_parts.services import Alerts, Elasticsearch, Mdm, Witness
+from gateway.settings_parts.upstreams import Upstreams
 
 __all__ = ["Fault", "Settings", "SettingsFaults"]
 
@@ -123,6 +124,7 @@ class Settings(BaseSettings):
     listeners: Listeners = required("待ち受け", "")
     limits: Limits = setting(Limits(), "量の上限", "")
     timeouts: Timeouts = setting(Timeouts(), "時間の上限", "")
+    upstreams: Upstreams = setting(Upstreams(), "アプリへの接続", "")
     sessions: Sessions = setting(Sessions(), "セッション", "")
     sign_in: SignIn = setting(SignIn(), "サインイン", "")
     journal: JournalSettings = setting(JournalSettings(), "記録", "")

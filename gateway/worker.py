@@ -11,6 +11,7 @@ import asyncio
 import gc
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -23,11 +24,13 @@ from audit.anonymous import BoundedJournal, Coalescer
 from audit.event import Action, event
 from audit.journal import Journal, JournalUnhealthy
 from gateway.edge.accepting import connections_that_fit
+from gateway.edge.address import Upstream
 from gateway.edge.listener import Listeners
 from gateway.edge.live import LiveExchange, LiveExchanges
-from gateway.edge.pool import Pool, Pools, Upstream
+from gateway.edge.pool import HealthChange, Pool
+from gateway.edge.pools import Pools
 from gateway.edge.server_certificates import CertificateFaults
-from gateway.edge.services import EdgeLimits, EdgeServices, EdgeTimeouts
+from gateway.edge.services import EdgeLimits, EdgeServices, EdgeTimeouts, UpstreamBounds
 from gateway.edge.timeouts import Sweeper
 from gateway.edge.tunnel import RESTARTING
 from gateway.entrances import LOOK_EACH, Entrances
@@ -46,6 +49,7 @@ from gateway.state.changes import Change
 from gateway.state.feed import FeedClient
 from gateway.state.view import View
 from gateway.supervision import child
+from gateway.upstream_health import health_record
 from policies.reasons import Reason
 
 LOG = logging.getLogger("sekisho.worker")
@@ -89,11 +93,14 @@ class Worker:
         self._sweeper = Sweeper(time.monotonic)
         timeouts = EdgeTimeouts.of(settings.timeouts)
         control = Upstream.parse(f"unix:{settings.paths.control_socket}")
-        self._pools = Pools(timeouts, self._sweeper)
+        granted = UpstreamBounds.of(settings.upstreams)
+        self._pools = Pools(timeouts, self._sweeper, granted, self._on_health)
+        # Control is back within a second of its death; leaving it alone would only keep people from signing in.
+        patient = replace(granted, breaker_failures=sys.maxsize)
         limits = EdgeLimits.of(settings.limits)
         self._listeners = Listeners(
             EdgeServices(
-                gatekeeper=self._gate, pools=self._pools, control=Pool(control, timeouts, self._sweeper),
+                gatekeeper=self._gate, pools=self._pools, control=Pool(control, timeouts, self._sweeper, patient),
                 live=self.live, sweeper=self._sweeper, timeouts=timeouts,
                 limits=replace(limits, connections=_connections_that_fit(limits.connections)),
                 clock=time.monotonic, public_port=settings.portal.port, reached=self._gate.counters.reached,
@@ -206,6 +213,8 @@ class Worker:
 
     def _on_change(self, change: Change) -> Mapping[str, int]:
         """End the live exchanges that the change no longer allows; return how many per session."""
+        if change.apps:
+            self._pools.keep(self.view.apps)
         if not change.narrows:
             return {}
         if change.apps or change.everything:
@@ -258,7 +267,15 @@ class Worker:
     def _report_use(self) -> None:
         self._gate.use.tunnelled(self.live.all(), self._gate.moment().wall)
         rates = {"shared_names": self._leasing.held, "unanswered": self._leasing.lapses}
-        self._feed.report_use(self._gate.use.take(), {**self._gate.counts(), "rates": rates})
+        counted = {**self._gate.counts(), "rates": rates, "upstreams": self._pools.counted()}
+        self._feed.report_use(self._gate.use.take(), counted)
+
+    def _on_health(self, app_id: str, change: HealthChange) -> None:
+        """Record that an upstream is left alone, or gets requests again; a failing journal counts it in its gap."""
+        try:
+            self._journal.append(health_record(app_id, change, self.name, self._gate.moment().wall), False, None)
+        except JournalUnhealthy:
+            self._gate.counters.completions_lost += 1
 
     def _flush_strangers(self) -> None:
         try:

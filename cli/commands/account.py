@@ -20,6 +20,7 @@ from cli.language import t
 from cli.moments import age, shown
 from cli.private_file import write_private
 from cli.render.table import Column
+from cli.render.upstreams import server_troubles
 from cli.render.witnesses import shown_witnesses, witness_troubles
 
 _MDM_FAILURES = 3  # in a row: fewer are the weather
@@ -228,6 +229,7 @@ def _troubles(answer: dict[str, Any]) -> list[str]:
     if not answer["journal"]["healthy"]:
         found.append(t("記録を書き込めません。ディスクを確認してください。", "the journal cannot be written."))
     found += _disk_troubles(answer["disk"])
+    found += server_troubles(answer.get("upstreams") or {})
     if answer["policy"] is None:
         found.append(t("有効なポリシーがありません。すべて拒否されます。", "no active policy: everything is refused."))
     posture = answer.get("posture")

@@ -19,6 +19,7 @@ from cli.language import t
 from cli.render.cells import plain
 from cli.render.states import state_word
 from cli.render.table import Column
+from cli.render.upstreams import server_lines, shown_servers
 
 
 def _differences(value: Any) -> str:
@@ -37,7 +38,9 @@ COLUMNS = (
     Column("sensitivity", "機密性", "class"),
     Column("owner", "責任者", "owner"),
     Column("state", "状態", "state", state_word),
+    Column("servers", "サーバー", "servers", shown_servers),
 )
+DETAIL = (*COLUMNS[:-1], Column("servers", "サーバー", "servers", server_lines))
 PLAN = (
     Column("app", "アプリ", "app", keep=True),
     Column("action", "操作", "action"),
@@ -76,7 +79,7 @@ def show(call: Call, app: App) -> None:
     """Show one app."""
     answer = call.client().get(f"/v1/apps/{segment(app)}")
     answer.pop("request_id", None)
-    call.one(answer, COLUMNS)
+    call.one(answer, DETAIL)
 
 
 @shows(group, "diff", "ファイルと今の登録の違い", "the file against what is registered")

@@ -53,6 +53,7 @@ _ACTIONS_JA: Final[Mapping[str, str]] = {
     "program.replaced": "プログラムの入れ替え",
     "certificate.served": "証明書の切り替え", "certificate.refused": "使えない証明書",
     "certificate.expiring": "証明書の期限",
+    "upstream.failed": "アプリのサーバーの停止", "upstream.recovered": "アプリのサーバーの回復",
 }  # fmt: skip
 _VERDICTS_JA: Final[Mapping[str, str]] = {
     "forward": "許可", "refuse": "拒否", "sign_in": "要サインイン", "step_up": "要本人確認", "limited": "制限",

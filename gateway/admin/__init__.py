@@ -8,7 +8,8 @@ token's idleness.
 - Operators: `sign_in`, `approvals` of what others proposed (`approval_request`: the two-person rule).
 - People and access: `users`, `users_import` (rows by `csv_import`, paper by `letters`), `sessions` (whom they hit:
   `targets`), `locks`, `devices`; `people` finds who is meant.
-- What is protected and how: `apps`, `policy_versions`, `policy_questions`.
+- What is protected and how: `apps` (how their servers stand: `upstream_states`), `policy_versions`,
+  `policy_questions`.
 - Looking: `events`, `bundles` (evidence to take away), `anomalies`, `status`, `alerts`, `elastic` (`reconcile`
   compares it with the journals) and `outlets`, the other ways out; `reveals` by a value that records hold as a digest,
   which `unlinking` keeps out of every other answer. Long searches run in a child process: `searching` here,

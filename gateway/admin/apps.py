@@ -16,6 +16,7 @@ from gateway.admin.endpoint import Arguments, Call, Change, Listing, Reply, list
 from gateway.admin.people import person
 from gateway.admin.policy_versions import loaded
 from gateway.admin.problem import AdminReason, Problem, not_found
+from gateway.admin.upstream_states import upstream_states
 from gateway.apps.probe import probe, sample_headers
 from gateway.apps.registry import Surroundings, changes, collisions, hosts_taken, parse_apps, warnings
 from gateway.apps.source import SourceFaults
@@ -70,9 +71,11 @@ class TestApp(Arguments):
 
 
 async def ls(call: Call[Listing]) -> Reply:
-    """Apps, by id."""
+    """Apps, by id; `servers` says how those stand that somebody used, None = the steward does not answer."""
     apps = sorted(call.context.reader.apps(), key=lambda app: app.id)
-    return listed([app.to_row() for app in apps], call.arguments.limit)
+    states = await upstream_states(call)
+    rows = [{**app.to_row(), "servers": None if states is None else states.get(app.id, [])} for app in apps]
+    return listed(rows, call.arguments.limit)
 
 
 async def show(call: Call[OneApp]) -> Reply:
@@ -83,7 +86,10 @@ async def show(call: Call[OneApp]) -> Reply:
         for approval in call.context.reader.approvals(pending=True)
         if approval.kind == KIND and approval.subject == app.id
     ]
-    return Reply({**app.to_row(), "approvals": waiting, "warnings": list(warnings(app, _around(call)))}, rows=1)
+    states = await upstream_states(call)
+    servers = None if states is None else states.get(app.id, [])
+    noted = list(warnings(app, _around(call)))
+    return Reply({**app.to_row(), "servers": servers, "approvals": waiting, "warnings": noted}, rows=1)
 
 
 async def diff(call: Call[DiffApps]) -> Reply:

@@ -12,6 +12,7 @@ from gateway.admin.elastic import shipping
 from gateway.admin.endpoint import Arguments, Call, Reply
 from gateway.admin.outlets import outlets
 from gateway.admin.policy_versions import loaded
+from gateway.admin.upstream_states import of_workers
 from gateway.state.command import StewardUnavailable
 from gateway.state.records import AppState, PolicyState
 from gateway.supervision.filling import limited
@@ -48,6 +49,7 @@ async def status(call: Call[Arguments]) -> Reply:
         "witnesses": _witnesses(call),
         "elasticsearch": shipping(call),
         "outlets": outlets(call),
+        "upstreams": of_workers(steward.get("workers", ())),
         "posture": context.posture.state() if context.posture is not None else None,
         "alerts": context.alerts.states() if context.alerts is not None else None,
     }

@@ -102,6 +102,12 @@ def _once(values: list[str]) -> list[str]:
     return values
 
 
+def _one_scheme(values: list[str]) -> list[str]:
+    if len({value.partition(":")[0] for value in values}) > 1:
+        raise ValueError("one scheme for all: a part of the requests would be protected less than the rest")
+    return values
+
+
 Host = Annotated[str, AfterValidator(host_name)]
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 UrlPath = Annotated[str, AfterValidator(_path)]
@@ -132,7 +138,20 @@ class AppForm(BaseModel):
     owner: Annotated[str, Field(min_length=1, max_length=64, description="職員ID of the person answerable")]
     contact: Annotated[str, Field(max_length=200, description="shown on refusals")] = ""
     hosts: Annotated[list[Host], Field(min_length=1, max_length=16), AfterValidator(_once)]
-    upstream: Annotated[str, AfterValidator(upstream_url)]
+    upstream: Annotated[str, Field(description="where the app lives"), AfterValidator(upstream_url)] = ""
+    upstreams: Annotated[
+        list[Annotated[str, AfterValidator(upstream_url)]],
+        Field(min_length=1, max_length=16, description="where it lives, if on several servers: in place of upstream"),
+        AfterValidator(_once), AfterValidator(_one_scheme),
+    ] = Field(default_factory=list)  # fmt: skip
+    affinity: Annotated[
+        Literal["session", "none"],
+        Field(
+            description="session: one server for each app session, for its own sessions live there; none: any server"
+        ),
+    ] = "session"
+    upstream_first_byte: Annotated[float, Field(ge=0, le=3600, description="s, 0 = the gateway's setting")] = 0.0
+    upstream_between: Annotated[float, Field(ge=0, le=3600, description="s, 0 = the gateway's setting")] = 0.0
     upstream_ca: Annotated[str, Field(description="CA bundle for https, empty = the system's")] = ""
     sensitivity: Annotated[Literal["1", "2", "3C", "3B", "3A"], BeforeValidator(_number_as_text)]
     business: Annotated[str, Field(max_length=80, description="業務")] = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -34,18 +34,27 @@ class Finding:
 
 
 async def probe(app: App) -> tuple[Finding, ...]:
-    """Call the app directly; never raises for what the app does."""
+    """Call each server of the app directly; never raises for what the app does."""
+    found: list[Finding] = []
+    for address in app.addresses:
+        findings = await _probe(app, address)
+        # The path says which one it was where there are several.
+        found += [replace(each, path=address + each.path) for each in findings] if app.upstreams else findings
+    return tuple(found)
+
+
+async def _probe(app: App, address: str) -> tuple[Finding, ...]:
     connector: aiohttp.BaseConnector
-    if app.upstream.startswith("unix:"):
-        connector, base = aiohttp.UnixConnector(app.upstream.removeprefix("unix:")), "http://app.invalid"
+    if address.startswith("unix:"):
+        connector, base = aiohttp.UnixConnector(address.removeprefix("unix:")), "http://app.invalid"
     else:
-        connector, base = aiohttp.TCPConnector(ssl=_trust(app)), app.upstream
+        connector, base = aiohttp.TCPConnector(ssl=_trust(app)), address
     timeout = aiohttp.ClientTimeout(total=_WAIT)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as http:
         reached = await _call(http, base, app, app.health_path or "/", {})
         plain = await _call(http, base, app, "/", {})
         forged = await _call(http, base, app, "/", forged_headers(app))
-    return (_reached(app, *reached), _around("without_identity", *plain), _around("forged_identity", *forged))
+    return (_reached(app, address, *reached), _around("without_identity", *plain), _around("forged_identity", *forged))
 
 
 def forged_headers(app: App) -> dict[str, str]:
@@ -96,10 +105,10 @@ async def _call(
         return path, None, type(error).__name__
 
 
-def _reached(app: App, path: str, status: int | None, fault: str) -> Finding:
+def _reached(app: App, address: str, path: str, status: int | None, fault: str) -> Finding:
     advice = ""
     if status is None:
-        advice = f"アプリに接続できません ({fault})。upstream {app.upstream} を確認してください。"
+        advice = f"アプリに接続できません ({fault})。upstream {address} を確認してください。"
     elif status >= 500 or (app.health_path and status >= 400):
         advice = f"アプリが {path} に {status} を返しました。"
     return Finding("reachable", path, status, fault, advice)

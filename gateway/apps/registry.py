@@ -69,7 +69,8 @@ def parse_apps(text: str, file: str, surroundings: Surroundings, created_by: str
 def warnings(app: App, surroundings: Surroundings) -> tuple[str, ...]:
     """What is allowed but worth a second look by the person who approves."""
     found: list[str] = []
-    if app.upstream.startswith("http://") and not _is_local(app.upstream) and app.sensitivity in _SENSITIVE:
+    plain = [each for each in app.addresses if each.startswith("http://") and not _is_local(each)]
+    if plain and app.sensitivity in _SENSITIVE:
         found.append(f"機密性{app.sensitivity}ですが、アプリまでの通信が暗号化されません (upstream が http)。")
     if "remote-user" in app.presets:
         found.append("署名のないヘッダーを渡します。アプリへゲートウェイ以外から到達できないことを確認してください。")
@@ -97,6 +98,9 @@ def _form(document: Document, faults: list[Fault]) -> AppForm | None:
     if not isinstance(document.value, dict):
         faults.append(document.fault((), "a value that is not a mapping", "keys such as id, hosts and upstream"))
         return None
+    if ("upstream" in document.value) is ("upstreams" in document.value):
+        got = "both 'upstream' and 'upstreams'" if "upstream" in document.value else "nothing"
+        faults.append(document.fault(("upstream",), got, "'upstream' (one server) or 'upstreams' (several)"))
     try:
         return AppForm.model_validate(document.value)
     except ValidationError as error:
@@ -132,7 +136,7 @@ def _record(form: AppForm, created_by: str) -> App:
         owner=form.owner,
         contact=form.contact,
         hosts=tuple(form.hosts),
-        upstream=form.upstream,
+        upstream=form.upstreams[0] if len(form.upstreams) == 1 else form.upstream,
         upstream_ca=form.upstream_ca,
         sensitivity=form.sensitivity,
         business=form.business,
@@ -150,6 +154,10 @@ def _record(form: AppForm, created_by: str) -> App:
         path_parameter=form.path_parameter,
         path_charset=form.path_charset,
         body_limits=form.body_limits,
+        upstreams=tuple(form.upstreams) if len(form.upstreams) > 1 else (),
+        affinity=form.affinity,
+        upstream_first_byte=form.upstream_first_byte,
+        upstream_between=form.upstream_between,
         state=AppState.PENDING.value,
         created_by=created_by,
         approved_by="",
@@ -172,8 +180,10 @@ def hosts_taken(apps: Iterable[App], but: str) -> dict[str, str]:
 def collisions(app: App, around: Surroundings, taken: Mapping[str, str]) -> Iterator[tuple[Path, str, str]]:
     """What the app may not take, as (place, got, expected). `taken` maps the hosts of others to their apps."""
     yield from _host_collisions(app.hosts, around, taken)
-    if around.own_sockets and _is_inside(app.upstream, around.own_sockets):
-        yield ("upstream",), repr(app.upstream), "an app's socket, not one of the gateway's own"
+    for index, address in enumerate(app.addresses):
+        if around.own_sockets and _is_inside(address, around.own_sockets):
+            place: Path = ("upstreams", index) if app.upstreams else ("upstream",)
+            yield place, repr(address), "an app's socket, not one of the gateway's own"
     yield from _owner_unknown(app.owner, around)
 
 

@@ -8,8 +8,10 @@ rest of a worker is one contract, `services`; the gate is asked through `guarded
   client's end, `reader` makes the bytes a request, `blocks` knows header blocks that were read before, `framing` finds
   where a body ends.
 - On: `relay` carries one request to its end; `forward` writes its head, `upload` bounds its body and `pace` its speed,
-  `pool` finds a connection, `held` keeps those with an identity of their own, `upstream` is one of them, `response` its
-  answer and `delivery` the way in which the client gets that. `tunnel` follows WebSocket frames.
+  `response` is the app's answer, `delivery` the way in which the client gets it. `tunnel` follows WebSocket frames.
+- Where to: `pools` knows each app's upstreams, `choice` says which of them a request goes to, `breaker` which is left
+  alone for a while, `retrying` where it goes when one is lost. `address` is where one lives, `pool` finds a connection
+  to it, `held` keeps those with an identity of their own, `upstream` is one connection.
 - Ends: `answers` are ours, `draining` tells who still takes an answer from who does not, `live` finds what a revocation
   has to cut, `sockets` makes the cut one. `timeouts` is one sweep over all deadlines, `waiting_for` says what a
   deadline was about.

@@ -17,16 +17,16 @@ class Delivery(NamedTuple):
 
 
 def delivered(
-    head: ResponseHead, request: RequestHead, origin: bytes, *, local: bool, whole: int, keep: bool
+    head: ResponseHead, request: RequestHead, origins: frozenset[bytes], local: bool, whole: int, keep: bool
 ) -> Delivery:
     """Return how the answer `head` of `request` goes out.
 
-    `origin` is the app's own address, which the client never sees; `local` says that the answer is one of our pages;
+    `origins` are the app's own addresses, which the client never sees; `local` says that it is one of our pages;
     `whole` is the body's size where all of it is here, -1 = more comes; `keep` whether the connection may go on.
     """
     out, find, status = head.passed, head.find, head.status
     if head.rewritten:
-        out += b"".join(rewritten(head, request, origin, local))
+        out += b"".join(rewritten(head, request, origins, local))
     if status == 101:
         return Delivery(out + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", chunked=False, keep=keep)
     chunked = False

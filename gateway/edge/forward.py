@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.edge.pool import Upstream
+from gateway.edge.address import Upstream
 from gateway.gate.headers import cookies_for_app, fold
 from gateway.gate.request import Peer, RequestHead
 from gateway.gate.verdict import Forward, Local

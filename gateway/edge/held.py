@@ -8,10 +8,15 @@ either, for an app may take them in one leg and answer without a word of it (RFC
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gateway.edge.response import ResponseHead, names_connection_scheme
 from gateway.edge.upstream import UpstreamConnection
 from gateway.gate.request import RequestHead
 from gateway.gate.verdict import Forward
+
+if TYPE_CHECKING:
+    from gateway.edge.pool import Pool
 
 
 def offers_identity(request: RequestHead) -> bool:
@@ -26,29 +31,29 @@ class HeldUpstream:
     __slots__ = ("held",)
 
     def __init__(self) -> None:
-        self.held: tuple[str, str, UpstreamConnection] | None = None
+        self.held: tuple[str, str, UpstreamConnection, Pool] | None = None
 
     def answered(
-        self, verdict: Forward, request: RequestHead, head: ResponseHead, upstream: UpstreamConnection
+        self, verdict: Forward, request: RequestHead, head: ResponseHead, upstream: UpstreamConnection, pool: Pool
     ) -> None:
-        """Keep `upstream` for this app session alone, where request or answer make it somebody's."""
+        """Keep `upstream`, which is one of `pool`, for this app session alone, if request or answer make it its own."""
         if not (head.authenticates_connection or offers_identity(request)):
             return
         if not self.has(upstream):
             self.close()
-        self.held = (verdict.app.id, verdict.app_session_id, upstream)
+        self.held = (verdict.app.id, verdict.app_session_id, upstream, pool)
 
     def has(self, upstream: UpstreamConnection) -> bool:
         """Whether `upstream` is the one that must not go back to its pool."""
         return self.held is not None and self.held[2] is upstream
 
-    def take(self, verdict: Forward) -> UpstreamConnection | None:
-        """Return the connection for a request of `verdict`'s app session; one of any other session is closed."""
+    def take(self, verdict: Forward) -> tuple[UpstreamConnection, Pool] | None:
+        """Return connection and pool for a request of `verdict`'s app session; one of any other session is closed."""
         if self.held is None:
             return None
-        app_id, app_session_id, upstream = self.held
+        app_id, app_session_id, upstream, pool = self.held
         if app_id == verdict.app.id and app_session_id == verdict.app_session_id and upstream.transport is not None:
-            return upstream
+            return upstream, pool
         self.close()
         return None
 

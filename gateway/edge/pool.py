@@ -1,7 +1,7 @@
-"""Connections to each app, kept alive and bounded; who finds none waits in a bounded queue.
+"""The connections to one upstream, kept alive and bounded; who finds none waits in a bounded queue.
 
-The bound is on requests that an app works on at once. A tunnel or an event stream lasts as long as somebody's page is
-open: it leaves the count when it begins, and is bounded by the clients' own connections.
+The bound is on requests that an upstream works on at once. A tunnel or an event stream lasts as long as somebody's page
+is open: it leaves the count when it begins, and is bounded by the clients' own connections.
 Choosing and evicting are synchronous; only opening a connection is a task. A waiter is told by `upstream_ready` or
 `upstream_refused`, possibly before `acquire` returns.
 """
@@ -11,53 +11,17 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Protocol
-from urllib.parse import urlsplit
+from typing import NamedTuple, Protocol
 
-from gateway.edge.services import EdgeTimeouts
+from gateway.edge.address import Upstream
+from gateway.edge.breaker import Breaker
+from gateway.edge.services import EdgeTimeouts, UpstreamBounds
 from gateway.edge.timeouts import NEVER, Sweeper
 from gateway.edge.upstream import UpstreamConnection
-from gateway.state.records import App
 from policies.reasons import Reason
-
-SIZE: Final = 256
-QUEUE: Final = 1024
-IDLE: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """Where an app lives."""
-
-    scheme: str  # http | https | unix
-    host: str  # "" for unix
-    port: int
-    path: str  # of the unix socket
-    ca: str  # CA bundle for https, "" = the system's
-
-    @classmethod
-    def parse(cls, text: str, ca: str = "") -> Upstream:
-        """Read `http://host:port`, `https://host:port` or `unix:/path`; raises ValueError."""
-        if text.startswith("unix:/"):
-            return cls("unix", "", 0, text.removeprefix("unix:"), "")
-        parts = urlsplit(text)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
-            raise ValueError(f"upstream: got {text!r}, expected http://host:port, https://host:port or unix:/path")
-        return cls(parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80), "", ca)
-
-    @property
-    def authority(self) -> str:
-        """The Host header's value for an app that wants its own name."""
-        standard = 443 if self.scheme == "https" else 80
-        host = f"[{self.host}]" if ":" in self.host else self.host or "localhost"
-        return host if self.port in (0, standard) else f"{host}:{self.port}"
-
-    @property
-    def origin(self) -> bytes:
-        """Scheme and authority as they stand in a Location header of the app."""
-        return f"{'https' if self.scheme == 'https' else 'http'}://{self.authority}".encode("ascii")
 
 
 class Waiter(Protocol):
@@ -68,6 +32,38 @@ class Waiter(Protocol):
 
     def upstream_refused(self, status: int, reason: Reason) -> None:
         """There is none."""
+
+
+class _Waiting(NamedTuple):
+    waiter: Waiter
+    fresh: bool  # it takes no connection that served another request
+    until: float
+
+
+@dataclass(slots=True)
+class PoolCounts:
+    """What one pool counted since the worker started."""
+
+    opened: int = 0  # connections
+    reused: int = 0  # requests on a connection that was open
+    failed: int = 0  # connections that could not be opened
+    waited: int = 0  # requests that entered the queue
+    refused: int = 0  # requests that the queue had no room for, or that waited in it for too long
+    stopped: int = 0  # requests that were not sent because the breaker was open
+    opens: int = 0  # of the breaker
+
+
+class HealthChange(NamedTuple):
+    """An upstream is left alone from now on, or gets requests again."""
+
+    pool: Pool
+    reason: Reason | None  # the last failure, None = it answers again
+    failures: int  # in a row, before it was left alone
+    seconds: float  # for how long it is left alone at first, or was
+
+
+def _told_nobody(change: HealthChange) -> None:
+    del change
 
 
 @lru_cache(maxsize=64)
@@ -82,34 +78,74 @@ def _verified(ca: str) -> ssl.SSLContext:
 class Pool:
     """The connections to one upstream. Used from one loop only."""
 
-    def __init__(self, upstream: Upstream, timeouts: EdgeTimeouts, sweeper: Sweeper, size: int = SIZE) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        timeouts: EdgeTimeouts,
+        sweeper: Sweeper,
+        bounds: UpstreamBounds | None = None,
+        tell: Callable[[HealthChange], None] = _told_nobody,
+    ) -> None:
         self.upstream = upstream
-        self._timeouts = timeouts
+        self.timeouts = timeouts
+        self.origins = frozenset({upstream.origin})
+        """Of the whole app, as they may stand in its Location fields."""
+        self.others: tuple[Pool, ...] = ()
+        """Of the same app."""
+        self.counts = PoolCounts()
+        self._bounds = bounds = bounds or UpstreamBounds()
+        self.breaker = Breaker(bounds.breaker_failures, bounds.breaker_first, bounds.breaker_longest)
         self._sweeper = sweeper
-        self._size = size
+        self._tell = tell
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
+        self._streams: set[UpstreamConnection] = set()
         self._opening: set[asyncio.Task[None]] = set()
-        self._waiting: deque[Waiter] = deque()
+        self._dialling = 0  # connections that may become open
+        self._waiting: deque[_Waiting] = deque()
         self._closed = False
         self.deadline = NEVER
         sweeper.add(self)
 
+    @property
+    def address(self) -> str:
+        """Where it leads."""
+        return self.upstream.address
+
+    @property
+    def load(self) -> int:
+        """Requests and tunnels in flight, and those that wait."""
+        return len(self._open) - len(self._idle) + len(self._streams) + self._dialling + len(self._waiting)
+
+    @property
+    def patience(self) -> float:
+        """Seconds within which every waiter is told, one way or the other."""
+        return self._bounds.queue_wait + 2 * self.timeouts.upstream_connect
+
+    # Taking and giving back.
+
     def acquire(self, waiter: Waiter, *, fresh: bool = False) -> None:
         """Give `waiter` a connection: an idle one unless it wants a fresh one, else a new one, else a place to wait."""
-        if self._idle and not fresh:
+        if self.breaker.open and not self.breaker.admit(self._sweeper.clock()):
+            self.counts.stopped += 1
+            waiter.upstream_refused(503, Reason.APP_UNREACHABLE)
+        elif self._idle and not fresh:
+            self.counts.reused += 1
             waiter.upstream_ready(self._idle.pop(), True)
-        elif len(self._open) + len(self._opening) < self._size:
+        elif len(self._open) + self._dialling < self._bounds.connections:
             self._open_for(waiter)
-        elif len(self._waiting) < QUEUE:
-            self._waiting.append(waiter)
+        elif len(self._waiting) < self._bounds.queue:
+            self._queue(waiter, fresh)
         else:
+            self.counts.refused += 1
             waiter.upstream_refused(503, Reason.OVERLOADED)
 
     def cancel(self, waiter: Waiter) -> None:
-        """Forget a waiter that left."""
-        if waiter in self._waiting:
-            self._waiting.remove(waiter)
+        """Forget a waiter that left; a connection that is being opened for it goes to the next one."""
+        for place in self._waiting:
+            if place.waiter is waiter:
+                self._waiting.remove(place)
+                return
 
     def release(self, connection: UpstreamConnection) -> None:
         """Take back a connection whose answer ended; one that cannot be used again is closed."""
@@ -118,9 +154,9 @@ class Pool:
         if not counted or not connection.reusable or connection.transport is None or self._closed:
             connection.close()
         elif self._waiting:
-            self._waiting.popleft().upstream_ready(connection, True)
+            self._pass_on(connection)
         else:
-            deadline = connection.deadline = self._sweeper.now + IDLE
+            deadline = connection.deadline = self._sweeper.now + self._bounds.idle
             self._idle.append(connection)
             if deadline < self.deadline:  # noqa: PLR1730  # min() costs a call
                 self.deadline = deadline
@@ -134,83 +170,129 @@ class Pool:
         """Strike out a connection that ended."""
         if connection in self._idle:
             self._idle.remove(connection)
-        self.let_go(connection)
+        self._open.discard(connection)
+        self._streams.discard(connection)
+        self._serve_next()
 
     def let_go(self, connection: UpstreamConnection) -> None:
-        """Count a connection no more: it ended, or streams to one client until that one leaves."""
+        """Count a connection as load only: it streams to one client until that one leaves."""
         self._open.discard(connection)
-        if self._waiting and len(self._open) + len(self._opening) < self._size:
-            self._open_for(self._waiting.popleft())
+        self._streams.add(connection)
+        self._serve_next()
+
+    # Health.
+
+    def failed(self, reason: Reason, began: float, *, reached: bool) -> None:
+        """Count that something which `began` then (monotonic seconds) failed.
+
+        `reached` says that the upstream was there and broke off or answered badly. Then it is left alone only while
+        another one of the app is not: asking the last one costs nobody a time-out, and one broken page must not shut
+        an app.
+        """
+        breaker, now = self.breaker, self._sweeper.clock()
+        may_open = not reached or any(not other.breaker.open for other in self.others)
+        if not breaker.failed(now, began, may_open=may_open):
+            return
+        self.counts.opens += 1
+        self._tell(HealthChange(self, reason, breaker.failures, breaker.until - now))
+        for connection in list(self._idle):  # who does not answer new ones may have lost these without a word
+            connection.close()
+        waiting, self._waiting = self._waiting, deque()
+        for place in waiting:
+            self.counts.stopped += 1
+            place.waiter.upstream_refused(503, Reason.APP_UNREACHABLE)
+
+    def answered(self, began: float) -> None:
+        """Take an answer to what `began` then, whatever it says; needed only while `breaker` is not calm."""
+        breaker, now = self.breaker, self._sweeper.clock()
+        since = breaker.since
+        if breaker.answered(now, began):
+            self._tell(HealthChange(self, None, 0, now - since))
+
+    # Time, the end.
 
     def on_deadline(self, now: float) -> None:
-        """Close what has been idle too long."""
-        stale = [connection for connection in self._idle if connection.deadline <= now]
-        for connection in stale:
+        """Close what has been idle too long, refuse who has waited too long."""
+        for connection in [connection for connection in self._idle if connection.deadline <= now]:
             connection.close()
+        while self._waiting and self._waiting[0].until <= now:
+            self.counts.refused += 1
+            self._waiting.popleft().waiter.upstream_refused(503, Reason.OVERLOADED)
+        queued = self._waiting[0].until if self._waiting else NEVER
         self.deadline = min((connection.deadline for connection in self._idle), default=NEVER)
+        self.deadline = min(self.deadline, queued)
 
     def close(self) -> None:
-        """Close idle connections; those in use close when they come back."""
+        """Close idle connections; those in use close when they come back. Who waits is sent elsewhere."""
         self._closed = True
         self._sweeper.remove(self)
         for connection in list(self._idle):
             connection.close()
+        while self._waiting:
+            self._waiting.popleft().waiter.upstream_refused(503, Reason.APP_UNREACHABLE)
+
+    # Opening.
+
+    def _queue(self, waiter: Waiter, fresh: bool) -> None:
+        self.counts.waited += 1
+        until = self._sweeper.now + self._bounds.queue_wait
+        self._waiting.append(_Waiting(waiter, fresh, until))
+        self.deadline = min(self.deadline, until)
+
+    def _pass_on(self, connection: UpstreamConnection) -> None:
+        """Give a connection that came back to who waits longest."""
+        if self._waiting[0].fresh:
+            connection.close()  # makes room, and with it a new one for that waiter
+            return
+        self.counts.reused += 1
+        self._waiting.popleft().waiter.upstream_ready(connection, True)
+
+    def _serve_next(self) -> None:
+        """Open connections for those who wait, as far as there is room."""
+        while self._waiting and len(self._open) + self._dialling < self._bounds.connections:
+            self._open_for(self._waiting.popleft().waiter)
 
     def _open_for(self, waiter: Waiter) -> None:
+        self._dialling += 1
         task = asyncio.get_running_loop().create_task(self._connect(waiter))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
     async def _connect(self, waiter: Waiter) -> None:
+        """Open a connection for `waiter`; whatever happens, it is told, and so is whoever waits behind it."""
+        began = self._sweeper.clock()
+        connection = UpstreamConnection(self)
+        fault = Reason.APP_UNREACHABLE
+        made = False
+        try:
+            async with asyncio.timeout(self.timeouts.upstream_connect):
+                await self._dial(connection)
+            made = connection.transport is not None  # it may be lost by now
+        except TimeoutError:
+            fault = Reason.APP_TIMED_OUT
+        except OSError:
+            pass  # so are ssl.SSLError and CertificateError: an app whose name cannot be verified is not reached
+        except Exception as error:  # noqa: BLE001  # such as a host name that no resolver takes
+            asyncio.get_running_loop().call_exception_handler({"message": "connecting failed", "exception": error})
+        self._dialling -= 1
+        if made:
+            self.counts.opened += 1
+            self._open.add(connection)
+            waiter.upstream_ready(connection, False)
+            return
+        self.counts.failed += 1
+        self.failed(fault, began, reached=False)
+        waiter.upstream_refused(502, Reason.APP_UNREACHABLE)
+        self._serve_next()
+
+    async def _dial(self, connection: UpstreamConnection) -> None:
+        """Connect as the upstream's address says; raises what the loop raises, TimeoutError by the caller's limit."""
         loop = asyncio.get_running_loop()
         target = self.upstream
-        connection = UpstreamConnection(self)
-        try:
-            async with asyncio.timeout(self._timeouts.upstream_connect):
-                if target.scheme == "unix":
-                    await loop.create_unix_connection(lambda: connection, target.path)
-                elif target.scheme == "https":
-                    context = _verified(target.ca)
-                    await loop.create_connection(lambda: connection, target.host, target.port, ssl=context)
-                else:
-                    await loop.create_connection(lambda: connection, target.host, target.port)
-        except (OSError, TimeoutError):
-            # ssl.SSLError and CertificateError are OSErrors: an app whose name cannot be verified is not reached.
-            waiter.upstream_refused(502, Reason.APP_UNREACHABLE)
-            if self._waiting:
-                self._open_for(self._waiting.popleft())
-            return
-        if connection.transport is None:
-            waiter.upstream_refused(502, Reason.APP_UNREACHABLE)
-            return
-        self._open.add(connection)
-        waiter.upstream_ready(connection, False)
-
-
-class Pools:
-    """The pool of each app; a changed registration gets a new pool."""
-
-    def __init__(self, timeouts: EdgeTimeouts, sweeper: Sweeper, size: int = SIZE) -> None:
-        self._timeouts = timeouts
-        self._sweeper = sweeper
-        self._size = size
-        self._pools: dict[str, tuple[App, Pool]] = {}
-
-    def of(self, app: App) -> Pool:
-        """Return the pool of `app`; raises ValueError where its upstream cannot be read."""
-        known = self._pools.get(app.id)
-        if known is not None:
-            before, pool = known
-            if before is app or (before.upstream == app.upstream and before.upstream_ca == app.upstream_ca):
-                return pool
-        pool = Pool(Upstream.parse(app.upstream, app.upstream_ca), self._timeouts, self._sweeper, self._size)
-        self._pools[app.id] = (app, pool)
-        if known is not None:
-            known[1].close()
-        return pool
-
-    def close(self) -> None:
-        """Close every pool."""
-        for _, pool in self._pools.values():
-            pool.close()
-        self._pools.clear()
+        if target.scheme == "unix":
+            await loop.create_unix_connection(lambda: connection, target.path)
+        elif target.scheme == "https":
+            context = _verified(target.ca)
+            await loop.create_connection(lambda: connection, target.host, target.port, ssl=context)
+        else:
+            await loop.create_connection(lambda: connection, target.host, target.port)

@@ -15,6 +15,7 @@ from gateway.edge.forward import field_lines, request_head
 from gateway.edge.framing import FramingFault
 from gateway.edge.held import offers_identity
 from gateway.edge.response import ResponseHead
+from gateway.edge.retrying import Retrying
 from gateway.edge.services import EdgeServices, Outcome, Passed
 from gateway.edge.timeouts import NEVER
 from gateway.edge.tunnel import LEAVING, FrameTracker, Tunnel, TunnelFault
@@ -26,30 +27,24 @@ from policies.reasons import Reason
 
 if TYPE_CHECKING:
     from gateway.edge.connection import ClientConnection
-    from gateway.edge.pool import Pool
     from gateway.edge.upstream import UpstreamConnection
 
 CLIENT_GONE: Final = "client_gone"
-_RETRIED: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-class Exchange:
+class Exchange(Retrying):
     """One forwarded request. The defaults are the class's: most requests need few of these fields."""
 
     request_bytes = 0
     response_bytes = 0
-    _pool: Pool
     _body: Upload | None = None
     _upstream: UpstreamConnection | None = None
-    _reused = False
-    _tried = False
     _status = 0
     _chunked_out = False
     _first_byte: float | None = None
     _waiting = waiting_for.NOTHING
     _tunnel: Tunnel | None = None
     _detail = ""
-    _ended = False
 
     def __init__(self, client: ClientConnection, services: EdgeServices, request: RequestHead, verdict: Passed) -> None:
         self._client = client
@@ -73,20 +68,21 @@ class Exchange:
             return
         try:
             if type(verdict) is Forward:
-                self._pool = services.pools.of(verdict.app)
                 authenticated = self._client.authenticated
                 if authenticated.held is not None and (held := authenticated.take(verdict)) is not None:
-                    self.upstream_ready(held, True)
+                    connection, self._pool = held
+                    self.upstream_ready(connection, True)
                     return
+                self._pool = services.pools.of(verdict.app, verdict.app_session_id, self.request)
                 fresh = b"authorization" in self.request.find and offers_identity(self.request)
             else:
                 self._pool = services.control
         except ValueError:
-            self.upstream_refused(502, Reason.APP_UNREACHABLE)
+            self._fail(502, Reason.APP_UNREACHABLE)
             return
         self._pool.acquire(self, fresh=fresh)
         if self._upstream is None and not self._ended:
-            self._expect(waiting_for.CONNECTION, services.timeouts.upstream_connect * 2)
+            self._expect(waiting_for.CONNECTION, self._pool.patience)
 
     def upstream_ready(self, connection: UpstreamConnection, reused: bool) -> None:
         """Send the head, and what the client has sent of the body."""
@@ -106,17 +102,12 @@ class Exchange:
             return
         connection.write(request_head(self.request, verdict, self._pool.upstream, client.forwarded, ours))
         if self._body is None:
-            self._expect(waiting_for.FIRST_BYTE, services.timeouts.upstream_first_byte)
+            self._expect(waiting_for.FIRST_BYTE, self._pool.timeouts.upstream_first_byte)
             return
         self._expect(waiting_for.CLIENT_BODY, self._body.begin(services))
         if self.request.expect_continue and not client.buffer:
             client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         client.take_buffered()
-
-    def upstream_refused(self, status: int, reason: Reason) -> None:
-        """No connection to the app."""
-        if not self._ended:
-            self._fail(status, reason)
 
     @property
     def wants_bytes(self) -> bool:
@@ -151,7 +142,7 @@ class Exchange:
             self._body = None
             self._client.buffer = rest
             if not self._status:
-                self._expect(waiting_for.FIRST_BYTE, self._services.timeouts.upstream_first_byte)
+                self._expect(waiting_for.FIRST_BYTE, self._pool.timeouts.upstream_first_byte)
 
     def upstream_full(self, full: bool) -> None:
         """Back-pressure from the app."""
@@ -183,7 +174,9 @@ class Exchange:
     def _answer_head(self, head: ResponseHead, done: bool, size: int) -> bytes:
         self._first_byte = self._services.clock() - self.started
         status = self._status = head.status
-        request = self.request
+        request, pool = self.request, self._pool
+        if not pool.breaker.calm:
+            pool.answered(self.started)
         if self._body is not None or self._client.exhausted:
             self.keep = False
             if self._body is not None and self._upstream is not None:
@@ -197,17 +190,16 @@ class Exchange:
         elif isinstance(verdict, Forward):
             asked = b"www-authenticate" in head.find or b"authorization" in request.find
             if asked and self._upstream is not None:
-                self._client.authenticated.answered(verdict, request, head, self._upstream)
-        origin, local = self._pool.upstream.origin, isinstance(verdict, Local)
-        out, self._chunked_out, self.keep = delivered(
-            head, request, origin, local=local, whole=size if done else -1, keep=self.keep
-        )
+                self._client.authenticated.answered(verdict, request, head, self._upstream, pool)
+        local, whole = isinstance(verdict, Local), size if done else -1
+        out, self._chunked_out, self.keep = delivered(head, request, pool.origins, local, whole, self.keep)
         return out
 
     def answer_broken(self, detail: str) -> None:
         """The app's answer cannot be passed on: 502 if nothing went out yet, else the client sees it cut."""
         self._upstream = None
         if not self._ended:
+            self._pool.failed(Reason.APP_ANSWER_INVALID, self.started, reached=True)
             self._fail(502, Reason.APP_ANSWER_INVALID, detail)
 
     def upstream_lost(self) -> None:
@@ -215,20 +207,14 @@ class Exchange:
         upstream, self._upstream = self._upstream, None
         if self._ended or upstream is None:
             return
-        request = self.request
-        silent = self._first_byte is None and not upstream.answering
-        safe = self._reused and not self._tried and request.method in _RETRIED
-        if safe and silent and not request.chunked and not request.content_length and not request.upgrade:
-            self._tried = True
-            self._client.exchange_retries()
-            self._expect(waiting_for.CONNECTION, self._services.timeouts.upstream_connect * 2)
-            self._pool.acquire(self, fresh=True)
-        elif self._tunnel is not None:
+        if self._tunnel is not None:
             reason, detail = self._tunnel.ending
             self._end(reason, aborted=False, detail=detail)
             self._client.exchange_done(False)
-        else:
-            reason = Reason.APP_UNREACHABLE if silent else Reason.APP_ANSWER_INVALID
+            return
+        silent = self._first_byte is None and not upstream.answering
+        reason = Reason.APP_UNREACHABLE if silent else Reason.APP_ANSWER_INVALID
+        if not self._lost(reason, silent=silent):
             self._fail(502, reason, "" if silent else "connection ended within the answer")
 
     # Tunnels.
@@ -268,7 +254,7 @@ class Exchange:
                 return  # it ends soon, whatever still comes
             self._expect(waiting_for.IN_TUNNEL, timeouts.tunnel_idle)
         else:
-            self._expect(waiting_for.NEXT_BYTES, timeouts.upstream_between)
+            self._expect(waiting_for.NEXT_BYTES, self._pool.timeouts.upstream_between)
 
     def client_full(self, full: bool) -> None:
         """The client reads more slowly than the app writes, or has caught up."""
@@ -299,6 +285,8 @@ class Exchange:
 
     def _out_of_time(self, waiting: Waiting) -> None:
         if waiting is waiting_for.CONNECTION or waiting is waiting_for.FIRST_BYTE:
+            if waiting is waiting_for.FIRST_BYTE:
+                self._pool.failed(Reason.APP_TIMED_OUT, self.started, reached=False)
             self._fail(504, Reason.APP_TIMED_OUT)
         elif waiting is waiting_for.OTHER_END:
             self.client_lost()

@@ -287,7 +287,7 @@ def _classify(name: bytes) -> tuple[bytes, int]:
     return lower, action
 
 
-def rewritten(head: ResponseHead, request: RequestHead, upstream_origin: bytes, own: bool = False) -> list[bytes]:
+def rewritten(head: ResponseHead, request: RequestHead, origins: frozenset[bytes], own: bool = False) -> list[bytes]:
     """Return the lines of the fields that must be rewritten for the browser.
 
     `own` answers come from our control process: they alone may set our cookies, and their addresses are public ones.
@@ -301,13 +301,13 @@ def rewritten(head: ResponseHead, request: RequestHead, upstream_origin: bytes, 
             if not public:
                 continue
         else:
-            public = public_location(value, request, upstream_origin)
+            public = public_location(value, request, origins)
         lines.append(b"%b: %b\r\n" % (name, public))
     return lines
 
 
-def public_location(value: bytes, request: RequestHead, upstream_origin: bytes) -> bytes:
-    """Map a URL that names the app's own address, or this host by another scheme, to the public origin."""
+def public_location(value: bytes, request: RequestHead, origins: frozenset[bytes]) -> bytes:
+    """Map a URL that names one of the app's own `origins`, or this host by another scheme, to the public one."""
     if value[:4].lower() != b"http":
         return value
     try:
@@ -322,7 +322,7 @@ def public_location(value: bytes, request: RequestHead, upstream_origin: bytes) 
     if port is not None and port != standard:
         origin += b":%d" % port
     same_host = host.lower() == request.host.encode("ascii") and port in (None, standard, request.port)
-    if origin != upstream_origin and not same_host:
+    if origin not in origins and not same_host:
         return value
     rest = value[len(parts.scheme) + 3 + len(parts.netloc) :]
     return public_origin(request) + (rest if rest.startswith(b"/") else b"/" + rest)

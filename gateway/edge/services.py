@@ -19,12 +19,13 @@ from gateway.gate.verdict import Answer, Forward, Limited, Local, Preflight, Ref
 
 if TYPE_CHECKING:
     from gateway.edge.live import LiveExchanges
-    from gateway.edge.pool import Pool, Pools
+    from gateway.edge.pool import Pool
+    from gateway.edge.pools import Pools
     from gateway.edge.timeouts import Sweeper
 
 __all__ = [
     "Answer", "Answered", "EdgeLimits", "EdgeServices", "EdgeTimeouts", "Gatekeeper", "Outcome", "Passed",
-    "RecordNotKept", "RequestFault",
+    "RecordNotKept", "RequestFault", "UpstreamBounds",
 ]  # fmt: skip
 
 Passed = Forward | Local
@@ -156,6 +157,19 @@ class EdgeTimeouts(_FromSettings):
     tunnel_idle: float = 3600.0
     tls_handshake: float = 10.0
     slow_grace: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamBounds(_FromSettings):
+    """What one worker grants each upstream of an app; field names and defaults as `settings.upstreams`."""
+
+    connections: int = 256
+    queue: int = 1024
+    queue_wait: float = 10.0
+    idle: float = 60.0
+    breaker_failures: int = 3
+    breaker_first: float = 1.0
+    breaker_longest: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

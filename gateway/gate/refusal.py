@@ -57,6 +57,7 @@ _RECHECKABLE = frozenset({"denied_by_rule", "unmet_conditions", "no_applicable_r
                           "app_timed_out", "journal_unhealthy", "device_changed", "overloaded"})  # fmt: skip
 
 _REMEDIES = {"certificate_help": ("certificate_choose", "certificate_refused", "certificate_missing")}
+_BY_APP = frozenset({"app_unreachable", "app_timed_out", "app_answer_invalid"})
 _BY_FACTS = frozenset({"denied_by_rule", "unmet_conditions", "no_applicable_rule"})
 
 
@@ -203,6 +204,11 @@ class Refusals:
         language = language_of(signs, chosen, self._default)
         return Texts(language, self._view.pages.get(f"texts.{language}", ""))
 
+    def _whom_to_ask(self, told: Told) -> str:
+        """Return the contact of the app where it is the app that fails, else the installation's."""
+        own = told.app.contact if told.app is not None and told.reason in _BY_APP else ""
+        return own or self._contact
+
     def _page(self, told: Told, request: RequestHead | None) -> bytes:
         texts = self._texts(told.signs if request is None else request.find, told.language)
         language = texts.language
@@ -215,7 +221,8 @@ class Refusals:
         details = [*told.advice, *filter(None, (texts.remedy(code) for code in told.remedies))]
         content = PageContent(
             language, told.reason, words.title, words.what, words.do,
-            f"{texts.label('reference')}: {shown(told.request_id)}", f"{texts.label('contact')}: {self._contact}",
+            f"{texts.label('reference')}: {shown(told.request_id)}",
+            f"{texts.label('contact')}: {self._whom_to_ask(told)}",
             f"{texts.label('from')}: {told.message}" if told.message else "", details, links,
         )  # fmt: skip
         return render(self._view.pages.get(f"refusal.{language}", ""), content)
@@ -231,7 +238,7 @@ class Refusals:
             "instance": f"urn:sekisho:request:{told.request_id}",
             "reason": told.reason,
             "reference": shown(told.request_id),
-            "contact": self._contact,
+            "contact": self._whom_to_ask(told),
             "remediation": [
                 *({"code": "advice", "text": text} for text in told.advice),
                 *({"code": code, "text": texts.remedy(code)} for code in told.remedies),

@@ -37,7 +37,8 @@ def put_app(tx: Transaction, args: Arguments, around: Surroundings) -> Outcome:
             raise CommandRefused("host_taken", f"{', '.join(sorted(taken))}: belongs to {other.id}")
     tx.put(app)
     fields = {
-        "sekisho.app.id": app.id, "sekisho.app.hosts": list(app.hosts), "sekisho.app.upstream": app.upstream,
+        "sekisho.app.id": app.id, "sekisho.app.hosts": list(app.hosts),
+        "sekisho.app.upstream": ", ".join(app.addresses),
         "sekisho.app.sensitivity": app.sensitivity, "sekisho.app.state": app.state,
         "sekisho.app.path_exceptions": [each for each in (app.path_parameter, app.path_charset) if each],
         "sekisho.by": app.approved_by if app.state == AppState.ACTIVE else app.created_by,

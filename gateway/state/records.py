@@ -202,6 +202,15 @@ class App(Row):
     path_parameter: str = ""  # jsessionid | "": a named exception of old apps (gate.old_paths)
     path_charset: str = ""  # shift_jis | "" = UTF-8: likewise
     body_limits: tuple[str, ...] = ()  # `PATH BYTES` (gate.body_limit)
+    upstreams: tuple[str, ...] = ()  # where the app lives on several servers: all of them, and `upstream` is ""
+    affinity: str = "session"  # session | none: whether an app session stays with one of several servers
+    upstream_first_byte: float = 0.0  # seconds, 0 = the gateway's setting
+    upstream_between: float = 0.0  # likewise
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every server of the app; one at least."""
+        return self.upstreams or (self.upstream,)
 
 
 @dataclass(frozen=True, slots=True)

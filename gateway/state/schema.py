@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from gateway.state import records
 
-HEAD = "0004"  # the newest of `migrations/versions` (a test compares)
+HEAD = "0005"  # the newest of `migrations/versions` (a test compares)
 
 alembic_version = sa.table("alembic_version", sa.column("version_num", sa.Text()))  # Alembic's own table
 
@@ -90,7 +90,8 @@ apps = sa.Table(
     _text("sensitivity"), _text("business"), _text("profile"), _list("presets"), _text("assertion_header"),
     _list("methods"), _text("host_header"), _text("durability"), _text("activity"), _list("preflight_origins"),
     _text("health_path"), _list("masked_paths"), _text("state"), _text("created_by"), _text("approved_by"),
-    _list("masked_queries"), _text("path_parameter"), _text("path_charset"), _list("body_limits"), _revision(),
+    _list("masked_queries"), _text("path_parameter"), _text("path_charset"), _list("body_limits"),
+    _list("upstreams"), _text("affinity"), _time("upstream_first_byte"), _time("upstream_between"), _revision(),
 )  # fmt: skip
 
 locks = sa.Table(

@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gateway.edge.address import Upstream
 from gateway.edge.listener import Listeners, Listening
 from gateway.edge.live import LiveExchanges
-from gateway.edge.pool import Pool, Pools, Upstream
+from gateway.edge.pool import Pool
+from gateway.edge.pools import Pools
 from gateway.edge.services import (
     Answer,
     Answered,
@@ -23,6 +25,7 @@ from gateway.edge.services import (
     Outcome,
     Passed,
     RecordNotKept,
+    UpstreamBounds,
 )
 from gateway.edge.timeouts import Sweeper
 from gateway.gate.old_paths import exceptions_of
@@ -225,6 +228,7 @@ async def running(
     tls: ssl.SSLContext | None = None,
     limits: EdgeLimits | None = None,
     timeouts: EdgeTimeouts | None = None,
+    bounds: UpstreamBounds | None = None,
     upstream_tls: ssl.SSLContext | None = None,
     **app_changes: Any,
 ) -> AsyncIterator[Edge]:
@@ -241,7 +245,7 @@ async def running(
     sweeper.start(loop)
     live = LiveExchanges(limits.streams_per_session)
     sweeper.every(1.0, live.settle)
-    pools = Pools(timeouts, sweeper)
+    pools = Pools(timeouts, sweeper, bounds)
     control = Pool(Upstream.parse("unix:/nonexistent"), timeouts, sweeper)
     services = EdgeServices(gatekeeper, pools, control, live, sweeper, limits, timeouts, time.monotonic, 8443)
     listeners = Listeners(services, loop)

@@ -17,9 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from audit.anonymous import BoundedJournal, Coalescer
 from audit.event import Action, event
 from audit.journal import Journal
+from gateway.edge.address import Upstream
 from gateway.edge.listener import Listeners, Listening
 from gateway.edge.live import LiveExchanges
-from gateway.edge.pool import Pool, Pools, Upstream
+from gateway.edge.pool import Pool
+from gateway.edge.pools import Pools
 from gateway.edge.services import EdgeLimits, EdgeServices, EdgeTimeouts
 from gateway.edge.timeouts import Sweeper
 from gateway.gate.assertion import Signer

@@ -1,7 +1,7 @@
 """An app that writes down each request the moment it has it: what it saw, told by itself, to hold against the journal.
 
-`python -m tests.support.recording_upstream FILE` prints its port. One JSON line when a request's head is there, one
-more when its body is complete. It knows HTTP just so far; it shares no code with the gateway.
+`python -m tests.support.recording_upstream FILE [PORT]` prints its port. One JSON line when a request's head is there,
+one more when its body is complete. It knows HTTP just so far; it shares no code with the gateway.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: 
         await writer.drain()
 
 
-async def serve(path: Path) -> None:
+async def serve(path: Path, port: int = 0) -> None:
     """Serve until killed."""
     book = Notebook(path)
 
@@ -64,11 +64,11 @@ async def serve(path: Path) -> None:
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()  # the gateway ended it, perhaps within a body
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(connected, "127.0.0.1", port)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1])))
+    asyncio.run(serve(Path(sys.argv[1]), *map(int, sys.argv[2:])))

@@ -16,7 +16,10 @@ _BODY = b"x" * 3000
 
 
 class SteadyLoad:
-    """Some clients, each on kept-alive connections of its own; `answers` counts statuses, 0 = the connection broke."""
+    """Some clients, each on kept-alive connections of its own.
+
+    `answers` counts statuses, 0 = the connection broke; `gets` those of GET requests alone.
+    """
 
     def __init__(self, address: str, tokens: list[str]) -> None:
         host, _, port = address.rpartition(":")
@@ -25,6 +28,7 @@ class SteadyLoad:
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self.answers: Counter[int] = Counter()
+        self.gets: Counter[int] = Counter()
 
     def start(self, clients: int) -> None:
         """Begin."""
@@ -88,4 +92,6 @@ class SteadyLoad:
             fields = answer.lower().partition(b"content-length: ")[2].split(b"\r\n", 1)[0]
             await reader.readexactly(int(fields or b"0"))
         self.answers[int(answer[9:12])] += 1
+        if kind == "get":
+            self.gets[int(answer[9:12])] += 1
         return b"connection: close" not in answer.lower()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.apps.registry import Surroundings, parse_apps
+from gateway.apps.registry import Surroundings, parse_apps, warnings
 from gateway.apps.source import SourceFaults
 
 AROUND = Surroundings("portal.city.example", "portal.city.example")
@@ -102,3 +102,39 @@ def test_an_app_says_how_large_bodies_may_be() -> None:
     assert parse_apps(GOOD, "app.yaml", AROUND, "suzuki")[0].body_limits == ()
     for wrong in ("body_bytes: -1\n", "bodies: [{ path: drawings, bytes: 1 }]\n", "bodies: [{ path: /a }]\n"):
         assert faults(GOOD + wrong)
+
+
+SEVERAL = GOOD.replace("upstream: https://10.0.0.5:8443", "upstreams: [https://10.0.0.5:8443, https://10.0.0.6:8443]")
+
+
+def test_an_app_may_live_on_several_servers() -> None:
+    (app,) = parse_apps(SEVERAL, "app.yaml", AROUND, "suzuki")
+    assert (app.upstream, app.upstreams) == ("", ("https://10.0.0.5:8443", "https://10.0.0.6:8443"))
+    assert app.addresses == app.upstreams
+    assert app.affinity == "session"
+    (one,) = parse_apps(SEVERAL.replace(", https://10.0.0.6:8443", ""), "app.yaml", AROUND, "suzuki")
+    assert (one.upstream, one.upstreams, one.addresses) == ("https://10.0.0.5:8443", (), ("https://10.0.0.5:8443",))
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (SEVERAL + "upstream: https://10.0.0.7\n", "app.yaml:7:1: upstream: got both"),
+        (GOOD.replace("upstream: https://10.0.0.5:8443\n", ""), "app.yaml:1:1: upstream: got nothing"),
+        (SEVERAL.replace("https://10.0.0.6", "http://10.0.0.6"), "app.yaml:5:1: upstreams: "),
+        (SEVERAL.replace("10.0.0.6:8443", "10.0.0.5:8443"), "app.yaml:5:1: upstreams: "),
+        (SEVERAL.replace("10.0.0.6:8443", "169.254.169.254"), "app.yaml:5:36: upstreams.1: "),
+        (GOOD.replace("upstream: https://10.0.0.5:8443", "upstreams: []"), "app.yaml:5:1: upstreams: "),
+        (SEVERAL + "affinity: cookie\n", "app.yaml:7:1: affinity: "),
+        (GOOD + "upstream_first_byte: 3601\n", "app.yaml:7:1: upstream_first_byte: "),
+        (GOOD + "upstream_between: -1\n", "app.yaml:7:1: upstream_between: "),
+    ],
+)
+def test_what_may_not_be_said_of_several_servers(text: str, place: str) -> None:
+    (told,) = faults(text)
+    assert told.startswith(place)
+
+
+def test_one_plain_server_of_several_is_warned_of_where_data_are_sensitive() -> None:
+    (app,) = parse_apps(SEVERAL.replace("https://", "http://"), "app.yaml", AROUND, "suzuki")
+    assert any("暗号化されません" in words for words in warnings(app, AROUND))

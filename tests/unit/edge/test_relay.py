@@ -8,8 +8,7 @@ import hashlib
 import pytest
 import uvloop
 
-from gateway.edge.pool import Pools
-from gateway.edge.services import EdgeTimeouts
+from gateway.edge.services import EdgeTimeouts, UpstreamBounds
 from tests.support.edge import Handler, hello, read_head, read_request, running
 
 GET = b"GET /a HTTP/1.1\r\nHost: app.test\r\n\r\n"
@@ -281,9 +280,8 @@ def test_time_limits_close_slow_clients_and_slow_apps() -> None:
     assert slow_app.startswith(b"HTTP/1.1 504 ")
 
 
-def test_open_pages_leave_room_for_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_pages_leave_room_for_requests() -> None:
     """An event stream, or a tunnel, lasts as long as a page is open: it must not use up what requests need."""
-    monkeypatch.setattr(Pools.__init__, "__defaults__", (2,))
 
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while (head := (await read_request(reader))[0]) != b"":
@@ -293,7 +291,7 @@ def test_open_pages_leave_room_for_requests(monkeypatch: pytest.MonkeyPatch) -> 
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
 
     async def main() -> None:
-        async with running(app) as edge:
+        async with running(app, bounds=UpstreamBounds(connections=2)) as edge:
             pages = [await edge.connect() for _ in range(5)]
             for reader, writer in pages:
                 writer.write(GET.replace(b"/a", b"/events"))
