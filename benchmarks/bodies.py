@@ -64,7 +64,7 @@ async def measure(rounds: int) -> dict[str, object]:
     taken: dict[str, list[tuple[float, float]]] = {"download": [], "upload": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        folder.chmod(0o755)  # nginx reads the body as another user
+        folder.chmod(0o755)  # noqa: ASYNC240  # nginx reads the body as another user; nothing else runs here
         (folder / "body").write_bytes(b"b" * SIZE)
         app, front = nginx.free_port(), nginx.free_port()
         started: list[subprocess.Popen[bytes]] = []

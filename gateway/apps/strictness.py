@@ -173,9 +173,9 @@ def of_cookie(value: bytes, host: str, page: str) -> Fault | None:
     return fault("cookie_domain", page, f"{shown}; {domain}")
 
 
-def of_location(value: bytes, request: RequestHead, upstream: bytes, page: str) -> Fault | None:
+def of_location(value: bytes, request: RequestHead, origins: frozenset[bytes], page: str) -> Fault | None:
     """Hold a redirect, as a browser would get it, against where browsers may go."""
-    public = public_location(value, request, upstream).decode("latin-1")
+    public = public_location(value, request, origins).decode("latin-1")
     parts = urlsplit(public)
     if not parts.netloc or parts.hostname == request.host:
         return None
@@ -189,8 +189,8 @@ def of_link(url: str, app: App, page: str) -> Fault | None:
     host = (urlsplit(url).hostname or "").lower()
     if host in app.hosts:
         return None
-    own = urlsplit(app.upstream).hostname if app.upstream.startswith("http") else None
-    return fault("link_inner", page, url) if host == own or is_inner(host) else None
+    own = {urlsplit(each).hostname for each in app.addresses if each.startswith("http")}
+    return fault("link_inner", page, url) if host in own or is_inner(host) else None
 
 
 def of_fields(fields: dict[bytes, bytes], page: str) -> Iterator[Fault]:

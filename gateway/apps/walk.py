@@ -17,9 +17,10 @@ from urllib.parse import quote_from_bytes, urljoin, urlsplit
 
 from gateway.apps import strictness
 from gateway.apps.strictness import Fault, fault
+from gateway.edge.address import Upstream
 from gateway.edge.blocks import KnownBlocks
 from gateway.edge.forward import forwarded_fields, request_head
-from gateway.edge.pool import Pool, Upstream
+from gateway.edge.pool import Pool
 from gateway.edge.reader import HeadReader
 from gateway.edge.response import ResponseHead, public_cookie, public_location
 from gateway.edge.services import EdgeLimits, EdgeTimeouts
@@ -148,9 +149,9 @@ class _Walker:
         self._authority = self._host if port == 443 else f"{self._host}:{port}"
         self._origin = f"https://{self._authority}"
         self._peer = Peer("127.0.0.1", 0, "public", "https", self._host)
-        self._pool = Pool(
-            Upstream.parse(app.upstream, app.upstream_ca), EdgeTimeouts(upstream_connect=_WAIT), Sweeper(time.monotonic)
-        )
+        servers = [Upstream.parse(each, app.upstream_ca) for each in app.addresses]
+        self._origins = frozenset(each.origin for each in servers)
+        self._pool = Pool(servers[0], EdgeTimeouts(upstream_connect=_WAIT), Sweeper(time.monotonic))
         self._cookies: dict[bytes, bytes] = {}
         self._waiting: deque[bytes] = deque([b"/"])
         self._known: set[bytes] = {b"/"}
@@ -219,7 +220,6 @@ class _Walker:
             asking.close()
 
     def _read(self, request: RequestHead, head: ResponseHead, body: bytes, page: str) -> None:
-        upstream = self._pool.upstream.origin
         for lower, _, value in head.rewritten:
             if lower == b"set-cookie":
                 self._note(strictness.of_cookie(value, self._host, page))
@@ -227,8 +227,8 @@ class _Walker:
                     name, _, content = public.partition(b";")[0].partition(b"=")
                     self._cookies[name.strip()] = content.strip()
             elif lower == b"location":
-                self._note(strictness.of_location(value, request, upstream, page))
-                self._meet(_address(public_location(value, request, upstream)), request, page, follow=True)
+                self._note(strictness.of_location(value, request, self._origins, page))
+                self._meet(_address(public_location(value, request, self._origins)), request, page, follow=True)
         lines = [line.partition(b":") for line in head.passed.split(b"\r\n")[1:] if line]
         fields = {name.lower(): value.strip() for name, _, value in lines}
         self._note(*strictness.of_fields(fields | head.find, page))

@@ -1,8 +1,8 @@
 """Where a request goes when an upstream does not take it, or is lost before it answered.
 
-Not a byte went out: any request may go to another upstream. It was sent, and not a byte came back: once more if it only
-reads (`choice.may_repeat`), over a fresh connection to the same upstream where a pooled one may have been stale, else to
-another. Everything beside that is told to the client.
+Not a byte went out: any request may go to another upstream. It was sent, and not a byte came back: once more if it
+only reads (`choice.may_repeat`), over a fresh connection to the same upstream where a pooled one may have been stale,
+else to another. Everything beside that is told to the client.
 """
 
 from __future__ import annotations
