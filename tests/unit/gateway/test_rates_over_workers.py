@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.gate.leased import LeasedBuckets
 from gateway.gate.limits import Buckets, Rate
+from gateway.settings import Settings, SettingsFaults
 from tests.support.virtual_workers import VirtualWorkers
 
 MINUTE = 60.0
@@ -192,3 +194,18 @@ def test_alone_on_the_machine_a_worker_shares_nothing() -> None:
     buckets, shared = Buckets(alone, 10), VirtualWorkers(1, alone)
     times = [number * 0.05 for number in range(200)]
     assert [shared.buckets[0].take("s1", at) for at in times] == [buckets.take("s1", at) for at in times]
+
+
+@pytest.mark.parametrize(("workers", "good"), [(1, True), (4, True), (5, False), (64, False)])
+def test_a_rate_too_small_for_the_workers_is_refused(workers: int, good: bool) -> None:
+    text = f"""
+        portal = {{ host = "p.example.jp", rp_id = "example.jp", organisation = "見本市", help_contact = "内線 1" }}
+        listeners.loopback.address = "127.0.0.1:0"
+        workers.count = {workers}
+        limits.user_rate = {{ per_second = 0.5, burst = 4 }}
+    """
+    if good:
+        assert Settings.parse(text, Path("sekisho.toml")).workers.count == workers
+        return
+    with pytest.raises(SettingsFaults, match=rf"limits\.user_rate .* 8 × workers\.count = {8 * workers}"):
+        Settings.parse(text, Path("sekisho.toml"))
