@@ -1,7 +1,7 @@
 """Bodies of one mebibyte in both directions: CPU of the worker beside that of a bare nginx, in interleaved rounds.
 
-`python -m benchmarks.bodies ROUNDS` prints JSON. The nginx streams as we do and never touches its disk: it neither
-buffers uploads nor writes answers to temporary files. Everything is judged and recorded as always.
+`python -m benchmarks.bodies ROUNDS` prints JSON. The nginx streams as we do, through buffers as large as ours, and
+never touches its disk: it neither gathers uploads nor writes answers to temporary files. Everything is judged and recorded as always.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ http {{ access_log off; client_max_body_size 2m; keepalive_requests 100000000;
   upstream app {{ server 127.0.0.1:{app}; keepalive 64; keepalive_requests 100000000; }}
   server {{ listen 127.0.0.1:{port};
     location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_request_buffering off; proxy_buffering off; proxy_set_header Host $host;
+      proxy_request_buffering off; client_body_buffer_size 64k; proxy_max_temp_file_size 0;
+      proxy_buffer_size 64k; proxy_buffers 8 64k; proxy_busy_buffers_size 128k; proxy_set_header Host $host;
       proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto http; }} }} }}
 """
 
