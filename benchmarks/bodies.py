@@ -1,7 +1,8 @@
 """Bodies of one mebibyte in both directions: CPU of the worker beside that of a bare nginx, in interleaved rounds.
 
 `python -m benchmarks.bodies ROUNDS` prints JSON. The nginx streams as we do, through buffers as large as ours, and
-never touches its disk: it neither gathers uploads nor writes answers to temporary files. Everything is judged and recorded as always.
+never touches its disk: it neither gathers uploads nor writes answers to temporary files. Everything is judged and
+recorded as always.
 """
 
 from __future__ import annotations
