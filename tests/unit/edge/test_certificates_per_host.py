@@ -89,7 +89,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "empty certificate": (written(certificate_of, lambda _: b""), "pair.pem: not a certificate"),
     "half a certificate": (written(certificate_of, lambda made: made.pem[: len(made.pem) // 2]), "not a certificate"),
     "key in place of a certificate": (written(certificate_of, lambda made: key_pem(made.key)), "not a certificate"),
-    "half a key": (written(key_of, lambda made: key_pem(made.key)[:60]), "pair.key: not a usable key"),
+    "half a key": (written(key_of, lambda made: key_pem(made.key)[:-60]), "pair.key: not a usable key"),
     "key with a password": (written(key_of, lambda made: key_pem(made.key, b"secret")), "without a password"),
     "another's key": (
         written(key_of, lambda _: key_pem(ec.generate_private_key(ec.SECP256R1()))), "got another certificate's key",
