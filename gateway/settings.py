@@ -37,6 +37,10 @@ class Portal(Section):
 
     host: HostName = required("ポータルの名前。変更できない", "庁内と外で同じ名前を使う(split DNS)")
     port: int = setting(443, "利用者のブラウザーから見えるポート", "https の既定", ge=1, le=65_535)
+    hsts_max_age: int = setting(
+        31_536_000, "ブラウザーがこの名前に https だけを使い続ける時間(HSTS)。0 で忘れさせる",
+        "1年。平文への誘導を最初の1回に限る", unit="s", ge=0, le=63_072_000,
+    )  # fmt: skip
     rp_id: HostName = required("パスキーの RP ID。変更できない", "変えると全員のパスキーが使えなくなる")
     organisation: str = required("画面に出す組織名", "利用者が正しい画面か確かめられる", min_length=1, max_length=100)
     help_contact: str = required("困ったときの連絡先", "P7:拒否の画面は必ず連絡先を示す", min_length=1, max_length=200)

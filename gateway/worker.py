@@ -103,7 +103,8 @@ class Worker:
                 gatekeeper=self._gate, pools=self._pools, control=Pool(control, timeouts, self._sweeper, patient),
                 live=self.live, sweeper=self._sweeper, timeouts=timeouts,
                 limits=replace(limits, connections=_connections_that_fit(limits.connections)),
-                clock=time.monotonic, public_port=settings.portal.port, reached=self._gate.counters.reached,
+                clock=time.monotonic, public_port=settings.portal.port,
+                hsts_max_age=settings.portal.hsts_max_age, reached=self._gate.counters.reached,
             ),
             loop,
         )  # fmt: skip

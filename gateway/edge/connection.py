@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from gateway.edge import guarded, states
-from gateway.edge.answers import encode, to_https
+from gateway.edge.answers import always, asks_for_head, encode, to_https
 from gateway.edge.client_socket import ClientSocket
 from gateway.edge.draining import LOOK, Unread
 from gateway.edge.forward import forwarded_fields
@@ -32,7 +32,7 @@ class ClientConnection(ClientSocket):
     """One connection of one client."""
 
     __slots__ = (
-        "_advancing", "_ended", "_exchange", "_head", "_loop", "_on_end", "_reader",
+        "_advancing", "_bodiless", "_ended", "_exchange", "_head", "_loop", "_on_end", "_reader",
         "_rejudged", "_requests", "_state", "_task", "_verdict", "authenticated",
         "buffer", "deadline", "exhausted", "forwarded", "peer",
     )  # fmt: skip
@@ -60,7 +60,7 @@ class ClientConnection(ClientSocket):
         self.authenticated = HeldUpstream()
         self._requests = self._rejudged = 0
         self.exhausted = False  # it has carried as many requests as it may
-        self._advancing = self._ended = False
+        self._advancing = self._bodiless = self._ended = False
 
     @property
     def state(self) -> State:
@@ -186,7 +186,7 @@ class ClientConnection(ClientSocket):
         if self._services.gatekeeper.knows_host(head.host):
             self._answer(to_https(head, self._services.public_port), head, states.CLOSING)
         else:
-            self._refuse(RequestFault(421, Reason.UNKNOWN_HOST, "plain request for a host not ours"), head.lines)
+            self._refuse(RequestFault(421, Reason.UNKNOWN_HOST, "plain request for a host not ours"), head)
 
     async def _resolve(self, head: RequestHead, token_hash: str) -> None:
         await self._services.gatekeeper.resolve(token_hash)
@@ -194,9 +194,10 @@ class ClientConnection(ClientSocket):
         if self._state is states.RESOLVING:
             self._judge(head, first=False)
 
-    def _refuse(self, fault: RequestFault, lines: bytes = b"") -> None:
-        """Refuse what is not a request (`lines`: its fields where known); the connection ends with the answer."""
-        seen, self.buffer = lines or self.buffer, b""
+    def _refuse(self, fault: RequestFault, head: RequestHead | None = None) -> None:
+        """Refuse what is not a request, or one (`head`) that has no answer; the connection ends with the refusal."""
+        seen, self.buffer = self.buffer if head is None else head.lines, b""
+        self._bodiless = asks_for_head(seen) if head is None else head.method == "HEAD"
         if fault.bound:
             self._services.reached[fault.bound] += 1
         self._move(states.FAULT)
@@ -248,7 +249,9 @@ class ClientConnection(ClientSocket):
     # Answers of our own.
 
     def _answer(self, answer: Answer, head: RequestHead | None, event: Event) -> None:
-        self.write(encode(answer, head, closing=event is states.CLOSING))
+        lines = always(self.peer.scheme, self._services.hsts_max_age, self._services.wall())
+        bodiless = self._bodiless or (head is not None and head.method == "HEAD")
+        self.write(encode(answer, lines, bodiless=bodiless, closing=event is states.CLOSING))
         self._settle(event)
 
     def _settle(self, event: Event) -> None:

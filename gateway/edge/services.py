@@ -8,6 +8,7 @@ called back without an error does the edge act on the verdict.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -185,5 +186,7 @@ class EdgeServices:
     timeouts: EdgeTimeouts
     clock: Callable[[], float]  # monotonic seconds
     public_port: int = 443  # the https port that browsers see, for the redirect listener
+    hsts_max_age: int = 31_536_000  # seconds for which browsers keep to https
+    wall: Callable[[], float] = time.time  # seconds since the epoch, for the Date of our answers
     blocks: KnownBlocks = field(default_factory=KnownBlocks)
     reached: Counter[str] = field(default_factory=Counter)  # how often a bound held a client back, by setting's name

@@ -20,6 +20,7 @@ import orjson
 from gateway.gate.client_kind import Signs, language_of, shown_to_person, wants_page
 from gateway.gate.credentials import APP_COOKIE, STATE_COOKIE, state_token
 from gateway.gate.cross_site import allow_origin, is_known_origin
+from gateway.gate.headers import METHODS
 from gateway.gate.reference import shown
 from gateway.gate.refusal_page import Link, PageContent, render
 from gateway.gate.refusal_texts import Texts, counsel
@@ -118,8 +119,9 @@ class Refusals:
         extra: list[tuple[bytes, bytes]] = []
         if verdict.status == 503:
             extra.append((b"Retry-After", str(_RETRY_AFTER).encode()))
-        if verdict.status == 405 and verdict.app is not None:
-            extra.append((b"Allow", ", ".join(verdict.app.methods).encode("ascii")))
+        if verdict.status == 405:  # RFC 9110 §15.5.6; of what never became a request no app is known
+            allowed = sorted(METHODS) if verdict.app is None else [each.encode("ascii") for each in verdict.app.methods]
+            extra.append((b"Allow", b", ".join(allowed)))
         if verdict.status == 426:
             extra.extend(_WEBSOCKET)
         advice, remedies = counsel(verdict.explanation)

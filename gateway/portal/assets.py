@@ -23,9 +23,9 @@ async def serve(request: web.Request) -> web.Response:
     name = request.match_info["name"]
     if name not in _NAMES:
         raise web.HTTPNotFound
-    tag = f'"{hashlib.sha256(content(name)).hexdigest()[:32]}"'
-    headers = {"Cache-Control": "no-cache", "ETag": tag}
-    if request.headers.get("If-None-Match") == tag:
+    tag = hashlib.sha256(content(name)).hexdigest()[:32]
+    headers = {"Cache-Control": "no-cache", "ETag": f'"{tag}"'}
+    if any(each.value in (tag, "*") for each in request.if_none_match or ()):  # RFC 9110 §13.1.2: weakly compared
         return web.Response(status=304, headers=headers)
     kind = _TYPES[name.rsplit(".", 1)[1]]
     return web.Response(body=content(name), headers=headers, content_type=kind, charset="utf-8")

@@ -10,6 +10,7 @@ from aiohttp import web
 from audit.journal import JournalUnhealthy
 from gateway.identity.passwords import HashingBusy
 from gateway.portal import cookies, language
+from gateway.portal.arrival import CONTEXT
 from gateway.portal.forms import ForgedForm
 from gateway.portal.pages import go, refusal
 from gateway.state.steward_client import StewardUnavailable
@@ -31,6 +32,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
 }
+SCHEME = "X-Forwarded-Proto"  # written by the worker's edge, whatever a client sent
 _RETRY_SECONDS = "5"
 _log = logging.getLogger("sekisho.portal")
 
@@ -70,11 +72,18 @@ async def dress(request: web.Request, handler: Handler) -> web.StreamResponse:
     response = await handler(request)
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    response.headers.pop("Server", None)
+    if request.headers.get(SCHEME) == "https":  # RFC 6797 §7.2: never over http
+        max_age = request.app[CONTEXT].settings.portal.hsts_max_age
+        response.headers["Strict-Transport-Security"] = f"max-age={max_age}"
     chosen = request.query.get("lang")
     if chosen in language.LANGUAGES and response.status == 200 and "Clear-Site-Data" not in response.headers:
         cookies.put(response, cookies.LANGUAGE, chosen, max_age=cookies.LONGEST)
     return response
+
+
+async def unnamed(_: web.Request, response: web.StreamResponse) -> None:
+    """Take away what aiohttp says of itself: the name and version of the library, entered behind every middleware."""
+    response.headers.pop("Server", None)
 
 
 def _later(response: web.Response) -> web.Response:

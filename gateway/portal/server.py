@@ -12,7 +12,7 @@ from gateway.portal.entrance import FLOWS
 from gateway.portal.flows import Flows
 from gateway.portal.forms import MAX_FORM
 from gateway.portal.handlers import app_area, home, keys, my_factors, my_password, my_sessions, set_up, sign_in, step_up
-from gateway.portal.protection import Handler, dress, explain
+from gateway.portal.protection import Handler, dress, explain, unnamed
 
 PORTAL_ROUTES = (
     web.get("/", home.launcher),
@@ -62,6 +62,7 @@ APP_ROUTES = (
 def build_portal_app(context: ControlContext) -> web.Application:
     """Make the application of control's socket: the portal, and our own pages on app hosts."""
     app = web.Application(middlewares=[dress, explain, _keep_to_area], client_max_size=MAX_FORM)
+    app.on_response_prepare.append(unnamed)
     app[CONTEXT] = context
     app[FLOWS] = Flows()
     app[home.ACTIVE_POLICY] = ActivePolicy()

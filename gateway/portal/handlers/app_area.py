@@ -62,7 +62,9 @@ async def whoami(request: web.Request) -> web.Response:
     context, who = context_of(request), arrival(request)
     if who.signed_in is None:
         problem = {"type": "about:blank", "title": "Sign-in required", "status": 401, "reason": Reason.SIGN_IN_REQUIRED}
-        return web.json_response(problem, status=401, content_type="application/problem+json")
+        challenge = f'Sekisho realm="{request.host}", sign_in="{context.settings.portal.origin}/"'  # RFC 9110 §15.5.2
+        headers = {"WWW-Authenticate": challenge}
+        return web.json_response(problem, status=401, content_type="application/problem+json", headers=headers)
     session, user = who.signed_in
     now = context.clock()
     idle = session.last_used_at + session.idle_limit
