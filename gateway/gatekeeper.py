@@ -156,7 +156,7 @@ class WorkerGatekeeper:
             fault = RequestFault(503, Reason.OVERLOADED, "the worker is late")
             record = fault_record(request.peer, fault, moment.wall, request_id)
             return Refuse(request_id, record, fault.status, fault.reason.value)
-        address = request.peer.address
+        address = request.peer.network
         wait = self._addresses.take(address, moment.mono) if address else 0
         limits = Limits(address_wait=wait) if wait else OPEN
         verdict = judge(self._view, request, moment, limits, request_id, self._terms)

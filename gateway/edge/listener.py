@@ -135,8 +135,8 @@ class Listeners:
     def admit(self, peer: Peer) -> ClientConnection | None:
         """Return a connection for `peer`; None, counted and recorded, where a limit of connections is reached."""
         limits = self.services.limits
-        address = peer.address
-        zone = self.services.gatekeeper.zone_of(address)
+        address = peer.network
+        zone = self.services.gatekeeper.zone_of(peer.address)
         held, held_in_zone = self._by_address.get(address, 0), self._by_zone.get(zone, 0)
         if self._is_full():
             bound = "connections"
@@ -163,7 +163,7 @@ class Listeners:
         if connection not in self._connections:
             return
         _one_less(self._by_zone, self._connections.pop(connection))
-        _one_less(self._by_address, connection.peer.address)
+        _one_less(self._by_address, connection.peer.network)
 
     def _begin(self, opening: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(opening)

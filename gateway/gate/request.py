@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import IPv6Network
 from typing import NamedTuple
 
 from policies.reasons import Reason
@@ -41,9 +42,19 @@ class ClientCertificate:
     not_after: float
 
 
+def network_of(address: str) -> str:
+    """Return what is counted as one client: an IPv4 address, of an IPv6 address the /64 that one customer gets.
+
+    RFC 4291 §2.5.4: the last 64 bits are the customer's own to choose, a new one for each connection if they like.
+    """
+    if ":" not in address:
+        return address
+    return str(IPv6Network((address, 64), strict=False))
+
+
 @dataclass(slots=True)
 class Peer:
-    """The other end of one client connection. Made once a connection."""
+    """The other end of one client connection. Made once a connection; raises ValueError for a broken IPv6 address."""
 
     address: str  # textual IP address, "" for a unix socket without PROXY header
     port: int
@@ -53,6 +64,10 @@ class Peer:
     tls_version: str = ""
     tls_cipher: str = ""
     certificate: ClientCertificate | None = None
+    network: str = field(init=False)  # what limits per address count by
+
+    def __post_init__(self) -> None:
+        self.network = network_of(self.address)
 
 
 class PathExceptions(NamedTuple):
