@@ -10,12 +10,13 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 
 from gateway import installation
 from gateway.first_state import FirstAccount
@@ -158,13 +159,18 @@ class City:
 
 
 @contextmanager
-def running_city(folder: Path) -> Iterator[City]:
-    """Install into `folder`, start every process, stop them in order afterwards."""
-    port = _free_port()
+def running_city(
+    folder: Path, listen: str = "", settings: Mapping[str, str | int] = MappingProxyType({})
+) -> Iterator[City]:
+    """Install into `folder`, start every process, stop them in order afterwards.
+
+    `listen` is the address of the public listener where it is not the portal's port; `settings` are further ones.
+    """
+    port = free_port()
     options = installation.Options(
         directory=folder / "city", portal_host="portal.sekisho.localhost", rp_id="sekisho.localhost",
         organisation="見本市", help_contact="情報政策課(内線 1234)", account=FirstAccount(), port=port,
-        listen=f"127.0.0.1:{port}",
+        listen=listen or f"127.0.0.1:{port}", settings=settings,
     )  # fmt: skip
     with ThreadPoolExecutor(1) as elsewhere:  # the caller may be inside an event loop (playwright's)
         made = elsewhere.submit(lambda: installation.create(installation.plan(options), time.time())).result()
@@ -203,6 +209,8 @@ class _Echo(BaseHTTPRequestHandler):
         """Say which path came, and set a cookie of the app's own."""
         body = f"<!doctype html><title>app</title><h1>app</h1><p id=path>{self.path}</p>".encode()
         body += f"<p id=cookie>{self.headers.get('Cookie', '')}</p>".encode()
+        told = [f"{name}: {value}" for name, value in self.headers.items() if "forward" in name.lower()]
+        body += f"<p id=client>{' | '.join(sorted(told))}</p>".encode()
         CANARIES.learn(self.headers.get("X-Sekisho-Jwt-Assertion"), "assertion")
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
@@ -229,7 +237,8 @@ def _echo() -> Iterator[str]:
         server.server_close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
