@@ -1,8 +1,8 @@
 """What a large installation adds to a request: 200,000 live sessions, and a policy of 200 rules over 30 apps.
 
 `python -m benchmarks.many ROUNDS` prints JSON. Edge, gate and journal run in this process as in `path_cost`, without
-the kernel's share, so that the ratios are larger than a person would see. The same few people ask; the others' sessions
-only lie in the view, where garbage collection and caches meet them.
+the kernel's share, so that the ratios are larger than a person would see. One person asks; the others' sessions only
+lie in the view, frozen as those that a worker's snapshot brings.
 """
 
 from __future__ import annotations
