@@ -40,7 +40,12 @@ COLUMNS = (
     Column("state", "状態", "state", state_word),
     Column("servers", "サーバー", "servers", shown_servers),
 )
-DETAIL = (*COLUMNS[:-1], Column("servers", "サーバー", "servers", server_lines))
+DETAIL = (
+    *COLUMNS[:-1],
+    Column("servers", "サーバー", "servers", server_lines),
+    Column("path_parameter", "例外: URL のセッション", "exception: session in URLs"),
+    Column("path_charset", "例外: パスの文字コード", "exception: charset of paths"),
+)
 PLAN = (
     Column("app", "アプリ", "app", keep=True),
     Column("action", "操作", "action"),
