@@ -15,7 +15,7 @@ REST: Final = 1.0  # seconds
 class ClientSocket(asyncio.Protocol):
     """The transport, and what happens to it. Without one (before it is open, after its end) everything is harmless."""
 
-    __slots__ = ("_services", "eof", "full", "held", "rested", "resting", "transport", "unread")
+    __slots__ = ("_services", "eof", "full", "guest", "held", "rested", "resting", "transport", "unread")
 
     def __init__(self, services: EdgeServices) -> None:
         self._services = services
@@ -25,6 +25,7 @@ class ClientSocket(asyncio.Protocol):
         self.full = False  # the client does not take what was written
         self.unread: Unread | None = None  # looked at while it is full, and once it has the last answer
         self.rested = False  # the answer before was found taken
+        self.guest = False  # its last request went to nobody but us
         self.eof = False  # the client sends no more
 
     def open(self, transport: asyncio.Transport) -> None:

@@ -233,6 +233,7 @@ class ClientConnection(ClientSocket):
             unread = head is None or not head.keep_alive or head.chunked or bool(head.content_length)
             closing = unread or answer.close or self.exhausted
             self._answer(answer, head, states.CLOSING if closing else states.KEPT_ANSWERED)
+            self.guest = True
             if answer.status == 503 and self._state is states.IDLE:
                 self.rest(self._loop)
 
@@ -257,7 +258,7 @@ class ClientConnection(ClientSocket):
     def _settle(self, event: Event) -> None:
         """A request is done with: go on with the next one, or end."""
         self._exchange = self.unread = None
-        self.rested = False
+        self.rested = self.guest = False
         if event is states.CLOSING:
             self._move(event)
             self._drain()
@@ -362,7 +363,9 @@ class ClientConnection(ClientSocket):
             self.reset()
         else:
             self.rested, self.unread = True, None
-            self.deadline = now + self._services.timeouts.idle - LOOK
+            timeouts = self._services.timeouts
+            # Whoever was only refused holds the place of somebody else: slow clients would look idle for so long.
+            self.deadline = now + (min(timeouts.idle, timeouts.slow_grace) if self.guest else timeouts.idle) - LOOK
 
     def close_if_idle(self) -> None:
         """Close between two requests; one in flight ends first, and is the last."""

@@ -221,6 +221,34 @@ def test_a_taken_answer_leaves_the_connection_its_idle_time() -> None:
     uvloop.run(main())
 
 
+@pytest.mark.promise("P1.slow-clients-are-cut")
+def test_who_was_only_refused_is_not_kept_for_long() -> None:
+    """A small refusal fits into every kernel's buffers: whether it was read cannot be told from outside."""
+
+    async def main() -> None:
+        async with running(hello) as edge:
+            clock = Clock(edge)
+            edge.gatekeeper.refuse = lambda _: Refuse("REQ", {}, 403, "denied_by_rule")
+            reader, writer = await edge.connect()
+            writer.write(GET)
+            await read_head(reader)
+            await clock.pass_by(8)
+            assert len(edge.listeners) == 1
+            edge.gatekeeper.refuse = lambda _: None
+            writer.write(GET)
+            await reader.readuntil(b"HTTP/1.1 200 OK\r\n")
+            await clock.pass_by(60)
+            assert len(edge.listeners) == 1  # one who was served is kept as long as ever
+            edge.gatekeeper.refuse = lambda _: Refuse("REQ", {}, 403, "denied_by_rule")
+            writer.write(GET)
+            await reader.readuntil(b"HTTP/1.1 403 ")
+            await clock.pass_by(11)
+            assert len(edge.listeners) == 0
+            writer.close()
+
+    uvloop.run(main())
+
+
 @pytest.mark.promise("P1.pipelining-is-bounded")
 @pytest.mark.parametrize("ours", [True, False])
 def test_bug_answers_of_pipelined_requests_piled_up(ours: bool) -> None:
