@@ -25,7 +25,7 @@ class Limited(Protocol):
 
 
 class Sweeper:
-    """Calls `on_deadline` of everything registered whose deadline has passed. `clock` is the exact one."""
+    """Calls `on_deadline` of everything registered whose deadline has passed."""
 
     def __init__(self, clock: Callable[[], float], work: Callable[[], float] = time.thread_time) -> None:
         """`clock` gives monotonic seconds, `work` the seconds of CPU that this thread has had."""
@@ -36,11 +36,15 @@ class Sweeper:
         """The share of the time before it in which this thread had the CPU: little where others were the reason."""
         self._work = work
         self._before = self.now, work()
-        self.clock = clock
+        self._clock = clock
         self._watched: dict[Limited, None] = {}
         self._periodic: list[tuple[float, Callable[[], None]]] = []
         self._next: list[float] = []
         self._handle: asyncio.TimerHandle | None = None
+
+    def clock(self) -> float:
+        """Return the exact time, where `now` is not good enough."""
+        return self._clock()
 
     def add(self, item: Limited) -> None:
         """Watch `item` until it is removed."""
@@ -57,7 +61,7 @@ class Sweeper:
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin sweeping in `loop`."""
-        self._before = self.clock(), self._work()
+        self._before = self._clock(), self._work()
         self._handle = loop.call_later(PERIOD, self._tick, loop)
 
     def stop(self) -> None:
@@ -68,7 +72,7 @@ class Sweeper:
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         self._handle = loop.call_later(PERIOD, self._tick, loop)
-        (began, had), (now, has) = self._before, (self.clock(), self._work())
+        (began, had), (now, has) = self._before, (self._clock(), self._work())
         self._before = now, has
         self.late = max(now - began - PERIOD, 0.0)
         self.busy = (has - had) / max(now - began, PERIOD)
@@ -76,7 +80,7 @@ class Sweeper:
 
     def sweep(self) -> None:
         """Look at every deadline once, by the clock given."""
-        now = self.now = self.clock()
+        now = self.now = self._clock()
         for item in [item for item in self._watched if item.deadline <= now]:
             item.on_deadline(now)
         for place, (seconds, call) in enumerate(self._periodic):
