@@ -299,7 +299,8 @@ GIVEN: Final = frozenset(
         "sekisho.app.upstream", "sekisho.policy.title", "sekisho.factor.label", "sekisho.account.changes",
         "sekisho.lock.message", "sekisho.lock.reason", "sekisho.justification", "sekisho.selector",
         "sekisho.admin.arguments", "sekisho.device.changes", "sekisho.device.failing", "sekisho.device.name",
-        "sekisho.gap.reason", "sekisho.export.selection", "sekisho.unmet",
+        "sekisho.gap.reason", "sekisho.export.selection", "sekisho.settings.changed", "sekisho.settings.faults",
+        "sekisho.unmet",
     }
 )  # fmt: skip
 """The fields whose values somebody outside chose the words of: `audit.event` hides numbers of persons in them."""

@@ -160,9 +160,8 @@ async def full(
     """
     loop = asyncio.get_running_loop()
     world = World()
-    world.view.beat(time.time(), time.monotonic(), "", False)
-    world.terms.stale_refuse = 1e9
-    now = time.time()
+    now, world.terms.stale_refuse = time.time(), 1e9
+    world.view.beat(now, time.monotonic(), "", False)
     app = replace(APP, upstream="http://127.0.0.1:1", activity="any")
     world.put("app", app.id, app)
     agent = HEADERS["User-Agent"]
@@ -194,13 +193,13 @@ async def full(
     rules = [open_rule, *more_rules, *(each for each in RULES if each.id != "docs-staff")]
     world.view.set_policy(compile_policy(policy(*sorted(rules, key=lambda each: each.id))), Change(2))
     services = services_for(gate)
+    driver = Driver(services, services.pools.of(world.view.apps["docs"]))
+    driver.varied = varied
     try:
-        driver = Driver(services, services.pools.of(world.view.apps["docs"]))
-        driver.varied = varied
         return await measured(driver, requests)
     finally:
-        await asyncio.to_thread(journal.close, 5.0)
-        await asyncio.to_thread(strangers.close, 5.0)
+        for each in (journal, strangers):
+            await asyncio.to_thread(each.close, 5.0)
 
 
 async def measured(driver: Driver, requests: int) -> tuple[float, Counter[str]]:

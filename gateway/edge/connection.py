@@ -38,12 +38,9 @@ class ClientConnection(ClientSocket):
     )  # fmt: skip
 
     def __init__(
-        self,
-        services: EdgeServices,
-        loop: asyncio.AbstractEventLoop,
-        peer: Peer,
+        self, services: EdgeServices, loop: asyncio.AbstractEventLoop, peer: Peer,
         on_end: Callable[[ClientConnection], None],
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(services)
         self._loop = loop
         self._on_end = on_end

@@ -18,7 +18,7 @@ from gateway.settings import Settings
 WORKERS: Final = "workers"
 SUPERVISOR: Final = "supervisor"
 USES: Final[Mapping[str, frozenset[str]]] = {
-    WORKERS: frozenset({"portal", "paths", "listeners", "limits", "timeouts", "journal", "workers"}),
+    WORKERS: frozenset({"portal", "paths", "listeners", "limits", "timeouts", "upstreams", "journal", "workers"}),
     "steward": frozenset({
         "paths", "journal", "timeouts.journal_stall", "timeouts.ack", "sessions", "sign_in", "workers.count",
         "limits.user_rate", "limits.session_rate", "limits.address_rate", "limits.shared_names",

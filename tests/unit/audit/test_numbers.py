@@ -146,7 +146,8 @@ _OURS = """
 """  # codes, ids, digests and names that are grammar-checked where they come in
 OURS = frozenset(_OURS.split())
 _OURS_OF_SEKISHO = """
-    app.id app.sensitivity app.hosts app.state app_session.id area assertion.id durability facts facts_digest
+    app.id app.path_exceptions app.sensitivity app.hosts app.state
+    app_session.id area assertion.id durability facts facts_digest
     listener nearest observed obligations outcome path_digests policy.hash policy.state policy.previous
     query_digests reason shadow upstream.address verdict zone session.id session.ids session.acr session.amr
     session.replaces factor.id factor.kind account.digest lock.id lock.target lock.target_id by receipt.id
