@@ -139,7 +139,7 @@ class EdgeLimits(_FromSettings):
     connections_per_zone: int = 8000
     ahead_bytes: int = 65536
     body_min_rate: int = 240
-    read_min_rate: int = 240
+    read_min_rate: int = 1000
     ranges: int = 200
     streams_per_session: int = 100
 

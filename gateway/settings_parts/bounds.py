@@ -61,7 +61,7 @@ class Limits(Section):
         240, "本文が届く速さの下限", "64 kbit/s の回線の 1/30。遅いふりの攻撃を切る", unit="B/s", ge=1, le=100_000
     )
     read_min_rate: int = setting(
-        240, "応答が受け取られる速さの下限", "64 kbit/s の回線の 1/30。受け取らない相手に席を占めさせない",
+        1000, "応答が受け取られる速さの下限", "64 kbit/s の回線の 1/8。受け取らない相手に席を占めさせない",
         unit="B/s", ge=1, le=100_000,
     )  # fmt: skip
     streams_per_session: int = setting(
