@@ -11,14 +11,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from gateway.reloading.handover import fresh
+from gateway.reloading.programs import STEWARD, Accepted, Programs
 from gateway.settings import Settings
 from gateway.supervision.process import Death, Spec, Supervised
-from gateway.supervisor import STATUS, Extra, Supervisor
+from gateway.supervisor import STATUS, Supervisor
 
 MODULE = "tests.support.other_clock"
 _LIBRARIES = "/usr/lib"
@@ -27,9 +30,9 @@ _SHARED = Path("/dev/shm")  # where the library keeps its own state, under its p
 
 def set_clock(root: Path, offset: str) -> None:
     """Set the steward's wall clock off by `offset` (faketime(1) notation)."""
-    fresh = root / "run" / "clock.new"
-    fresh.write_text(offset + "\n")
-    fresh.replace(root / "run" / "clock")
+    written = root / "run" / "clock.new"
+    written.write_text(offset + "\n")
+    written.replace(root / "run" / "clock")
 
 
 def forget(pid: int) -> None:
@@ -38,32 +41,45 @@ def forget(pid: int) -> None:
         (_SHARED / name).unlink(missing_ok=True)
 
 
+class OtherClockPrograms(Programs):
+    """Everything as it is, but for the environment."""
+
+    def single(self, name: str, accepted: Accepted) -> Spec:
+        spec = super().single(name, accepted)
+        return _clocked(spec, accepted.settings) if name == STEWARD or _everything() else spec
+
+    def worker(self, slot: int, place: int, accepted: Accepted, listeners: Mapping[str, socket.socket]) -> Spec:
+        spec = super().worker(slot, place, accepted, listeners)
+        return _clocked(spec, accepted.settings) if _everything() else spec
+
+
 class OtherClockSupervisor(Supervisor):
-    """Everything as it is, but for the environment, and what a killed process leaves in shared memory."""
+    """The real one of these; it removes what a killed process leaves in shared memory."""
+
+    def _made_programs(self) -> Programs:
+        return OtherClockPrograms(self._for_steward)
 
     def _died(self, process: Supervised, death: Death) -> None:
         super()._died(process, death)
         forget(death.pid)
 
-    def _specs(self) -> list[Spec]:
-        everything = os.environ.get("OTHER_CLOCK") == "everything"
-        return [
-            replace(each, extra=self._clocked(each.extra)) if everything or each.name == "steward" else each
-            for each in super()._specs()
-        ]
 
-    def _clocked(self, extra: Extra) -> Extra:
-        library = next(Path(_LIBRARIES).rglob("libfaketimeMT.so.1"))
-        clock = {
-            "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(self._settings.paths.run / "clock"),
-            "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1",
-        }  # fmt: skip
+def _everything() -> bool:
+    return os.environ.get("OTHER_CLOCK") == "everything"
 
-        def clocked() -> tuple[Mapping[str, str], tuple[int, ...]]:
-            variables, fds = extra()
-            return {**variables, **clock}, fds
 
-        return clocked
+def _clocked(spec: Spec, settings: Settings) -> Spec:
+    library = next(Path(_LIBRARIES).rglob("libfaketimeMT.so.1"))
+    clock = {
+        "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(settings.paths.run / "clock"),
+        "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1",
+    }  # fmt: skip
+
+    def clocked() -> tuple[Mapping[str, str], tuple[int, ...]]:
+        variables, fds = spec.extra()
+        return {**variables, **clock}, fds
+
+    return replace(spec, extra=clocked)
 
 
 async def _main(config: Path) -> None:
@@ -73,7 +89,7 @@ async def _main(config: Path) -> None:
         forget(process["pid"] or 0)
     if not (settings.paths.run / "clock").exists():
         set_clock(settings.root, "+0")
-    await OtherClockSupervisor(config, settings).run()
+    await OtherClockSupervisor(fresh(config)).run()
 
 
 if __name__ == "__main__":
