@@ -23,8 +23,8 @@ import uvloop
 
 from benchmarks import nginx
 from benchmarks.candidates import LOAD_CORE, SESSIONS, gateway, token
+from benchmarks.live_clients import Held, Ticket
 from benchmarks.load import BODY, request_bytes
-from benchmarks.revocation import Held
 from tests.support.running_city import HOST, ROOT
 
 _FIRST: Final = 200  # connections after which the worker's own tables and pools have their size
@@ -83,9 +83,8 @@ async def kept(port: int, number: int) -> asyncio.BaseTransport:
 async def socket(port: int, number: int) -> asyncio.BaseTransport:
     """Open one WebSocket; raises ConnectionError where it is refused."""
     loop = asyncio.get_running_loop()
-    transport, client = await loop.create_connection(
-        lambda: Held("socket", token(number % SESSIONS)), "127.0.0.1", port
-    )
+    ticket = Ticket(f"m{number % SESSIONS}", token(number % SESSIONS))
+    transport, client = await loop.create_connection(lambda: Held("socket", ticket), "127.0.0.1", port)
     if (said := await client.opened) != b"101":
         raise ConnectionError(said)
     return transport
