@@ -106,7 +106,10 @@ def _holding_faults(told: Told) -> list[str]:
 
 
 def _bodies(told: Told) -> str:
-    ways = [f"{way} {told[way]['ratio']['median']:.2f} ×" for way in ("download", "upload")]
+    ways = [
+        f"{way} {told[way]['ratio']['median']:.2f} × ({told[way]['ratio_tuned']['median']:.2f} × with large buffers)"
+        for way in ("download", "upload")
+    ]
     return f"bodies of 1 MiB, bytes a CPU second beside nginx: {', '.join(ways)}"
 
 
