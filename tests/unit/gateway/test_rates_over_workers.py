@@ -51,7 +51,7 @@ def bounds(rate: Rate, asked: int) -> tuple[float, float]:
 def test_a_minute_gives_the_rate_however_requests_are_spread(
     workers: int, per_second: float, burst: int, times: float, hold: float, latency: float, seed: int
 ) -> None:
-    rate = Rate(per_second, max(burst, 8 * workers - per_second * MINUTE))
+    rate = Rate(per_second, max(burst, 4 * workers, 8 * workers - per_second * MINUTE))
     asked = list(hopping(workers, per_second * times, hold, seed))
     passed = VirtualWorkers(workers, rate, latency).passed(asked)
     least, most = bounds(rate, len(asked))
