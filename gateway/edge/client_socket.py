@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from gateway.edge.draining import Unread
@@ -76,13 +77,16 @@ class ClientSocket(asyncio.Protocol):
         if self.transport is not None:
             self.transport.close()
 
-    def cut(self, loop: asyncio.AbstractEventLoop, farewell: bytes) -> None:
-        """Reset at once: nothing more leaves, but `farewell` where the socket takes it right away."""
+    def cut(self, loop: asyncio.AbstractEventLoop, farewell: bytes, *, gently: bool = False) -> None:
+        """Reset at once: nothing more leaves, but `farewell` where the socket takes it right away.
+
+        `gently`: nothing was taken from the client, so it may read the farewell: closed behind it, where there is one.
+        """
         transport, self.transport = self.transport, None
         if transport is None:
             return
         if farewell and not transport.is_closing() and transport.get_write_buffer_size() == 0:
             transport.write(farewell)
-            loop.call_soon(reset, transport)
+            loop.call_soon(transport.close if gently else partial(reset, transport))
         else:
             reset(transport)

@@ -376,12 +376,12 @@ class ClientConnection(ClientSocket):
         rest = self.transport is not None and self.transport.get_write_buffer_size()
         self.deadline = self._services.sweeper.now + LOOK if rest else NEVER
 
-    def reset(self, farewell: bytes = b"") -> None:
-        """Reset the connection; `farewell` goes out first if the socket takes it at once."""
+    def reset(self, farewell: bytes = b"", *, gently: bool = False) -> None:
+        """Reset the connection, or close it `gently`; `farewell` goes out first if the socket takes it at once."""
         self._exchange = None
         self._move(states.CUT)
         self._release()
-        self.cut(self._loop, farewell)
+        self.cut(self._loop, farewell, gently=gently)
 
     def _release(self) -> None:
         """Give back everything, once."""

@@ -18,7 +18,7 @@ from gateway.edge.response import ResponseHead
 from gateway.edge.retrying import Retrying
 from gateway.edge.services import EdgeServices, Outcome, Passed
 from gateway.edge.timeouts import NEVER
-from gateway.edge.tunnel import LEAVING, FrameTracker, Tunnel, TunnelFault
+from gateway.edge.tunnel import LEAVING, RESTARTING, FrameTracker, Tunnel, TunnelFault
 from gateway.edge.upload import BodyTooLarge, Upload, limit_of
 from gateway.edge.waiting_for import Waiting
 from gateway.gate.request import RequestHead
@@ -351,7 +351,8 @@ class Exchange(Retrying):
             self._ended = True
             self._detail = detail
             tunnel = self._tunnel
-            self._client.reset(b"" if tunnel is None else tunnel.farewell(reason, self.verdict.request_id))
+            farewell = b"" if tunnel is None else tunnel.farewell(reason, self.verdict.request_id)
+            self._client.reset(farewell, gently=reason == RESTARTING)
             self._services.live.conclude_later(self, reason)
 
     def conclude(self, reason: str) -> None:
