@@ -109,7 +109,7 @@ async def gone(city: RunningCity) -> tuple[str, str]:
     await city.steward.call(
         "session.end", selector={"user": "revoked"}, reason="session_revoked", message="", by="ciso", why="x"
     )
-    expired = await city.sign_in("expired", expires_at=(await clock(city))["now"] + 1)
+    expired = await city.sign_in("expired", expires_at=(await clock(city))["now"] + 4)
     await until((401, "session_revoked"), lambda: ask(city, revoked), 10)
     await until((401, "session_expired"), lambda: ask(city, expired), 10)
     return revoked, expired
@@ -132,7 +132,7 @@ async def clock_set_back(city: RunningCity, over: tuple[str, str]) -> None:
         assert before <= (await clock(city))["now"] < before + 60
         assert await ask(city) == (200, "")
         await none_is_back(city, over)
-    brief = await city.sign_in("begun", expires_at=(await clock(city))["now"] + 2)
+    brief = await city.sign_in("begun", expires_at=(await clock(city))["now"] + 4)
     await until((401, "session_expired"), lambda: ask(city, brief), 10)
     set_clock(city.root, "+0")
 
