@@ -1,6 +1,7 @@
 """The real supervisor whose processes live by a clock that the test sets (libfaketime, read anew at each look).
 
-The steward alone does, whose time counts, or everything with `OTHER_CLOCK=everything`.
+The steward alone does, whose time counts, or with `OTHER_CLOCK="control too"` also control and the auditor. Workers do
+not: they go by the steward's time, and serve nobody with a certificate that the machine's clock calls over.
 
 `python -m tests.support.other_clock --config …`. The offset stands in `run/clock` of the installation, as `+0`, `+1h`,
 and outlives the program. The monotonic clocks stay true, as they do on a machine whose wall clock is set.
@@ -11,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -46,11 +46,8 @@ class OtherClockPrograms(Programs):
 
     def single(self, name: str, accepted: Accepted) -> Spec:
         spec = super().single(name, accepted)
-        return _clocked(spec, accepted.settings) if name == STEWARD or _everything() else spec
-
-    def worker(self, slot: int, place: int, accepted: Accepted, listeners: Mapping[str, socket.socket]) -> Spec:
-        spec = super().worker(slot, place, accepted, listeners)
-        return _clocked(spec, accepted.settings) if _everything() else spec
+        too = name == STEWARD or os.environ.get("OTHER_CLOCK") == "control too"
+        return _clocked(spec, accepted.settings) if too else spec
 
 
 class OtherClockSupervisor(Supervisor):
@@ -62,10 +59,6 @@ class OtherClockSupervisor(Supervisor):
     def _died(self, process: Supervised, death: Death) -> None:
         super()._died(process, death)
         forget(death.pid)
-
-
-def _everything() -> bool:
-    return os.environ.get("OTHER_CLOCK") == "everything"
 
 
 def _clocked(spec: Spec, settings: Settings) -> Spec:

@@ -37,7 +37,7 @@ async def now(city: RunningCity) -> float:
 
 
 async def restarted(city: RunningCity, offset: str, over: list[str]) -> None:
-    """All processes killed and started under another clock; then the clock is set right again."""
+    """All processes killed, and started with steward, control and auditor under another clock; then it is set right."""
     before = await now(city)
     brief = await city.sign_in(f"brief{offset}", expires_at=before + 10)
     await city.kill_all()
@@ -66,7 +66,7 @@ def test_a_restart_under_another_clock_extends_and_revives_nothing(
     del requires_faketime
 
     async def run() -> Path:
-        async with running_city(tmp_path, module=MODULE, OTHER_CLOCK="everything") as city:
+        async with running_city(tmp_path, module=MODULE, OTHER_CLOCK="control too") as city:
             await city.furnish()
             revoked = await city.sign_in("revoked")
             await city.steward.call(
