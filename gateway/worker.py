@@ -197,6 +197,7 @@ class Worker:
                 self._listeners.cut_idle()
             await asyncio.sleep(_DRAIN_STEP)
             now = time.monotonic()
+        self._listeners.cut_idle()  # what would come on them now could not be carried to its end
         self.live.cut_each(self.live.all(), RESTARTING)
         await asyncio.sleep(_FAREWELL)
         self.live.conclude()

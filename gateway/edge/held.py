@@ -41,6 +41,7 @@ class HeldUpstream:
             return
         if not self.has(upstream):
             self.close()
+            pool.let_go(upstream)  # it stays while its client does: it must not count as a request at work
         self.held = (verdict.app.id, verdict.app_session_id, upstream, pool)
 
     def has(self, upstream: UpstreamConnection) -> bool:
@@ -52,7 +53,8 @@ class HeldUpstream:
         if self.held is None:
             return None
         app_id, app_session_id, upstream, pool = self.held
-        if app_id == verdict.app.id and app_session_id == verdict.app_session_id and upstream.transport is not None:
+        same = app_id == verdict.app.id and app_session_id == verdict.app_session_id
+        if same and upstream.transport is not None and not pool.closed:
             return upstream, pool
         self.close()
         return None

@@ -103,7 +103,7 @@ class Pool:
         self._opening: set[asyncio.Task[None]] = set()
         self._dialling = 0  # connections that may become open
         self._waiting: deque[_Waiting] = deque()
-        self._closed = False
+        self.closed = False  # nobody is to be led there any more
         self.deadline = NEVER
         sweeper.add(self)
 
@@ -126,13 +126,16 @@ class Pool:
 
     def acquire(self, waiter: Waiter, *, fresh: bool = False) -> None:
         """Give `waiter` a connection: an idle one unless it wants a fresh one, else a new one, else a place to wait."""
-        if self.breaker.open and not self.breaker.admit(self._sweeper.clock()):
+        if self.closed or (self.breaker.open and not self.breaker.admit(self._sweeper.clock())):
             self.counts.stopped += 1
             waiter.upstream_refused(503, Reason.APP_UNREACHABLE)
         elif self._idle and not fresh:
             self.counts.reused += 1
             waiter.upstream_ready(self._idle.pop(), True)
         elif len(self._open) + self._dialling < self._bounds.connections:
+            self._open_for(waiter)
+        elif self._idle:  # nothing will come back that could make room for a fresh one
+            self._idle[0].close()
             self._open_for(waiter)
         elif len(self._waiting) < self._bounds.queue:
             self._queue(waiter, fresh)
@@ -151,7 +154,7 @@ class Pool:
         """Take back a connection whose answer ended; one that cannot be used again is closed."""
         connection.exchange = None
         counted = connection in self._open
-        if not counted or not connection.reusable or connection.transport is None or self._closed:
+        if not counted or not connection.reusable or connection.transport is None or self.closed:
             connection.close()
         elif self._waiting:
             self._pass_on(connection)
@@ -224,7 +227,7 @@ class Pool:
 
     def close(self) -> None:
         """Close idle connections; those in use close when they come back. Who waits is sent elsewhere."""
-        self._closed = True
+        self.closed = True
         self._sweeper.remove(self)
         for connection in list(self._idle):
             connection.close()
@@ -275,6 +278,10 @@ class Pool:
         except Exception as error:  # noqa: BLE001  # such as a host name that no resolver takes
             asyncio.get_running_loop().call_exception_handler({"message": "connecting failed", "exception": error})
         self._dialling -= 1
+        if made and self.closed:
+            connection.discard()
+            waiter.upstream_refused(503, Reason.APP_UNREACHABLE)
+            return
         if made:
             self.counts.opened += 1
             self._open.add(connection)

@@ -10,11 +10,13 @@ import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from gateway.edge.server_certificates import CertificateFaults, CredentialFiles, ServerCertificate
 from gateway.edge.tls import HostContexts
 
 Seen = tuple[tuple[int, ...], ...]
+_ANOTHER: Final = "another authority of devices, expected the former one: it changes by `sekisho reload`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Renewal:
         self._files = files
         self._settled = self._last = _seen(files.paths())  # before they are read: a later change is seen
         credentials = files.read(now)
+        self._client_ca = credentials.client_ca
         self.served = credentials.certificates
         self.contexts = HostContexts(credentials)
 
@@ -45,6 +48,9 @@ class Renewal:
         self._settled = seen
         try:
             credentials = self._files.read(now)
+            if credentials.client_ca != self._client_ca:
+                # Sessions that were begun under the former one could be resumed, connections would go on.
+                return Renewed(self.served, (f"{self._files.client_ca}: {_ANOTHER}",))
             self.contexts.use(credentials)
         except CertificateFaults as error:
             return Renewed(self.served, error.faults)

@@ -93,8 +93,8 @@ def judge(view: View, request: RequestHead, moment: Moment, limits: Limits, requ
 
 def _judge_app(view: View, case: Case, app: App, limits: Limits, terms: Terms) -> Verdict:
     request = case.request
-    if request.exceptions is not None and request.exceptions != exceptions_of(app):
-        return case.refuse(400, Reason.PATH_NOT_CANONICAL)  # the app lost one after the path was read
+    if request.exceptions != exceptions_of(app):
+        return case.refuse(400, Reason.PATH_NOT_CANONICAL)  # the app gained or lost one after the path was read
     if view.locks:
         lock = standing_lock(view, (("app", app.id),), case.moment.wall)
         if lock is not None:

@@ -124,6 +124,8 @@ class Desk:
         left = Standing(self._reloading.accepted, self._reloading.slots, self._standing.channel)
         try:
             await self._kept()
+            if not self._crew.ready:  # one may have died while the new program was asked
+                return self._refused(request, "the program stays: not every process is ready; see status", ())
             become(left, self._crew, request, asker)
         except (JournalUnhealthy, OSError) as error:
             return self._refused(request, f"the program stays: {error}", ())

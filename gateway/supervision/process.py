@@ -7,6 +7,7 @@ one only is started with `waits`: it loads its code and says so, and goes on whe
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from gateway.supervision import child
 FIRST_DELAY = 0.1  # seconds before the first restart, doubled each time
 LONGEST_DELAY = 5.0
 _STEADY = 30.0  # seconds of life after which the wait begins anew
+_log = logging.getLogger("sekisho.supervisor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,11 @@ class Supervised:
             process = subprocess.Popen(  # noqa: S603 (our own modules, no shell)
                 command, env=environment, pass_fds=passed, stdin=subprocess.DEVNULL, start_new_session=True
             )
+        except OSError:
+            os.close(read_end)
+            if waits:
+                os.close(ours)
+            raise
         finally:
             os.close(write_end)
             if waits:
@@ -105,6 +112,15 @@ class Supervised:
         self._loop.add_reader(self._pidfd, self._ended)
         self.started_at = time.monotonic()
         self.gone.clear()
+
+    def _again(self) -> None:
+        """Start the process once more; where even that fails (no memory, no descriptors), later again."""
+        try:
+            self.start()
+        except OSError as error:
+            delay, self._delay = self._delay, min(LONGEST_DELAY, self._delay * 2)
+            _log.warning("%s cannot be started, again in %.1f s: %s", self.spec.name, delay, error)
+            self._restart = self._loop.call_later(delay, self._again)
 
     def go(self) -> None:
         """Let a process that waits for its turn go on."""
@@ -170,7 +186,7 @@ class Supervised:
                 self._delay = FIRST_DELAY
             delay, self._delay = self._delay, min(LONGEST_DELAY, self._delay * 2)
             self.restarts += 1
-            self._restart = self._loop.call_later(delay, self.start)
+            self._restart = self._loop.call_later(delay, self._again)
         self.gone.set()
         died = Death(pid, code if code >= 0 else None, -code if code < 0 else None, delay)
         self._died(self, died)

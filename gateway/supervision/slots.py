@@ -110,7 +110,8 @@ def _open(
         if number < len(kept):
             slot[name] = kept[number]
             continue
-        slot[name] = _tcp(host, port)
+        # Beside sockets that are served, one that listens gets its share at once, and nobody to serve it for a while.
+        slot[name] = _tcp(host, port, listens=former is None)
         fresh.append(slot[name])
         port = slot[name].getsockname()[1]  # of port 0, the one the kernel chose serves all slots
     slots.addresses[name] = _shown(host, port)
@@ -129,13 +130,14 @@ def _shown(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _tcp(host: str, port: int) -> socket.socket:
+def _tcp(host: str, port: int, *, listens: bool) -> socket.socket:
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((host, port))
-        sock.listen(BACKLOG)
+        if listens:
+            sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise

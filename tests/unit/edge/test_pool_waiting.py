@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import uvloop
 
 from gateway.edge.address import Upstream
+from gateway.edge.held import HeldUpstream
 from gateway.edge.pool import HealthChange, Pool
 from gateway.edge.services import EdgeTimeouts, UpstreamBounds
 from gateway.edge.timeouts import Sweeper
@@ -202,6 +205,57 @@ def test_who_wants_a_fresh_connection_gets_no_used_one_from_the_queue() -> None:
             pool.release(used)
             assert await fresh.got() is not used
             assert not fresh.reused
+
+    uvloop.run(main())
+
+
+def test_who_wants_a_fresh_connection_has_one_made_room_for_where_all_are_idle() -> None:
+    async def main() -> None:
+        async with listening() as port, pool_to(port, Clock(), connections=1) as (pool, _, _):
+            first, fresh = Asker(), Asker()
+            pool.acquire(first)
+            idle = await first.got()
+            pool.release(idle)
+            pool.acquire(fresh, fresh=True)
+            assert await fresh.got() is not idle
+
+    uvloop.run(main())
+
+
+def test_bug_people_signed_in_by_ntlm_left_no_room_for_others() -> None:
+    """Their connections are theirs for as long as they stay: they count as no requests at work."""
+
+    async def main() -> None:
+        async with listening() as port, pool_to(port, Clock(), connections=1) as (pool, _, _):
+            first, second = Asker(), Asker()
+            pool.acquire(first)
+            theirs = await first.got()
+            verdict: Any = SimpleNamespace(app=SimpleNamespace(id="docs"), app_session_id="one")
+            head: Any = SimpleNamespace(authenticates_connection=True)
+            held = HeldUpstream()
+            held.answered(verdict, cast("Any", None), head, theirs, pool)
+            pool.acquire(second)
+            assert await second.got() is not theirs
+            assert held.take(verdict) == (theirs, pool)
+            pool.close()
+            assert held.take(verdict) is None  # nor to a server that was taken away
+
+    uvloop.run(main())
+
+
+def test_nobody_is_led_to_a_server_that_was_taken_away() -> None:
+    """Neither who asks then, nor whoever was being connected."""
+
+    async def main() -> None:
+        async with listening() as port, pool_to(port, Clock()) as (pool, _, _):
+            connecting, late = Asker(), Asker()
+            pool.acquire(connecting)
+            pool.close()
+            pool.acquire(late)
+            for asker in (connecting, late):
+                async with asyncio.timeout(5):
+                    await asker.told.wait()
+                assert asker.refused == (503, Reason.APP_UNREACHABLE)
 
     uvloop.run(main())
 
