@@ -1,4 +1,4 @@
-"""A process that cannot even be started (no memory, no descriptors) is tried again, later each time, and leaks nothing."""
+"""A process that cannot even be started (no memory, no descriptors) is tried again, each time later; nothing leaks."""
 
 from __future__ import annotations
 
