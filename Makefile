@@ -13,7 +13,7 @@ tour: venv system
 
 # Everything under tests/, answering for every promise clause that tests show. In CI a missing real part is a failure.
 test: venv system
-	$(PYTHON) -m pytest --whole -n 2 --dist loadfile $(TESTS)
+	$(PYTHON) -m pytest --whole --durations 40 -n 2 --dist loadfile $(TESTS)
 
 # Long runs: every fault at every system call, floods, corpora in full. One part after another; a line a part at the end.
 torture: venv system
