@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import canary_watch, loopback_only
 from tests.support.figures import Figures, saying
-from tests.support.one_stack import OneStack
+from tests.support.one_stack import OneStack, StacksApart
 from tests.support.promises import Promises, is_whole_run, load_clauses
 
 pytest_plugins = ["tests.support.real_parts"]
@@ -34,6 +34,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Figures(printed=torture or config.getoption("--minutes") > 0), "figures")
     shown_by = "torture" if torture else "test"
     config.pluginmanager.register(Promises(load_clauses(), is_whole_run(config), shown_by), "promises")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> StacksApart:
+    """Let one process have everything that starts a whole installation."""
+    return StacksApart(config, log)
 
 
 @pytest.fixture(scope="session")
