@@ -59,7 +59,7 @@ def keys_of(exchange: LiveExchange) -> Keys:
 class LiveExchanges:
     """The registry. One a worker; used from its loop only."""
 
-    def __init__(self, streams: int = 100) -> None:
+    def __init__(self, streams: int = 256) -> None:
         """`streams`: so many exchanges of one session may live on at a time."""
         self._streams = streams
         self.crowded: set[str] = set()

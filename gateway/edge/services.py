@@ -141,7 +141,7 @@ class EdgeLimits(_FromSettings):
     body_min_rate: int = 240
     read_min_rate: int = 1000
     ranges: int = 200
-    streams_per_session: int = 100
+    streams_per_session: int = 256
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,8 +65,8 @@ class Limits(Section):
         unit="B/s", ge=1, le=100_000,
     )  # fmt: skip
     streams_per_session: int = setting(
-        100, "1セッションがワーカー1つで同時に続けられる通信(1秒以上のもの、WebSocket、SSE)",
-        "RFC 9113 §6.5.2 の目安", unit="個", ge=4, le=10_000,
+        256, "1セッションがワーカー1つで同時に続けられる通信(1秒以上のもの、WebSocket、SSE)",
+        "ブラウザーが1つのサイトに開ける WebSocket の数(255)", unit="個", ge=4, le=10_000,
     )  # fmt: skip
     frame_bytes: int = setting(
         16 * 2**20, "WebSocket の1フレームの上限", "業務画面の最大の数倍", unit="B", ge=1024, le=2**30
