@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from gateway.doctor_parts.finding import Finding, Told, fault, good
 from gateway.keyfiles import ASSERTION_CURRENT, ASSERTION_NEXT, CHECKPOINT, RECEIPTS, SEALING
+from gateway.reloading.files import named
 from gateway.settings import Settings
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -21,7 +22,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Yield a finding for each secret file or folder that is missing or open to others; one if there is none."""
     paths = settings.paths
     folders = [paths.keys, paths.device_ca, paths.state]
-    files = [*(paths.keys / name for name in _KEYS), paths.store, *_listener_keys(settings), *_named(settings)]
+    files = [*(paths.keys / name for name in _KEYS), paths.store, *secret_files(settings)]
     wrong = [each for each in (*map(_folder, folders), *map(_file, dict.fromkeys(files))) if each is not None]
     yield from wrong
     if not wrong:
@@ -33,20 +34,12 @@ def examine(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _listener_keys(settings: Settings) -> Iterator[Path]:
-    for listener in (settings.listeners.public, settings.listeners.help):
-        if listener is not None:
-            yield listener.key
-
-
-def _named(section: BaseModel) -> Iterator[Path]:
-    """The files that settings name because a secret is in them: `…_file` and `client_key`."""
-    for name in type(section).model_fields:
-        value = getattr(section, name)
-        if isinstance(value, BaseModel):
-            yield from _named(value)
-        elif isinstance(value, Path) and (name.endswith("_file") or name == "client_key"):
-            yield value
+def secret_files(model: BaseModel) -> Iterator[Path]:
+    """Yield the files that settings name because a secret is in them."""
+    for key, path in named(model, ""):
+        name = key.rpartition(".")[2]
+        if name in ("key", "client_key") or name.endswith("_file"):
+            yield path
 
 
 def _file(path: Path) -> Finding | None:

@@ -33,61 +33,53 @@ def frame(first: int, payload: bytes, *, masked: bool = True) -> bytes:
     return bytes([first]) + length + (bytes(4) if masked else b"") + payload
 
 
+def stream(frames: list[tuple[int, bytes]], *, masked: bool = True) -> bytes:
+    """Frames one behind the other, each by its first byte and its payload."""
+    return b"".join(frame(first, payload, masked=masked) for first, payload in frames)
+
+
 FINE = {
-    "text": frame(LAST | TEXT, b"a"),
-    "fragments": frame(TEXT, b"a") + frame(CONTINUED, b"b") + frame(LAST | CONTINUED, b"c"),
-    "a ping between fragments": frame(TEXT, b"a") + frame(LAST | PING, b"p" * 125) + frame(LAST | CONTINUED, b""),
-    "close": frame(LAST | CLOSE, struct.pack("!H", 1000)),
+    "text": [(LAST | TEXT, b"a")],
+    "fragments": [(TEXT, b"a"), (CONTINUED, b"b"), (LAST | CONTINUED, b"c")],
+    "a ping between fragments": [(TEXT, b"a"), (LAST | PING, b"p" * 125), (LAST | CONTINUED, b"")],
+    "close": [(LAST | CLOSE, struct.pack("!H", 1000))],
 }
 WRONG = {
-    "RSV1": frame(LAST | 0x40 | TEXT, b"a"),
-    "RSV2": frame(LAST | 0x20 | TEXT, b"a"),
-    "RSV3": frame(LAST | 0x10 | TEXT, b"a"),
-    "opcode 3": frame(LAST | 3, b""),
-    "opcode 7": frame(LAST | 7, b""),
-    "opcode 11": frame(LAST | 11, b""),
-    "opcode 15": frame(LAST | 15, b""),
-    "a long ping": frame(LAST | PING, b"p" * 126),
-    "a ping in fragments": frame(PING, b"p"),
-    "a fragment of nothing": frame(LAST | CONTINUED, b"c"),
-    "a message within a message": frame(TEXT, b"a") + frame(LAST | TEXT, b"b"),
+    "RSV1": [(LAST | 0x40 | TEXT, b"a")],
+    "RSV2": [(LAST | 0x20 | TEXT, b"a")],
+    "RSV3": [(LAST | 0x10 | TEXT, b"a")],
+    "opcode 3": [(LAST | 3, b"")],
+    "opcode 7": [(LAST | 7, b"")],
+    "opcode 11": [(LAST | 11, b"")],
+    "opcode 15": [(LAST | 15, b"")],
+    "a long ping": [(LAST | PING, b"p" * 126)],
+    "a ping in fragments": [(PING, b"p")],
+    "a fragment of nothing": [(LAST | CONTINUED, b"c")],
+    "a message within a message": [(TEXT, b"a"), (LAST | TEXT, b"b")],
 }
 
 
 @pytest.mark.parametrize("name", FINE)
 def test_what_has_a_meaning_passes(name: str) -> None:
+    sent = stream(FINE[name])
     for step in (1, 1000):
         tracker = FrameTracker(LIMIT, masked=True, extended=False)
-        for place in range(0, len(FINE[name]), step):
-            tracker.feed(FINE[name][place : place + step])
+        for place in range(0, len(sent), step):
+            tracker.feed(sent[place : place + step])
         assert tracker.at_boundary
 
 
 @pytest.mark.parametrize("name", WRONG)
 @pytest.mark.parametrize("masked", [True, False])
 def test_v51_what_has_none_is_a_fault_of_whoever_sent_it(name: str, *, masked: bool) -> None:
-    stream = WRONG[name] if masked else WRONG[name].replace(bytes(4), b"")
-    if not masked:
-        stream = b"".join(_unmasked(stream))
     with pytest.raises(TunnelFault) as found:
-        FrameTracker(LIMIT, masked=masked, extended=False).feed(stream)
+        FrameTracker(LIMIT, masked=masked, extended=False).feed(stream(WRONG[name], masked=masked))
     assert found.value.reason == (Reason.MALFORMED_REQUEST if masked else Reason.APP_ANSWER_INVALID)
-
-
-def _unmasked(stream: bytes) -> list[bytes]:
-    """The frames of `stream`, from which the masks were taken, without their mask bits (payloads are short here)."""
-    frames: list[bytes] = []
-    while stream:
-        size = stream[1] & 0x7F
-        head, size = (stream[:2], size) if size < 126 else (stream[:4], int.from_bytes(stream[2:4], "big"))
-        frames.append(bytes([head[0], head[1] & 0x7F]) + head[2:] + stream[len(head) : len(head) + size])
-        stream = stream[len(head) + size :]
-    return frames
 
 
 def test_reserved_bits_pass_where_an_extension_was_agreed_on() -> None:
     tracker = FrameTracker(LIMIT, masked=True, extended=True)
-    tracker.feed(WRONG["RSV1"])
+    tracker.feed(stream(WRONG["RSV1"]))
     assert tracker.frames == 1
 
 

@@ -151,7 +151,7 @@ def test_every_secret_that_settings_can_name_is_looked_at(tmp_path: Path) -> Non
 
     for name in set(names):
         one = type("One", (BaseModel,), {"__annotations__": {name: Path}})
-        assert list(files._named(one(**{name: tmp_path / name}))) == [tmp_path / name]
+        assert list(files.secret_files(one(**{name: tmp_path / name}))) == [tmp_path / name]
 
 
 def test_the_disks_speed_is_told_by_the_clock(city: Settings) -> None:
