@@ -6,15 +6,13 @@ import asyncio
 import hashlib
 import os
 import ssl
-import time
-from pathlib import Path
 from typing import Final
 from weakref import WeakKeyDictionary
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from gateway.edge.server_certificates import CredentialFiles, Credentials, Pair, ServerCertificate
+from gateway.edge.server_certificates import Credentials, ServerCertificate
 from gateway.gate.request import ClientCertificate, Peer
 
 # For TLS 1.2: forward secrecy and AEAD (RFC 9325 §4.2). TLS 1.3's suites all have both.
@@ -56,15 +54,6 @@ class HostContexts:
         host = name.lower().removesuffix(".")
         _names[connection] = host
         connection.context = named.get(host) or named.get(f"*.{host.partition('.')[2]}") or default
-
-
-def server_context(certificate: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
-    """Return the context of a listener with one pair for every name; raises CertificateFaults and ssl.SSLError.
-
-    With `client_ca` a client may show a certificate of that CA and of no other (an unknown one fails the handshake);
-    without it none is asked for.
-    """
-    return HostContexts(CredentialFiles((Pair(certificate, key),), client_ca, ()).read(time.time())).base
 
 
 def _context(certificate: ServerCertificate | None, client_ca: bytes | None) -> ssl.SSLContext:

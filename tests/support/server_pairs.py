@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import ssl
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gateway.edge.server_certificates import Pair
+from gateway.edge.server_certificates import CredentialFiles, Pair
+from gateway.edge.tls import HostContexts
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 DAY = dt.timedelta(days=1)
@@ -81,3 +84,8 @@ class ServerAuthority:
         pair.certificate.write_bytes(made.pem)
         pair.key.write_bytes(key_pem(key))
         return made
+
+
+def server_context(certificate: Path, key: Path, client_ca: Path | None) -> ssl.SSLContext:
+    """Return the context of a listener that has one pair for every name."""
+    return HostContexts(CredentialFiles((Pair(certificate, key),), client_ca, ()).read(time.time())).base

@@ -20,10 +20,10 @@ from cryptography.x509.oid import NameOID
 from gateway.edge.listener import Listening, inherited
 from gateway.edge.proxy_protocol import SIGNATURE, ProxyHeaderFault, parse
 from gateway.edge.services import EdgeLimits, EdgeTimeouts
-from gateway.edge.tls import server_context
 from gateway.edge.tunnel import close_frame
 from policies.reasons import Reason
 from tests.support.edge import Edge, hello, read_head, running
+from tests.support.server_pairs import server_context
 from tests.unit.edge.test_live import UPGRADE, echo, masked
 
 GET = b"GET /a HTTP/1.1\r\nHost: app.test\r\n\r\n"

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.edge.client_hello import OURS, offered
-from gateway.edge.tls import server_context
 from tests.support.edge import Edge, hello, running
+from tests.support.server_pairs import server_context
 from tests.unit.edge.test_listeners import GET, certificate
 
 TAKEN = {
