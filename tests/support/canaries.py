@@ -61,6 +61,7 @@ class Canaries:
     secrets: dict[str, str] = field(default_factory=dict)  # secret → what it is
     said: dict[str, bytes] = field(default_factory=dict)  # name of what is no file → its bytes
     searched: int = 0  # files so far
+    states: dict[Path, tuple[int, int]] = field(default_factory=dict)  # file → its size and time when last searched
 
     def learn(self, value: str | bytes | None, what: str) -> None:
         """Remember a secret; what is too short to be one, or to be told from other text, is not."""
@@ -103,9 +104,15 @@ class Canaries:
             except OSError:
                 continue  # it ended
 
-    def search(self, *folders: Path) -> list[Found]:
-        """Return where a secret stands below `folders`, and in what was said."""
-        files = [file for folder in folders for file in written(folder)]
+    def search(self, *folders: Path, changed: bool = False) -> list[Found]:
+        """Return where a secret stands below `folders`, and in what was said.
+
+        With `changed` only files written since they were last searched are read: what was learned later cannot stand
+        in those that were complete before.
+        """
+        states = {file: state for folder in folders for file, state in written(folder)}
+        files = [file for file, state in states.items() if not changed or self.states.get(file) != state]
+        self.states |= states
         for file in files:
             if holds_secrets(file):
                 self._learn_file(file)
@@ -144,8 +151,8 @@ def spellings(secret: str) -> set[bytes]:
     return {form for form in forms if len(form) >= SHORTEST}
 
 
-def written(folder: Path) -> Iterator[Path]:
-    """Files below `folder`, but for links, sockets and pipes."""
+def written(folder: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
+    """Files below `folder`, but for links, sockets and pipes, each with its size and time of writing."""
     for root, _, names in os.walk(folder):
         for name in names:
             path = Path(root, name)
@@ -154,7 +161,7 @@ def written(folder: Path) -> Iterator[Path]:
             except FileNotFoundError:
                 continue
             if S_ISREG(status.st_mode):
-                yield path
+                yield path, (status.st_size, status.st_mtime_ns)
 
 
 def holds_secrets(file: Path) -> bool:

@@ -93,6 +93,23 @@ def test_keys_are_learned_from_the_files_that_hold_them_and_those_are_not_search
     (tmp_path / "log.txt").unlink()  # or this run itself would fail
 
 
+def test_the_last_search_reads_only_what_was_written_to_since(tmp_path: Path) -> None:
+    """It reads whole trails again otherwise, within the time limit of one test, which it once exceeded."""
+    secret = secrets.token_hex(32)
+    early, late = tmp_path / "early.txt", tmp_path / "late.txt"
+    early.write_text("nothing")
+    late.write_text("nothing yet")
+    canaries = Canaries()
+    canaries.learn(secret, "token")
+    assert canaries.search(tmp_path) == []
+    with late.open("a") as opened:
+        opened.write(secret)
+    assert [each.where for each in canaries.search(tmp_path, changed=True)] == [str(late)]
+    assert canaries.searched == 3
+    assert canaries.search(tmp_path, changed=True) == []
+    late.unlink()  # or this run itself would fail
+
+
 TEST = """
 import secrets
 def test_leaves(tmp_path):
