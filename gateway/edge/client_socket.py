@@ -10,7 +10,7 @@ from gateway.edge.draining import Unread
 from gateway.edge.services import EdgeServices
 from gateway.edge.sockets import reset, tune
 
-REST: Final = 1.0  # seconds
+REST: Final = 3.0  # seconds
 
 
 class ClientSocket(asyncio.Protocol):

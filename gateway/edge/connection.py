@@ -231,8 +231,6 @@ class ClientConnection(ClientSocket):
             closing = unread or answer.close or self.exhausted
             self._answer(answer, head, states.CLOSING if closing else states.KEPT_ANSWERED)
             self.guest = True
-            if answer.status == 503 and self._state is states.IDLE:
-                self.rest(self._loop)
 
     def _pass(self, head: RequestHead, verdict: Passed) -> None:
         services = self._services
@@ -251,6 +249,8 @@ class ClientConnection(ClientSocket):
         bodiless = self._bodiless or (head is not None and head.method == "HEAD")
         self.write(encode(answer, lines, bodiless=bodiless, closing=event is states.CLOSING))
         self._settle(event)
+        if answer.status == 503 and self._state is states.IDLE:
+            self.rest(self._loop)
 
     def _settle(self, event: Event) -> None:
         """A request is done with: go on with the next one, or end."""

@@ -110,6 +110,18 @@ def test_the_last_search_reads_only_what_was_written_to_since(tmp_path: Path) ->
     late.unlink()  # or this run itself would fail
 
 
+def test_a_file_that_its_writer_could_not_finish_is_searched_as_it_is(tmp_path: Path) -> None:
+    secret = secrets.token_hex(32)
+    canaries = Canaries()
+    canaries.learn(secret, "token")
+    halves = [tmp_path / "events-000000001.parquet", tmp_path / "000001.jsonl.zst"]
+    for half in halves:
+        half.write_bytes(b"PAR1" + secret.encode())
+    assert {each.where for each in canaries.search(tmp_path)} == {str(half) for half in halves}
+    for half in halves:
+        half.unlink()  # or this run itself would fail
+
+
 TEST = """
 import secrets
 def test_leaves(tmp_path):
