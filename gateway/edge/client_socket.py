@@ -50,11 +50,11 @@ class ClientSocket(asyncio.Protocol):
             else:
                 transport.resume_reading()
 
-    def rest(self, loop: asyncio.AbstractEventLoop) -> None:
+    def rest(self) -> None:
         """Read no more for a moment: who was told to come back later costs next to nothing until then."""
         self.hold(True)
         self.resting = True
-        loop.call_later(REST, self._rested)
+        asyncio.get_running_loop().call_later(REST, self._rested)
 
     def _rested(self) -> None:
         if self.resting:  # else somebody has a reason of his own by now

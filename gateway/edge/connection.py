@@ -11,15 +11,14 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from gateway.edge import guarded, states
-from gateway.edge.answers import always, asks_for_head, encode, to_https
-from gateway.edge.client_socket import ClientSocket
-from gateway.edge.draining import LOOK, Unread
+from gateway.edge.answers import asks_for_head, to_https
 from gateway.edge.forward import forwarded_fields
 from gateway.edge.held import HeldUpstream
 from gateway.edge.reader import HeadReader
 from gateway.edge.relay import Exchange
+from gateway.edge.resting import RestingConnection
 from gateway.edge.services import Answer, EdgeServices, Passed, RecordNotKept
-from gateway.edge.states import AFTER_CONNECTED, AFTER_FINISHED, AFTER_JUDGED, AFTER_KEPT_PASSED, Event, State, step
+from gateway.edge.states import AFTER_CONNECTED, AFTER_JUDGED, AFTER_KEPT_PASSED
 from gateway.edge.timeouts import NEVER
 from gateway.gate.request import Peer, RequestFault, RequestHead
 from gateway.gate.verdict import Forward, Local, Unknown, Verdict
@@ -28,44 +27,29 @@ from policies.reasons import Reason
 _PASSED: Final = (Forward, Local)
 
 
-class ClientConnection(ClientSocket):
+class ClientConnection(RestingConnection):
     """One connection of one client."""
 
     __slots__ = (
-        "_advancing", "_bodiless", "_ended", "_exchange", "_head", "_loop", "_on_end", "_reader",
-        "_rejudged", "_requests", "_state", "_task", "_verdict", "authenticated",
-        "buffer", "deadline", "exhausted", "forwarded", "peer",
+        "_advancing", "_ended", "_head", "_loop", "_on_end", "_reader", "_rejudged", "_task", "_verdict",
+        "authenticated", "forwarded",
     )  # fmt: skip
 
     def __init__(
         self, services: EdgeServices, loop: asyncio.AbstractEventLoop, peer: Peer,
         on_end: Callable[[ClientConnection], None],
     ) -> None:  # fmt: skip
-        super().__init__(services)
+        super().__init__(services, peer)
         self._loop = loop
         self._on_end = on_end
-        self.peer = peer
         self.forwarded = b""
         self._reader = HeadReader(services.limits, services.blocks, services.gatekeeper.path_exceptions)
-        self._state = states.IDLE
-        self.buffer = b""
-        self.deadline = NEVER
         self._head: RequestHead | None = None
         self._verdict: Verdict | None = None
-        self._exchange: Exchange | None = None
         self._task: asyncio.Task[None] | None = None
         self.authenticated = HeldUpstream()
-        self._requests = self._rejudged = 0
-        self.exhausted = False  # it has carried as many requests as it may
-        self._advancing = self._bodiless = self._ended = False
-
-    @property
-    def state(self) -> State:
-        """Where the connection stands."""
-        return self._state
-
-    def _move(self, event: Event) -> None:
-        self._state = step(self._state, event)
+        self._rejudged = 0
+        self._advancing = self._ended = False
 
     # Bytes in.
 
@@ -242,44 +226,6 @@ class ClientConnection(ClientSocket):
         self._exchange = Exchange(self, services, head, verdict)
         self._exchange.start()
 
-    # Answers of our own.
-
-    def _answer(self, answer: Answer, head: RequestHead | None, event: Event) -> None:
-        lines = always(self.peer.scheme, self._services.hsts_max_age, self._services.wall())
-        bodiless = self._bodiless or (head is not None and head.method == "HEAD")
-        self.write(encode(answer, lines, bodiless=bodiless, closing=event is states.CLOSING))
-        self._settle(event)
-        if answer.status == 503 and self._state is states.IDLE:
-            self.rest(self._loop)
-
-    def _settle(self, event: Event) -> None:
-        """A request is done with: go on with the next one, or end."""
-        self._exchange = self.unread = None
-        self.rested = self.guest = False
-        if event is states.CLOSING:
-            self._move(event)
-            self._drain()
-            return
-        self._state = AFTER_FINISHED[self._state] if event is states.FINISHED else step(self._state, event)
-        services = self._services
-        idle = services.timeouts.idle
-        self.deadline = services.sweeper.now + (LOOK if idle > LOOK else idle)  # noqa: FURB136  # min() costs a call
-        if self.held:
-            self.hold(False)
-        if self.buffer or self.eof:
-            self._advance()
-
-    def _drain(self) -> None:
-        """Let the client read the answer: closing while it still sends would reset what it has not read."""
-        self.buffer = b""
-        services = self._services
-        self.deadline = services.sweeper.now + LOOK
-        if self.transport is not None:
-            if self.held:
-                self.hold(False)
-            self.unread = Unread(self.transport, services, services.sweeper.now)
-            self.unread.end(eof=self.eof)
-
     # What the exchange reports.
 
     def exchange_connected(self) -> None:
@@ -347,34 +293,6 @@ class ClientConnection(ClientSocket):
             self._on_rest(now)
         else:
             self._close()
-
-    def _on_rest(self, now: float) -> None:
-        """Nothing is being asked: the answer before was taken, or is still, or that takes too long."""
-        if self.rested:
-            self._close()
-        elif not self.reads(now):
-            self.reset()
-        elif self.unread is not None and self.unread.left:
-            self.deadline = now + LOOK
-        elif self._state is states.DRAINING:
-            self.reset()
-        else:
-            self.rested, self.unread = True, None
-            timeouts = self._services.timeouts
-            # Whoever was only refused holds the place of somebody else: slow clients would look idle for so long.
-            self.deadline = now + (min(timeouts.idle, timeouts.slow_grace) if self.guest else timeouts.idle) - LOOK
-
-    def close_if_idle(self) -> None:
-        """Close between two requests; one in flight ends first, and is the last."""
-        self.exhausted = True
-        if self._state is states.IDLE and not self.buffer:
-            self._close()
-
-    def _close(self) -> None:
-        """Close behind what was written, once that is taken."""
-        self.close()
-        rest = self.transport is not None and self.transport.get_write_buffer_size()
-        self.deadline = self._services.sweeper.now + LOOK if rest else NEVER
 
     def reset(self, farewell: bytes = b"", *, gently: bool = False) -> None:
         """Reset the connection, or close it `gently`; `farewell` goes out first if the socket takes it at once."""
