@@ -16,6 +16,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
@@ -113,13 +114,18 @@ class Canaries:
         states = {file: state for folder in folders for file, state in written(folder)}
         files = [file for file, state in states.items() if not changed or self.states.get(file) != state]
         self.states |= states
+        texts, plain = dict(self.said), list[Path]()
         for file in files:
-            if holds_secrets(file):
-                self._learn_file(file)
+            with suppress(FileNotFoundError):  # its owner lives, and took it away or renamed it since it was listed
+                if holds_secrets(file):
+                    self._learn_file(file)
+                elif text := readable(file):
+                    texts[str(file)] = text
+                else:
+                    plain.append(file)
         self.searched += len(files)
         needles = {needle: what for secret, what in self.secrets.items() for needle in spellings(secret)}
-        texts = {**self.said, **{str(file): text for file in files if (text := readable(file))}}
-        return _grep(needles, [file for file in files if not holds_secrets(file) and str(file) not in texts], texts)
+        return _grep(needles, plain, texts)
 
     def _learn_file(self, file: Path) -> None:
         data = file.read_bytes() if file.stat().st_size < 1 << 20 else b""

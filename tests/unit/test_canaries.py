@@ -16,6 +16,7 @@ import duckdb
 import pytest
 from backports import zstd
 
+from tests.support import canaries as searching
 from tests.support.canaries import Canaries
 from tests.support.steward_process import ROOT
 
@@ -61,6 +62,17 @@ def test_a_code_is_found_as_a_value_and_not_within_a_number(tmp_path: Path) -> N
     for text in ('{"code":"734512"}', "/totp?code=734512&x", '{"code":734512}'):
         (tmp_path / "a").write_text(text)
         assert len(knowing("734512").search(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("name", ["state.db-wal", "gone.pem", "index.parquet", "000001-000000000001.active"])
+def test_bug_a_file_that_a_living_process_took_away_meanwhile_failed_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The browser tests' installation lives on while each of their modules is searched."""
+    (tmp_path / "stays").write_text(PLANTED)
+    listed = searching.written
+    monkeypatch.setattr(searching, "written", lambda folder: [(folder / name, (1, 1)), *listed(folder)])
+    assert [Path(each.where).name for each in knowing(PLANTED).search(tmp_path)] == ["stays"]
 
 
 def test_command_lines_and_what_was_said_are_searched(tmp_path: Path) -> None:
