@@ -29,6 +29,7 @@ from gateway.certificates import (
     private_pem,
 )
 from tests.support.busy_journal import BusyWorker
+from tests.support.ports import free_port
 from tests.support.real_parts import program
 
 pytestmark = pytest.mark.timeout(240)
@@ -43,9 +44,7 @@ class Rsyslog:
     def __init__(self, folder: Path) -> None:
         self.folder, self.received = folder, folder / "received"
         self._program = program("rsyslogd")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()  # it is started more than once
         self._issue()
         (folder / "rsyslog.conf").write_text(f"""
             global(workDirectory="{folder}" maxMessageSize="64k" defaultNetstreamDriver="ossl"
@@ -76,7 +75,7 @@ class Rsyslog:
         command = [self._program, "-n", "-f", self.folder / "rsyslog.conf", "-i", self.folder / "pid"]
         with (self.folder / "log").open("ab") as said:
             self._process = subprocess.Popen(command, stdout=said, stderr=said)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while True:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
@@ -198,7 +197,7 @@ def test_a_receiver_that_hangs_holds_up_nobody_else(
 def test_nothing_is_sent_to_somebody_else(receiver: Rsyslog, what: str) -> None:
     if what == "another authority":
         (receiver.folder / "tls-ca.pem").write_bytes(create_tls_authority("example.jp", time.time()).pem)
-    outlet = SyslogTls(receiver.receiver(NAME if what == "another authority" else "other.example.jp"), timeout=3.0)
+    outlet = SyslogTls(receiver.receiver(NAME if what == "another authority" else "other.example.jp"), timeout=30.0)
 
     async def main() -> None:
         with pytest.raises(OutletUnavailable, match="TLS"):
@@ -222,7 +221,7 @@ def test_a_receiver_that_takes_nothing_is_given_up_and_found_out(tmp_path: Path)
             begun = time.monotonic()
             with pytest.raises(OutletUnavailable, match=r"127\.0\.0\.1"):
                 await outlet.open({})
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < 30  # without a limit of ours a handshake has a minute
             await outlet.close()
 
         asyncio.run(main())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -27,6 +27,8 @@ from gateway.state.records import App, AppState, Lock, PolicyState, PolicyVersio
 from gateway.state.steward_client import StewardClient
 from policies.versions import policy_hash
 from tests.support.canary_watch import CANARIES
+from tests.support.patience import PATIENT
+from tests.support.ports import free_port
 
 POLICY = """
 version: 1
@@ -71,7 +73,7 @@ tests:
     expect: { effect: allow, rule: forms }
 """
 ROOT = Path(__file__).parents[2]
-READY_SECONDS = 40.0
+READY_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,9 @@ def running_city(
 def _processes(config: Path, log: Path) -> Iterator[None]:
     with log.open("w") as errors:
         command = [sys.executable, "-m", "gateway.supervisor", "--config", str(config)]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True)
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **PATIENT}
+        )
         timer = threading.Timer(READY_SECONDS, process.kill)
         timer.start()
         try:
@@ -196,7 +200,7 @@ def _processes(config: Path, log: Path) -> Iterator[None]:
             CANARIES.processes()
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(15)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -235,11 +239,3 @@ def _echo() -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -1,4 +1,4 @@
-"""A real Elasticsearch node for a module of tests: the one that the tour starts, on a port of its own choice."""
+"""A real Elasticsearch node for a module of tests: the one that the tour starts, on a port of its own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from cli.tour.elasticsearch import Node, build
+from tests.support.ports import free_port
 from tests.support.real_parts import program
 
 
@@ -16,7 +17,7 @@ def elasticsearch_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nod
     for name in ("java", "mvn", "unzip"):
         program(name)
     build(print)
-    node = Node(tmp_path_factory.mktemp("elasticsearch") / "node")
+    node = Node(tmp_path_factory.mktemp("elasticsearch") / "node", free_port())  # some tests start it again
     node.folder.mkdir()
     node.start()
     node.await_ready()

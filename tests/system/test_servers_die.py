@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.support.agreement import compare, noted
+from tests.support.ports import free_port
 from tests.support.running_city import RunningCity, running_city
 from tests.support.steady_load import SteadyLoad
 from tests.support.steward_process import ROOT
@@ -25,7 +26,7 @@ CLIENTS = 4
 WORKERS = 2
 PASSED = 40  # requests that pass in each stage
 SETTINGS = {
-    "SEKISHO_TIMEOUTS__UPSTREAM_FIRST_BYTE": "1",
+    "SEKISHO_TIMEOUTS__UPSTREAM_FIRST_BYTE": "3",
     "SEKISHO_UPSTREAMS__BREAKER_FIRST": "0.5",
     "SEKISHO_UPSTREAMS__BREAKER_LONGEST": "2",
 }
@@ -36,17 +37,17 @@ class Server:
 
     def __init__(self, book: Path) -> None:
         self.book = book
-        self.port = 0
+        self.port = free_port()  # it is started again
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start it, on the port that it had."""
+        """Start it."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.support.recording_upstream", str(self.book), str(self.port), cwd=ROOT,
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert self._process.stdout is not None
-        self.port = int(await asyncio.wait_for(self._process.stdout.readline(), 20))
+        assert int(await asyncio.wait_for(self._process.stdout.readline(), 60)) == self.port
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal."""
@@ -81,7 +82,7 @@ async def two_servers(folder: Path) -> AsyncIterator[tuple[RunningCity, Server, 
             await server.end()
 
 
-async def until(holds: Callable[[], bool], within: float = 30.0) -> None:
+async def until(holds: Callable[[], bool], within: float = 60.0) -> None:
     """Wait for a state that only files show."""
     async with asyncio.timeout(within):
         while not holds():  # noqa: ASYNC110
@@ -99,7 +100,7 @@ def changes(city: RunningCity, server: Server) -> list[tuple[str, str]]:
 async def left_alone(city: RunningCity, server: Server) -> None:
     """Wait until `status` shows that a worker leaves this server alone."""
     address = f"http://127.0.0.1:{server.port}"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             workers: list[dict[str, Any]] = (await city.steward.call("status"))["workers"]
             rows = [row for each in workers for row in each["counters"].get("upstreams", {}).get("docs", ())]

@@ -18,9 +18,9 @@ import pytest
 import uvloop
 
 from gateway.edge.listener import Listening
-from tests.support.city import free_port
 from tests.support.edge import hello, running
 from tests.support.fronts import haproxy
+from tests.support.ports import free_port
 from tests.support.server_pairs import ServerAuthority
 
 SOURCE = Path(__file__).parents[1] / "go" / "h2spec"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import socket
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
@@ -19,6 +18,7 @@ from aiosmtpd.controller import Controller
 from gateway.signals.alert import NEXT_STEPS, TITLES, Alert, AlertKind, alert_of
 from gateway.signals.channels import ChannelFault, MailAccess, MailChannel, WebhookAccess, WebhookChannel
 from gateway.signals.outbox import QUIET_SECONDS, Outbox, backoff
+from tests.support.ports import free_port
 
 NOW = 1_790_000_000.0
 ALERT = Alert(AlertKind.WORKER_FENCED, "worker_fenced:worker-0", "2026-09-21T00:00:00.000Z", "worker-0", "steward-1-7")
@@ -68,8 +68,7 @@ def mail_access(port: int) -> MailAccess:
 
 def test_mail_arrives_in_japanese() -> None:
     mailbox = Mailbox()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     controller = Controller(mailbox, hostname="127.0.0.1", port=port)
     controller.start()
     try:
@@ -148,7 +147,7 @@ def test_failure_is_tried_again_and_the_same_matter_told_once(monkeypatch: pytes
         running = asyncio.create_task(outbox.run())
         assert outbox.put(ALERT)
         assert not outbox.put(ALERT)
-        await asyncio.wait_for(channel.done.wait(), 5)
+        await asyncio.wait_for(channel.done.wait(), 30)
         now[0] += QUIET_SECONDS
         assert outbox.put(ALERT)
         running.cancel()
