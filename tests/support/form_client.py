@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
 from html import unescape
 
 import httpx
-import pyotp
 
+from tests.support.authenticator import Authenticator
 from tests.support.city import City, Person
 
 PASSWORD = "tsuki-no-hikari-88"
@@ -62,15 +61,14 @@ class Client:
         return answer
 
 
-def enrol(city: City, person: Person) -> str:
-    """Use the letter with password and app; returns the app's secret. The code of the step before is used up."""
+def enrol(city: City, person: Person) -> Authenticator:
+    """Use the letter with password and app; returns the app, which has given its first code."""
     client = Client(city)
     client.submit(client.get("/setup"), "/setup", login=person.user.login, code=person.setup_code)
     client.submit(client.get("/setup/password"), "/setup/password", password=PASSWORD, again=PASSWORD)
     page = client.get("/setup/totp")
     secret = re.search(r'class="secret">([^<]+)', page.text)
     assert secret is not None
-    plain = secret[1].replace(" ", "")
-    code = pyotp.TOTP(plain).generate_otp(int(time.time() // 30) - 1)
-    assert client.submit(page, "/setup/totp", code=code).status_code == 200
-    return plain
+    app = Authenticator(secret[1].replace(" ", ""))
+    assert client.submit(page, "/setup/totp", code=app.code()).status_code == 200
+    return app

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyotp
 import pytest
 
-from tests.support.city import POLICY, City, Person, free_port, running_city
+from tests.support.city import POLICY, City, Person, running_city
 from tests.support.curl_browser import CurlBrowser, Page
 from tests.support.form_client import PASSWORD, enrol
 from tests.support.fronts import haproxy, nginx
+from tests.support.growing_files import records_of
+from tests.support.ports import free_port
 
 ZONED = POLICY.replace("zones: { office: [127.0.0.0/8] }", "zones: { office: [127.0.0.0/8], telework: ['::1'] }")
 assert ZONED != POLICY
@@ -54,12 +55,12 @@ def person(city: City) -> Person:
 @pytest.fixture(scope="module")
 def signed_in(city: City, person: Person, tmp_path_factory: pytest.TempPathFactory) -> tuple[CurlBrowser, Page]:
     """A browser at 127.0.0.7 that opened the app, signed in and arrived there, all over HTTP/2."""
-    secret = enrol(city, person)
+    app = enrol(city, person)
     browser = browser_at(city, tmp_path_factory.mktemp("browser"), "127.0.0.7")
     page = browser.open(f"{city.app}/first")
     assert (page.status, page.version) == (200, "2")
     page = browser.submit(page, "/sign-in/password", login=person.user.login, password=PASSWORD)
-    page = browser.submit(page, "/sign-in/totp", code=pyotp.TOTP(secret).generate_otp(int(time.time() // 30)))
+    page = browser.submit(page, "/sign-in/totp", code=app.code())
     return browser, page
 
 
@@ -69,16 +70,9 @@ def browser_at(city: City, folder: Path, source: str, port: int = 0, server: str
 
 def decided(city: City, prefix: str) -> list[dict[str, Any]]:
     """The decisions on record for paths that begin so."""
-    found = [
-        json.loads(line)["body"]
-        for path in sorted(city.settings.paths.journal.glob("worker-*/*"))
-        if path.suffix in (".jsonl", ".active")
-        for line in path.read_bytes().splitlines(keepends=True)
-        if line.endswith(b"\n")
-    ]
     return [
         each
-        for each in found
+        for each in records_of(city.settings.paths.journal, "worker-*")
         if each.get("event.action") == "request.decided" and str(each.get("url.path")).startswith(prefix)
     ]
 
@@ -189,10 +183,9 @@ def test_every_worker_serves_a_changed_certificate(city: City, tmp_path: Path) -
 
     def told(action: str) -> set[str]:
         return {
-            body["sekisho.worker"]
-            for path in city.settings.paths.journal.glob("worker-?/*.active")
-            for line in path.read_bytes().splitlines(keepends=True)
-            if line.endswith(b"\n") and (body := json.loads(line)["body"])["event.action"] == action
+            each["sekisho.worker"]
+            for each in records_of(city.settings.paths.journal, "worker-?")
+            if each["event.action"] == action
         }
 
     def until_told(action: str) -> None:
