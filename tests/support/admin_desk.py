@@ -67,7 +67,7 @@ class AdminDesk:
         path = folder / "state" / "sekisho.db"
         self.store = store.Store(path, sealing)
         self.steward = DeskSteward(self.store, self.clock)
-        self.journal = Journal(folder / "journal", "control", segment_bytes=1 << 20, segment_age=60.0)
+        self.journal = Journal(folder / "journal", "control", segment_bytes=1 << 20, segment_age=60.0, stall_limit=30)
         self._reader = store.Reader(path, sealing)
         self.context = cast(
             "ControlContext",

@@ -85,7 +85,7 @@ def _check_journal(folder: Path, ended: Run) -> list[str]:
 
 
 async def _one_more(folder: Path) -> None:
-    journal = Journal(folder, WRITER, segment_bytes=1500, segment_age=3600)
+    journal = Journal(folder, WRITER, segment_bytes=1500, segment_age=3600, stall_limit=30)
     journal.open(asyncio.get_running_loop())
     try:
         await journal.record(event(Action.REQUEST_DECIDED, 1.0, {"sekisho.count": AFTER}))

@@ -53,7 +53,12 @@ class House:
 
         async def main() -> None:
             journal = Journal(
-                self.trail.journals, "auditor", segment_bytes=3000, segment_age=3600, clock=lambda: self.now
+                self.trail.journals,
+                "auditor",
+                segment_bytes=3000,
+                segment_age=3600,
+                stall_limit=30,
+                clock=lambda: self.now,
             )
             auditor = Auditor(self.trail.journals, self.trail.log, self.trail.signer)
             journal.open(asyncio.get_running_loop())

@@ -30,7 +30,7 @@ def run_auditor(trail: Trail, key: Path) -> None:
 
     async def run() -> None:
         auditor = Auditor(trail.journals, trail.log, settle(key, trail.log))
-        journal = Journal(trail.journals, "auditor", segment_bytes=100_000, segment_age=3600)
+        journal = Journal(trail.journals, "auditor", segment_bytes=100_000, segment_age=3600, stall_limit=30)
         try:
             journal.open(asyncio.get_running_loop())
 

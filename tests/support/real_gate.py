@@ -48,7 +48,7 @@ class RealGate:
     journals: tuple[Journal, ...]
     asked: list[str] = field(default_factory=list)
 
-    async def ask(self, data: bytes, wait: float = 5.0) -> bytes:
+    async def ask(self, data: bytes, wait: float = 30.0) -> bytes:
         """Send bytes on a new connection, half-close, return everything until the end."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(data)
@@ -90,7 +90,7 @@ async def real_gate(
     world.put("session", SESSION.id, replace(SESSION, device_id=None, mfa_at=now, created_at=now, expires_at=now + 600))
     world.put("device", DEVICE.id, DEVICE)
     world.put("app_session", APP_SESSION.token_hash, APP_SESSION)
-    bounds: dict[str, Any] = {"segment_bytes": 2**24, "segment_age": 3600.0}
+    bounds: dict[str, Any] = {"segment_bytes": 2**24, "segment_age": 3600.0, "stall_limit": 30.0}
     journal = Journal(folder, "worker-0", **bounds)
     strangers = BoundedJournal(folder, "worker-0.anonymous", total_bytes=2**24, **bounds)
     journal.open(loop)

@@ -30,7 +30,9 @@ class Trail:
         """Append the events in one epoch of this writer, which is opened at the time of `clock`."""
 
         async def run() -> None:
-            journal = Journal(self.journals, writer, segment_bytes=segment_bytes, segment_age=3600, clock=clock)
+            journal = Journal(
+                self.journals, writer, segment_bytes=segment_bytes, segment_age=3600, stall_limit=30, clock=clock
+            )
             journal.open(asyncio.get_running_loop())
             for start in range(0, len(events), 4):  # a batch is never split over segments
                 *others, last = events[start : start + 4]

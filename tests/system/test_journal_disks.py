@@ -35,7 +35,7 @@ def run(main: Callable[[], Awaitable[None]]) -> None:
 
 def journal(folder: Path, **options: Any) -> Journal:
     """Return a journal of small segments."""
-    return Journal(folder, WRITER, **{"segment_bytes": 6000, "segment_age": 3600.0, "stall_limit": 10.0, **options})
+    return Journal(folder, WRITER, **{"segment_bytes": 6000, "segment_age": 3600.0, "stall_limit": 30.0, **options})
 
 
 def note(number: int, wall: float = 1.0) -> dict[str, Any]:
@@ -53,7 +53,7 @@ async def fill(kept: Journal, start: int = 0, limit: int = 100_000) -> int:
 
 
 async def until_healthy(kept: Journal) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not kept.healthy:  # noqa: ASYNC110 (a thread's state: nothing to await)
             await asyncio.sleep(0.02)
 
@@ -130,7 +130,7 @@ def test_a_disk_that_turns_read_only_refuses_and_recovers(tmp_path: Path) -> Non
             idle = journal(disk.folder, segment_age=0.1)
             idle.open(asyncio.get_running_loop())
             await idle.record(note(1))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while any((disk.folder / WRITER).glob("*.active")):  # noqa: ASYNC110 (a thread's file)
                     await asyncio.sleep(0.02)
             disk.remount("ro")  # the kernel allows it: no file is open for writing

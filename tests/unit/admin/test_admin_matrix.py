@@ -86,7 +86,7 @@ def context(filled: Path, tmp_path: Path) -> Iterator[ControlContext]:
     path = tmp_path / "state" / "sekisho.db"
     for file in filled.glob("sekisho.db*"):
         shutil.copy(file, path.with_name(file.name))
-    journal = Journal(tmp_path / "journal", "control", segment_bytes=1 << 20, segment_age=60.0)
+    journal = Journal(tmp_path / "journal", "control", segment_bytes=1 << 20, segment_age=60.0, stall_limit=30)
     reader = store.Reader(path, sealing)
     yield cast(
         "ControlContext",

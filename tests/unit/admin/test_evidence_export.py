@@ -66,7 +66,7 @@ def context(tmp_path: Path) -> Iterator[ControlContext]:
             transaction.put_row(schema.receipts, {"id": receipt.id, "at": at, "text": text})
     writer.close()
     reader = store.Reader(settings.paths.state / "sekisho.db", sealing)
-    journal = Journal(settings.paths.journal, "control", segment_bytes=1 << 20, segment_age=60.0)
+    journal = Journal(settings.paths.journal, "control", segment_bytes=1 << 20, segment_age=60.0, stall_limit=30)
     steward = StewardClient(tmp_path / "nobody.sock", deadline=1.0)
     yield cast("ControlContext", SimpleNamespace(
         settings=settings, reader=reader, steward=steward, journal=journal, clock=time.time, posture=None, alerts=None,

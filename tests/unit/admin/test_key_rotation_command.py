@@ -45,7 +45,7 @@ def beside(place: SimpleNamespace, act: Callable[[], Any]) -> Any:
 
     async def run() -> Any:
         auditor = Auditor(place.paths.journal, place.paths.log, settle(key, place.paths.log))
-        journal = Journal(place.paths.journal, "auditor", segment_bytes=100_000, segment_age=3600)
+        journal = Journal(place.paths.journal, "auditor", segment_bytes=100_000, segment_age=3600, stall_limit=30)
         journal.open(asyncio.get_running_loop())
 
         async def commit() -> None:

@@ -143,7 +143,7 @@ def test_following_is_recorded_at_its_start_and_at_its_end_with_the_rows_given(t
         async with desk.client.post("/v1/events/tail", json=body, headers=headers) as answer:
             assert [each["event.action"] for each in desk.told("events.tail")] == ["admin.requested"]
             lines: list[bytes] = []
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while len(lines) < 3:
                     await desk.journal.record(event(Action.AUTH_PASSWORD, NOW, {"user.name": "tanaka"}))
                     with_line = asyncio.wait_for(answer.content.readline(), 0.5)
@@ -151,7 +151,7 @@ def test_following_is_recorded_at_its_start_and_at_its_end_with_the_rows_given(t
                         lines.append(await with_line)
                     except TimeoutError:
                         continue  # it stands at the journals' end only once its process has started
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(desk.told("events.tail")) < 2:  # noqa: ASYNC110 (a journal has no event for readers)
                 await asyncio.sleep(0.05)
 

@@ -25,7 +25,7 @@ def refusal(address: str, wall: float) -> dict[str, Any]:
 
 
 def bounded(root: Path) -> BoundedJournal:
-    return BoundedJournal(root, WRITER, total_bytes=60_000, segment_bytes=15_000, segment_age=3600)
+    return BoundedJournal(root, WRITER, total_bytes=60_000, segment_bytes=15_000, segment_age=3600, stall_limit=30)
 
 
 def bodies(root: Path) -> list[dict[str, Any]]:
@@ -37,7 +37,7 @@ def bodies(root: Path) -> list[dict[str, Any]]:
 
 def test_beyond_the_budget_only_counts_are_kept(tmp_path: Path) -> None:
     async def run() -> None:
-        journal = Journal(tmp_path, WRITER, segment_bytes=1 << 20, segment_age=3600)
+        journal = Journal(tmp_path, WRITER, segment_bytes=1 << 20, segment_age=3600, stall_limit=30)
         journal.open(asyncio.get_running_loop())
         coalescer = Coalescer(journal, budget=3, addresses=2)
         told: list[object] = []
@@ -94,12 +94,12 @@ def test_the_oldest_segments_go_and_exactly_that_verifies(trail: Trail) -> None:
 
 def test_only_anonymous_writers_may_be_bounded(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="anonymous"):
-        BoundedJournal(tmp_path, "worker-0", total_bytes=1, segment_bytes=1, segment_age=1)
+        BoundedJournal(tmp_path, "worker-0", total_bytes=1, segment_bytes=1, segment_age=1, stall_limit=30)
 
 
 def test_pages_served_to_strangers_are_not_counted_as_refusals(tmp_path: Path) -> None:
     async def run() -> None:
-        journal = Journal(tmp_path, WRITER, segment_bytes=1 << 20, segment_age=3600)
+        journal = Journal(tmp_path, WRITER, segment_bytes=1 << 20, segment_age=3600, stall_limit=30)
         journal.open(asyncio.get_running_loop())
         coalescer = Coalescer(journal, budget=0)
         for outcome in ("success", "failure", "success"):

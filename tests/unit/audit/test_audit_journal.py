@@ -26,7 +26,9 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
 def make(root: Path, **options: Any) -> Journal:
-    return Journal(root, "worker-0", **{"segment_bytes": 1 << 20, "segment_age": 3600.0, **options})
+    return Journal(
+        root, "worker-0", **{"segment_bytes": 1 << 20, "segment_age": 3600.0, "stall_limit": 30.0, **options}
+    )
 
 
 def read(root: Path, writer: str = "worker-0") -> list[Record]:
@@ -45,7 +47,7 @@ def note(number: int) -> dict[str, Any]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 (a thread's state: nothing to await)
             await asyncio.sleep(0.002)
 
@@ -129,7 +131,7 @@ class Disk:
         monkeypatch.setattr(os, "fdatasync", self.fdatasync)
 
     def fdatasync(self, descriptor: int) -> None:
-        self.hold.wait(10)
+        self.hold.wait(60)
         if self.fail:
             raise OSError(self.fail, os.strerror(self.fail))
         self.real(descriptor)
@@ -182,7 +184,7 @@ def test_a_stalled_disk_refuses_and_its_late_success_is_not_told(
         started = time.monotonic()
         journal.append(note(1), True, told.append)
         await until(lambda: not journal.healthy)
-        assert time.monotonic() - started < 1.0
+        assert time.monotonic() - started < 30  # the disk itself would take a minute
         assert len(told) == 1
         assert isinstance(told[0], JournalUnhealthy)
         disk.hold.set()

@@ -124,7 +124,7 @@ def test_a_record_that_cannot_be_read_is_shown_as_such(filled: Trail) -> None:
 
 def test_following_shows_what_is_appended_and_completes_it(tmp_path: Path) -> None:
     async def run() -> None:
-        journal = Journal(tmp_path, "worker-0", segment_bytes=1500, segment_age=3600)
+        journal = Journal(tmp_path, "worker-0", segment_bytes=1500, segment_age=3600, stall_limit=30)
         journal.open(asyncio.get_running_loop())
         await journal.record(decision(1))
         following = Following(tmp_path, Query(filters={"user.name": "sato"}))

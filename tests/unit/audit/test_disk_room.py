@@ -219,7 +219,13 @@ def test_a_disk_that_fails_while_it_is_short_comes_back_short(
 def strangers(root: Path) -> BoundedJournal:
     reserve = Reserve(Floor(0.1, GIB), Floor(0.03, GIB))
     return BoundedJournal(
-        root, "worker-0.anonymous", total_bytes=10**7, segment_bytes=10**6, segment_age=3600, reserve=reserve
+        root,
+        "worker-0.anonymous",
+        total_bytes=10**7,
+        segment_bytes=10**6,
+        segment_age=3600,
+        stall_limit=30,
+        reserve=reserve,
     )
 
 

@@ -97,7 +97,7 @@ def test_many_at_once_lose_no_hold(tmp_path: Path) -> None:
 
     def one(name: str) -> None:
         if int(name[1:]) < 8:
-            together.wait(10)  # also the very first use of the folder is by many
+            together.wait(60)  # also the very first use of the folder is by many
         add(tmp_path, hold(name))
 
     with ThreadPoolExecutor(8) as pool:
@@ -118,7 +118,7 @@ def test_who_deletes_keeps_others_from_holding_meanwhile(tmp_path: Path) -> None
             with pytest.raises(TimeoutError):
                 waiting.result(0.2)
             order.append("deleted")
-        waiting.result(10)
+        waiting.result(60)
     assert order == ["deleted", "held"]
     assert [each.id for each in holds.load(tmp_path)] == ["H1"]
 

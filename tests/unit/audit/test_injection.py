@@ -52,7 +52,7 @@ def test_a_value_from_outside_is_one_value_of_one_line(tmp_path: Path, raw: byte
     })  # fmt: skip
 
     async def write() -> None:
-        journal = Journal(tmp_path, "control", segment_bytes=1 << 20, segment_age=60.0)
+        journal = Journal(tmp_path, "control", segment_bytes=1 << 20, segment_age=60.0, stall_limit=30)
         journal.open(asyncio.get_running_loop())
         await journal.record(record)
         journal.close(2.0)

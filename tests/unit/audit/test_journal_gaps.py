@@ -48,7 +48,7 @@ def test_a_gap_record_says_what_may_be_there_and_what_is_lost(tmp_path: Path, mo
     found = bodies(tmp_path)
     gap = next(body for body in found if body["event.action"] == "audit.gap")
     told = {name.removeprefix("sekisho.gap."): value for name, value in gap.items() if "sekisho.gap." in name}
-    assert 0 < told.pop("seconds") < 5
+    assert 0 < told.pop("seconds") < 90
     assert told == {
         "reason": "writing failed: [Errno 5] Input/output error", "refused": 2, "failed": 4,
         "unacknowledged.epoch": 1, "unacknowledged.first": 3, "unacknowledged.last": 6,
@@ -72,7 +72,7 @@ def test_refusals_after_the_gap_was_counted_get_a_record_of_their_own(
             journal.append(note(2), False, None)
         disk.open.clear()
         disk.fail = 0
-        await asyncio.sleep(0.4)  # the gap is being written, and held: from now on it cannot count any more
+        await until(lambda: disk.held > 0)  # the gap is being written: from now on it cannot count any more
         for _ in range(3):
             with contextlib.suppress(JournalUnhealthy):
                 journal.append(note(3), False, None)
@@ -99,8 +99,8 @@ def test_a_disk_that_refuses_the_recovery_too_is_told_with_both_reasons(
         disk.fail = errno.EIO
         with pytest.raises(JournalUnhealthy):
             await journal.record(note(1))
-        disk.fail = errno.ENOSPC
-        await asyncio.sleep(0.3)  # two attempts at least
+        disk.fail, tried = errno.ENOSPC, disk.syncs
+        await until(lambda: disk.syncs >= tried + 2)
         assert not journal.healthy
         disk.fail = 0
         await until(lambda: journal.healthy)
@@ -145,7 +145,7 @@ def test_a_stall_is_noticed_in_its_time_and_no_sooner(tmp_path: Path, monkeypatc
     disk = Disk(monkeypatch)
 
     async def main() -> None:
-        journal = make(tmp_path, stall_limit=0.4)
+        journal = make(tmp_path, stall_limit=3.0)
         journal.open(asyncio.get_running_loop())
         await journal.record(note(1))
         disk.open.clear()
@@ -160,9 +160,8 @@ def test_a_stall_is_noticed_in_its_time_and_no_sooner(tmp_path: Path, monkeypatc
         began = time.monotonic()
         journal.append(note(3), True, told.append)
         await until(lambda: not journal.healthy)
-        assert 0.4 < time.monotonic() - began < 1.5
-        assert journal.fault.startswith("the disk kept a record waiting for 0.")
-        assert journal.fault.endswith(" s")
+        assert time.monotonic() - began > 3.0
+        assert float(journal.fault.removeprefix("the disk kept a record waiting for ").removesuffix(" s")) > 3.0
         disk.open.set()
         await until(lambda: journal.healthy)
         journal.close(5)
@@ -178,7 +177,7 @@ def test_what_failed_once_does_not_count_as_a_stall_after_the_recovery(
     disk = Disk(monkeypatch)
 
     async def main() -> None:
-        journal = make(tmp_path, stall_limit=0.3)
+        journal = make(tmp_path, stall_limit=2.0)
         journal.open(asyncio.get_running_loop())
         disk.fail = errno.EIO
         with pytest.raises(JournalUnhealthy):
@@ -187,7 +186,7 @@ def test_what_failed_once_does_not_count_as_a_stall_after_the_recovery(
         await until(lambda: journal.healthy)
         for at in range(2, 8):
             await journal.record(note(at))
-            await asyncio.sleep(0.08)
+            await asyncio.sleep(0.5)
         assert (journal.healthy, journal.epoch) == (True, 2)
         journal.close(5)
 

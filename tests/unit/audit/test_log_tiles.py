@@ -141,5 +141,5 @@ def test_a_proof_among_millions_reads_a_few_tiles(tmp_path: Path, monkeypatch: p
         consistency_path(tiles, size // 3, size)
         spent.append(time.process_time() - begun)
 
-    assert min(spent) < 0.05
+    assert min(spent) < 0.5
     assert len(read) / 5 <= 12

@@ -25,14 +25,14 @@ def test_they_are_written_soon_and_together(tmp_path: Path, monkeypatch: pytest.
     handed_over = asyncio.Event()
 
     async def main() -> None:
-        journal = Journal(tmp_path, "worker-0", segment_bytes=1 << 20, segment_age=3600.0)
+        journal = Journal(tmp_path, "worker-0", segment_bytes=1 << 20, segment_age=3600.0, stall_limit=30)
         journal.open(asyncio.get_running_loop())
         record = event(Action.PROCESS_STARTED, 0.0)
         try:
             journal.append(record, False, None)
             await asyncio.sleep(0)
             journal.append(record, False, None)
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(30):
                 await handed_over.wait()
             assert [(batch.first_seq, batch.end.seq) for batch in batches] == [(2, 3)]
             journal.append(record, False, None)

@@ -72,7 +72,7 @@ def ask(root: Path, *arguments: str) -> Result:
     """Run one command while the admin API answers."""
 
     async def main() -> Result:
-        journal = Journal(root / "journal", "control", segment_bytes=1 << 20, segment_age=60.0)
+        journal = Journal(root / "journal", "control", segment_bytes=1 << 20, segment_age=60.0, stall_limit=30)
         journal.open(asyncio.get_running_loop())
         reader = store.Reader(root / "sekisho.db", Sealing.load(root / "sealing.key"))
         context: Any = SimpleNamespace(

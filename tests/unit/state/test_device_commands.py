@@ -64,4 +64,4 @@ def test_two_thousand_devices_that_only_grew_older_are_written_quickly(world: Wo
 
     print(f"2,000 rows: {spent * 1000:.0f} ms of CPU in 8 commands")  # noqa: T201
     assert {device.read_at for device in world.reader.devices()} == {NOW + 60}
-    assert spent < 3.0
+    assert spent < 10

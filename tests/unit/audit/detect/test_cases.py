@@ -75,7 +75,7 @@ def test_signals_about_the_same_person_are_one_case_until_it_is_closed() -> None
 
 def write(root: Path, writer: str, records: list[dict[str, Any]]) -> None:
     async def main() -> None:
-        journal = Journal(root, writer, segment_bytes=1 << 20, segment_age=3600)
+        journal = Journal(root, writer, segment_bytes=1 << 20, segment_age=3600, stall_limit=30)
         journal.open(asyncio.get_running_loop())
         for record in records:
             await journal.record(record)
@@ -92,7 +92,7 @@ def detect(root: Path, state: Path, *, kill: bool = False) -> list[Case]:
     """Run detection to the end of the journals; return all cases on record. `kill`: die before the place is saved."""
 
     async def main() -> None:
-        journal = Journal(root, "auditor", segment_bytes=1 << 20, segment_age=3600)
+        journal = Journal(root, "auditor", segment_bytes=1 << 20, segment_age=3600, stall_limit=30)
         journal.open(asyncio.get_running_loop())
         engine = Engine(root, state)
         detection = Detection(root, state, journal, time.time)
