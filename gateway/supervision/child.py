@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
 import os
 import runpy
 import signal
@@ -51,16 +52,18 @@ def settings_text(config: Path) -> str:
 def await_turn() -> None:
     """Say that everything is loaded, and wait until the process whose place this is has ended.
 
-    Does nothing where nobody's place is taken. Ends the process where the supervisor gave up.
+    The supervisor's variables are those of that moment from then on, not of the start. Does nothing where nobody's
+    place is taken. Ends the process where the supervisor gave up.
     """
     number = os.environ.pop(TURN, None)
     if number is None:
         return
     os.write(int(os.environ[READY]), b"L")
-    told = os.read(int(number), 1)
-    os.close(int(number))
+    with os.fdopen(int(number), "rb") as turn:
+        told = turn.read()
     if not told:
         os._exit(1)
+    os.environ.update(json.loads(told))
 
 
 def ready() -> None:

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import orjson
+
 from gateway.supervision import child
 
 FIRST_DELAY = 0.1  # seconds before the first restart, doubled each time
@@ -123,10 +125,17 @@ class Supervised:
             self._restart = self._loop.call_later(delay, self._again)
 
     def go(self) -> None:
-        """Let a process that waits for its turn go on."""
+        """Let a process that waits for its turn go on; raises OSError.
+
+        Its variables are given once more: what was so when it was started need not be so any more, above all which
+        workers run. Those that number descriptors are the same as then.
+        """
         turn, self._turn = self._turn, -1
-        os.write(turn, b"G")
-        os.close(turn)
+        variables, _ = self.spec.extra()
+        try:
+            os.write(turn, orjson.dumps(dict(variables)))
+        finally:
+            os.close(turn)
 
     def signal(self, number: int) -> None:
         """Send a signal if the process runs."""
