@@ -13,9 +13,11 @@ from tests.support.one_stack import OneStack, StacksApart
 from tests.support.promises import Promises, is_whole_run, load_clauses
 
 pytest_plugins = ["tests.support.real_parts"]
-# Time is measured by benchmarks: on a busy machine any example may take long.
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
+# Time is measured by benchmarks: on a busy machine any example may take long. What `make test` draws is the same in
+# each run, so that no change is refused for what chance finds in another; `make torture` and `make fuzz` draw anew.
+_UNTIMED = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("anew", _UNTIMED)
+hypothesis.settings.register_profile("repeated", _UNTIMED, derandomize=True, database=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     loopback_only.install()
     canary_watch.install(config)
     torture = bool(config.getoption("--torture"))
+    hypothesis.settings.load_profile("anew" if torture else "repeated")
     config.pluginmanager.register(OneStack(), "one-stack")
     config.pluginmanager.register(Figures(printed=torture or config.getoption("--minutes") > 0), "figures")
     shown_by = "torture" if torture else "test"

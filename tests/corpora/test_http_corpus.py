@@ -57,7 +57,7 @@ def test_a_refused_message_ends_its_connection(corpora: Path) -> None:
                 if any("connection ended within" in detail for detail in details):
                     continue  # only its end made it a fault
                 try:
-                    await feed(edge.port, [case.stream()], half_close=False, wait=1.0)
+                    await feed(edge.port, [case.stream()], half_close=False, wait=20.0)
                     ended += 1
                 except TimeoutError:
                     open_still.append(case.label)

@@ -209,7 +209,7 @@ class Edge:
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port, limit=2**24)
 
-    async def ask(self, data: bytes, wait: float = 5.0) -> bytes:
+    async def ask(self, data: bytes, wait: float = 30.0) -> bytes:
         """Send bytes on a new connection, half-close, return everything until the end."""
         reader, writer = await self.connect()
         writer.write(data)

@@ -44,7 +44,7 @@ def at_random(seed: int) -> Split:
 FEEDS: Final[dict[str, Split]] = {"whole": whole, "by byte": by_byte, "at CRLF": at_crlf, "at random": at_random(1)}
 
 
-async def feed(port: int | Path, pieces: Sequence[bytes], *, half_close: bool = True, wait: float = 5.0) -> bytes:
+async def feed(port: int | Path, pieces: Sequence[bytes], *, half_close: bool = True, wait: float = 30.0) -> bytes:
     """Send the pieces one after the other on a new connection; return everything until the gateway ends it.
 
     `port` is one of this machine, or the path of a unix socket.

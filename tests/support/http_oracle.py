@@ -94,11 +94,12 @@ def statuses_of(answered: bytes) -> list[int]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Let the loop turn until something holds, two seconds at most: mostly a few turns are enough."""
-    for turn in range(700):
-        if holds():
-            return
-        await asyncio.sleep(0 if turn < 100 else 0.003)
+    """Let the loop turn until something holds, thirty seconds at most: mostly a few turns are enough."""
+    loop, turns = asyncio.get_running_loop(), 0
+    end = loop.time() + 30.0
+    while not holds() and loop.time() < end:
+        await asyncio.sleep(0 if turns < 100 else 0.003)
+        turns += 1
 
 
 async def check_case(edge: Edge, case: Case, split: Split) -> Result:

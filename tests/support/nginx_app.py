@@ -53,7 +53,7 @@ class List:
         writer.write(f"GET {mark} HTTP/1.1\r\nHost: mark.test\r\nConnection: close\r\n\r\n".encode())
         await reader.read()
         writer.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 data = self._file.read_bytes()[self._place :]
                 whole = data[: data.rfind(b"\n") + 1]
@@ -84,7 +84,7 @@ async def nginx_app(nginx: Path, folder: Path) -> AsyncIterator[NginxApp]:
         nginx, "-c", str(folder / "conf"), "-p", str(folder), "-e", "/dev/null", stderr=asyncio.subprocess.DEVNULL
     )
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (folder / "end.sock").exists() or not (folder / "pid").exists():
                 assert process.returncode is None, "nginx does not start"
                 await asyncio.sleep(0.01)

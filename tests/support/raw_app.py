@@ -67,7 +67,7 @@ def _saying(parts: Sequence[bytes], said: asyncio.Event, go_on: asyncio.Event | 
     return app
 
 
-def tell(*parts: bytes, request: bytes = GET, ends: bool = False, rest: bytes = b"", wait: float = 2.0) -> Told:
+def tell(*parts: bytes, request: bytes = GET, ends: bool = False, rest: bytes = b"", wait: float = 30.0) -> Told:
     """Let the app answer `request` with `parts`, the loop turning between them; another client asks afterwards.
 
     `ends`: the app closes its connection behind the last part. `rest` is what the client sends once the first part is

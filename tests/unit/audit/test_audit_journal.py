@@ -177,7 +177,7 @@ def test_a_stalled_disk_refuses_and_its_late_success_is_not_told(
     disk = Disk(monkeypatch)
 
     async def run() -> None:
-        journal = make(tmp_path, stall_limit=0.1)
+        journal = make(tmp_path, stall_limit=2.0)
         journal.open(asyncio.get_running_loop())
         told: list[BaseException | None] = []
         disk.hold.clear()

@@ -141,7 +141,7 @@ def test_an_extension_that_was_not_offered_is_no_agreement(offered: bytes) -> No
             reader, writer = await edge.connect()
             asked = b"Sec-WebSocket-Extensions: %b\r\n\r\n" % offered if offered else b"\r\n"
             writer.write(upgrade(b"/ws")[:-2] + asked)
-            head: Any = await asyncio.wait_for(read_head(reader), 5)
+            head: Any = await asyncio.wait_for(read_head(reader), 30)
             writer.close()
             return bytes(head)
 

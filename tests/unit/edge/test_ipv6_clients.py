@@ -78,7 +78,7 @@ async def answered(edge: Edge, address: str) -> bool:
     reader, writer = await edge.connect()
     writer.write(proxy_v2(address) + GET)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return (await read_head(reader)).startswith(b"HTTP/1.1 200 ")
     except (ConnectionError, asyncio.IncompleteReadError):
         writer.close()

@@ -61,7 +61,7 @@ def test_a_tunnel_passes_frames_and_counts_them() -> None:
             writer.write(masked(b"late"))
             got = await reader.readexactly(2 + 5 + 2 + 4)
             writer.close()
-            await asyncio.wait_for(edge.gatekeeper.ended.wait(), 2)
+            await asyncio.wait_for(edge.gatekeeper.ended.wait(), 30)
             outcome = edge.gatekeeper.outcomes[0][1]
             return got, outcome.frames_in, outcome.frames_out, outcome.tunnel
 
@@ -169,7 +169,7 @@ def test_live_exchanges_are_found_by_session_user_app_and_settle() -> None:
             live.settle()
             counts += [len(live.find("session", "s-u1")), len(live.find("app", "app")), len(live.find("user", "u2"))]
             writer.close()
-            await asyncio.wait_for(edge.gatekeeper.ended.wait(), 2)
+            await asyncio.wait_for(edge.gatekeeper.ended.wait(), 30)
             return [*counts, len(live)]
 
     assert uvloop.run(main()) == [1, 1, 0, 1, 1, 0, 0]
@@ -192,10 +192,10 @@ def test_frame_limits_and_masking(frame: bytes, code: int, reason: str) -> None:
             writer.write(frame)
             got = b""
             with contextlib.suppress(ConnectionResetError):
-                while data := await asyncio.wait_for(reader.read(1000), 2):
+                while data := await asyncio.wait_for(reader.read(1000), 30):
                     got += data
             writer.close()
-            await asyncio.wait_for(edge.gatekeeper.ended.wait(), 2)
+            await asyncio.wait_for(edge.gatekeeper.ended.wait(), 30)
             outcome = edge.gatekeeper.outcomes[0][1]
             assert edge.services.reached == ({"frame_bytes": 1} if reason == "too_large" else {})
             return got, outcome.reason, outcome.detail, edge.app.streams[0].data.partition(b"\r\n\r\n")[2]
@@ -276,7 +276,7 @@ def test_a_refusal_with_a_body_ends_the_connection() -> None:
             head = b"POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: %d\r\n\r\n" % len(smuggled)
             reader, writer = await edge.connect()
             writer.write(head + smuggled)
-            answer = await asyncio.wait_for(reader.read(), 2)
+            answer = await asyncio.wait_for(reader.read(), 30)
             writer.close()
             return answer, len(edge.gatekeeper.judged)
 

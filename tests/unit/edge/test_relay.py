@@ -169,7 +169,7 @@ def test_events_pass_as_they_are_written() -> None:
             got = []
             for n in range(3):
                 go.put_nowait(b"data: %d\r\n\r\n" % n)
-                async with asyncio.timeout(0.2):
+                async with asyncio.timeout(30):
                     size = int(await reader.readuntil(b"\r\n"), 16)
                     got.append((await reader.readexactly(size + 2))[:-2])
             go.put_nowait(b"")
@@ -267,11 +267,11 @@ def test_time_limits_close_slow_clients_and_slow_apps() -> None:
             pass
 
     async def main() -> tuple[bytes, bytes]:
-        limits = EdgeTimeouts(header=0.2, upstream_first_byte=0.2)
+        limits = EdgeTimeouts(header=1.5, upstream_first_byte=1.5)
         async with running(silent, timeouts=limits) as edge:
             reader, writer = await edge.connect()
             writer.write(b"GET / HT")
-            slow_client = await asyncio.wait_for(reader.read(), 3)
+            slow_client = await asyncio.wait_for(reader.read(), 30)
             writer.close()
             return slow_client, await edge.ask(GET)
 
@@ -295,9 +295,9 @@ def test_open_pages_leave_room_for_requests() -> None:
             pages = [await edge.connect() for _ in range(5)]
             for reader, writer in pages:
                 writer.write(GET.replace(b"/a", b"/events"))
-                async with asyncio.timeout(2):
+                async with asyncio.timeout(30):
                     assert b"data: open" in await reader.readuntil(b"open\n\n")
-            assert (await edge.ask(GET, wait=2)).endswith(b"hi")
+            assert (await edge.ask(GET)).endswith(b"hi")
             for _, writer in pages:
                 writer.close()
 

@@ -33,7 +33,7 @@ class Records(list[Done]):
         self.waiting.set()
 
     async def one(self) -> Done:
-        await asyncio.wait_for(self.waiting.wait(), 5)
+        await asyncio.wait_for(self.waiting.wait(), 30)
         return self.pop()
 
 
@@ -49,7 +49,7 @@ async def test_request_revoked_while_its_record_is_kept_never_reaches_the_app() 
         assert edge.services.live.rejudge(edge.services.live.all(), lambda _: "session_revoked") == {}
         kept(None)
         with pytest.raises(ConnectionResetError):
-            await asyncio.wait_for(reader.read(), 5)
+            await asyncio.wait_for(reader.read(), 30)
         assert edge.app.streams == []
         ((_, outcome),) = edge.gatekeeper.outcomes
         assert outcome.reason == "session_revoked"

@@ -30,13 +30,16 @@ STEP = 0.5
 
 
 class Clock:
-    """The seconds by which the sweeper of one edge is ahead."""
+    """The seconds by which the sweeper of one edge is ahead.
+
+    Its clock stands still otherwise: the seconds that a busy machine takes are none of the limits'.
+    """
 
     def __init__(self, edge: Edge) -> None:
         self._sweeper = edge.services.sweeper
-        self._base = self._sweeper._clock
+        begun = self._sweeper.clock()
         self.ahead = 0.0
-        self._sweeper._clock = lambda: self._base() + self.ahead
+        self._sweeper._clock = lambda: begun + self.ahead
 
     async def pass_by(self, seconds: float, meanwhile: Callable[[], object] = lambda: None) -> None:
         """Let time pass in steps; `meanwhile` is called in each, and the sockets get their turn."""
@@ -74,7 +77,7 @@ async def small_window(edge: Edge) -> AsyncIterator[socket.socket]:
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait until something became so."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not true():  # noqa: ASYNC110  # the product has no event for it
             await asyncio.sleep(0.002)
 
@@ -83,7 +86,7 @@ async def settled(edge: Edge, sock: socket.socket) -> None:
     """Wait until the kernels have moved all they can: time that is moved by hand runs faster than theirs."""
     same = 0
     before: object = None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while same < 40:
             waiting = struct.unpack("i", fcntl.ioctl(sock, termios.FIONREAD, bytes(4)))
             left = [each.transport and unsent(each.transport) for each in edge.listeners._connections]
@@ -145,7 +148,7 @@ def test_an_upload_that_was_fast_may_pause() -> None:
             await until(lambda: len(edge.app.streams) == 1 and len(edge.app.streams[0].data) > 20000)
             await clock.pass_by(25)
             writer.write(LARGE[:20000])
-            assert (await asyncio.wait_for(read_head(reader), 5)).startswith(b"HTTP/1.1 200 ")
+            assert (await asyncio.wait_for(read_head(reader), 30)).startswith(b"HTTP/1.1 200 ")
             writer.close()
 
     uvloop.run(main())
@@ -288,7 +291,7 @@ def test_bug_a_paused_app_connection_went_to_the_next_client() -> None:
             sock.send(GET)
             await until(lambda: bool(edge.services.live.all()))
             got = 0
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while not edge.gatekeeper.outcomes:
                     got += took(sock, 512)
                     await asyncio.sleep(0.0005)
@@ -297,8 +300,8 @@ def test_bug_a_paused_app_connection_went_to_the_next_client() -> None:
             for _ in range(3):
                 reader, writer = await edge.connect()
                 writer.write(GET)
-                await asyncio.wait_for(read_head(reader), 5)
-                await asyncio.wait_for(reader.readexactly(100_000), 5)
+                await asyncio.wait_for(read_head(reader), 30)
+                await asyncio.wait_for(reader.readexactly(100_000), 30)
                 writer.close()
             assert len(edge.app.streams) == 1
 

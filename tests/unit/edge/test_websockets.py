@@ -74,7 +74,7 @@ def test_a_real_websocket_passes_as_it_is() -> None:
             assert await socket.receive_bytes() == LARGE
             await socket.ping(b"here?")
             await socket.close(code=4001, message=b"done")
-            await asyncio.wait_for(edge.gatekeeper.ended.wait(), 2)
+            await asyncio.wait_for(edge.gatekeeper.ended.wait(), 30)
             outcome = edge.gatekeeper.outcomes[0][1]
             assert (outcome.status, outcome.reason, outcome.tunnel) == (101, "", True)
             assert outcome.frames_in == 5 + 1 + 1 + 1
@@ -93,7 +93,7 @@ def test_the_apps_own_close_reaches_a_real_client() -> None:
             told = await socket.receive(2)
             assert (told.type, told.data, told.extra) == (WSMsgType.CLOSE, 4002, "またね")
             await socket.close()
-            await asyncio.wait_for(edge.gatekeeper.ended.wait(), 2)
+            await asyncio.wait_for(edge.gatekeeper.ended.wait(), 30)
             assert edge.gatekeeper.outcomes[0][1].reason == ""
 
     uvloop.run(main())
@@ -136,7 +136,7 @@ def test_no_close_frame_where_none_fits(last: bytes) -> None:
             edge.services.live.cut_each(edge.services.live.all(), Reason.SESSION_REVOKED)
             was_reset = False
             try:
-                while data := await asyncio.wait_for(reader.read(100), 2):
+                while data := await asyncio.wait_for(reader.read(100), 30):
                     got += data
             except ConnectionResetError:
                 was_reset = True
@@ -197,7 +197,7 @@ def test_bug_frames_overtook_those_sent_before_the_101() -> None:
             os.write(answering.get_extra_info("socket").fileno(), ACCEPTED)
             os.write(client.get_extra_info("socket").fileno(), masked(b"second")[3:])
             expected = masked(b"first") + masked(b"second")
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(30):
                 while not edge.app.streams[0].data.endswith(masked(b"second")[3:]):  # noqa: ASYNC110  # real sockets
                     await asyncio.sleep(0.01)
             seen = edge.app.streams[0].data.partition(b"\r\n\r\n")[2]
@@ -222,7 +222,7 @@ def slow_app(end: Callable[[asyncio.StreamWriter], None]) -> Handler:
 
 
 async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         while not reached():  # noqa: ASYNC110  # the other ends are real sockets
             await asyncio.sleep(0.01)
 
@@ -239,9 +239,9 @@ def test_bug_the_last_frames_of_a_page_that_closes_were_lost() -> None:
                 writer.write(masked(b"saved!") + masked(b"\x03\xe8", 8))
                 if politely:
                     writer.write_eof()  # it still reads the app's answer to its close
-                    assert await asyncio.wait_for(reader.read(), 3) == goodbye
+                    assert await asyncio.wait_for(reader.read(), 30) == goodbye
                 writer.close()
-                await asyncio.wait_for(edge.gatekeeper.ended.wait(), 3)
+                await asyncio.wait_for(edge.gatekeeper.ended.wait(), 30)
                 stream = edge.app.streams[-1]
                 await until(lambda stream=stream: stream.ended)  # type: ignore[misc]
                 assert stream.data.endswith(masked(b"saved!") + masked(b"\x03\xe8", 8))
@@ -271,7 +271,7 @@ def test_an_app_that_stays_after_its_client_left_is_not_waited_for() -> None:
             await asyncio.sleep(0.1)
             assert edge.gatekeeper.outcomes == []
             sweeper._clock = lambda: clock() + 6.0
-            await asyncio.wait_for(edge.gatekeeper.ended.wait(), 2)
+            await asyncio.wait_for(edge.gatekeeper.ended.wait(), 30)
             assert edge.gatekeeper.outcomes[0][1].reason == ""
             writer.close()
 
@@ -298,7 +298,7 @@ def test_an_app_that_breaks_off_within_a_frame_is_told_of() -> None:
     async def main() -> None:
         async with running(app) as edge:
             reader, writer = await opened(edge)
-            assert await asyncio.wait_for(reader.read(), 2) == b"\x82\x05ab"
+            assert await asyncio.wait_for(reader.read(), 30) == b"\x82\x05ab"
             writer.close()
             outcome = edge.gatekeeper.outcomes[0][1]
             assert (outcome.reason, outcome.detail) == (Reason.APP_ANSWER_INVALID, "connection ended within a frame")

@@ -38,7 +38,7 @@ def test_bug_a_process_whose_restart_failed_once_was_never_started_again(monkeyp
         monkeypatch.setattr(subprocess, "Popen", no_memory)
         supervised._again()
         assert descriptors() == before
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await started.wait()
         assert refusals == 0
         supervised.stop()

@@ -54,11 +54,11 @@ def test_a_steward_that_returns_late_is_no_reason_to_end_what_lives(tmp_path: Pa
     async def run() -> None:
         client = FeedClient(tmp_path / "feed.sock", "worker-0", view, on_change)
         async with steward(tmp_path / "feed.sock", 1000.0), following(client):
-            await asyncio.wait_for(client.counted.wait(), 10)
+            await asyncio.wait_for(client.counted.wait(), 30)
         view.beat_mono -= 20.0  # so long nothing was heard
         assert view.age(time.monotonic()) > 20
-        async with steward(tmp_path / "feed.sock", 1020.0), following(client), asyncio.timeout(10):
+        async with steward(tmp_path / "feed.sock", 1020.0), following(client), asyncio.timeout(30):
             await returned.wait()
 
     asyncio.run(run())
-    assert ages[0] < 5
+    assert ages[0] < 15

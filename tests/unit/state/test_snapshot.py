@@ -59,7 +59,7 @@ def test_fifty_thousand_sessions_arrive_in_slices(tmp_path: Path) -> None:
     view, longest = asyncio.run(run())
     assert len(view.sessions) == len(view.portal_tokens) == SESSIONS
     assert view.revision == 7
-    assert longest < 0.1  # without slices it is above a second
+    assert longest < 0.5  # without slices it is above a second
 
 
 def bytes_a_session() -> float:
