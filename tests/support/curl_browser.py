@@ -31,7 +31,7 @@ class CurlBrowser:
     def __init__(self, folder: Path, ca: Path, port: int, source: str = "127.0.0.1", server: str = "127.0.0.1") -> None:
         self._jar = folder / f"cookies-{source.replace(':', '-')}-{port}.txt"
         self._common = [
-            "curl", "--silent", "--show-error", "--http2", "--max-time", "20", "--cacert", str(ca), "--noproxy", "*",
+            "curl", "--silent", "--show-error", "--http2", "--max-time", "60", "--cacert", str(ca), "--noproxy", "*",
             "--interface", source, "--resolve", f"*:{port}:{server}",
         ]  # fmt: skip
 

@@ -62,7 +62,7 @@ class DeviceCity(RunningCity):
         wanted = {device.name for device in self.simulator.world.devices()}
         reader = Reader(self.root / "state" / "sekisho.db", Sealing.load(self.root / "keys" / "sealing.key"))
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while True:
                     found = {device.name: device for device in reader.devices()}
                     if wanted <= set(found):
@@ -111,7 +111,7 @@ class DeviceCity(RunningCity):
         return Browser(self, self.tokens.get(session_id, ""), self.tls(issued))
 
     async def until(
-        self, found: Callable[[dict[str, Any]], bool], writers: str = "*", within: float = 20
+        self, found: Callable[[dict[str, Any]], bool], writers: str = "*", within: float = 60
     ) -> dict[str, Any]:
         """The first record that `found` accepts, waited for `within` seconds."""
         async with asyncio.timeout(within):
@@ -174,8 +174,8 @@ class Browser:
 
 
 async def is_over(socket: aiohttp.ClientWebSocketResponse) -> bool:
-    """Whether the WebSocket ends within five seconds."""
-    async with asyncio.timeout(5):
+    """Whether the WebSocket ends within thirty seconds."""
+    async with asyncio.timeout(30):
         return (await socket.receive()).type in {
             aiohttp.WSMsgType.CLOSE,
             aiohttp.WSMsgType.CLOSED,
@@ -184,9 +184,9 @@ async def is_over(socket: aiohttp.ClientWebSocketResponse) -> bool:
 
 
 async def stream_is_over(events: aiohttp.ClientResponse) -> bool:
-    """Whether the stream breaks within five seconds."""
+    """Whether the stream breaks within thirty seconds."""
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await events.content.read()
     except aiohttp.ClientError:
         return True
@@ -196,7 +196,7 @@ async def stream_is_over(events: aiohttp.ClientResponse) -> bool:
 async def lives(socket: aiohttp.ClientWebSocketResponse) -> bool:
     """Whether a word comes back."""
     await socket.send_str("still there?")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         return bool((await socket.receive()).data == "echo still there?")
 
 

@@ -43,7 +43,7 @@ async def run(root: Path, count: int, *, patient: bool, steady: bool) -> None:
         except JournalUnhealthy:
             say("x", number)
             if patient:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while not journal.healthy:  # noqa: ASYNC110 (a thread's state: nothing to await)
                         await asyncio.sleep(0.01)
             continue

@@ -106,7 +106,7 @@ class RestartingCity:
 
     async def all_run(self, name: str) -> None:
         """Wait until every process is ready and runs this program, and nobody drains."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while True:
                 status = self.city.status
                 ready = not status["retiring"] and all(each["ready"] for each in status["processes"])
@@ -140,11 +140,11 @@ async def restarting_city(folder: Path, **environment: str) -> AsyncIterator[Res
     )  # fmt: skip
     settings = {
         "SEKISHO_TIMEOUTS__DRAIN": str(DRAIN), "PYTHONPATH": str(programs / "current"),
-        "SEKISHO_TIMEOUTS__STALE_REFUSE": "20", **environment,
+        **environment,
     }  # fmt: skip
     try:
         assert app.stdout is not None
-        port = int(await asyncio.wait_for(app.stdout.readline(), 20))
+        port = int(await asyncio.wait_for(app.stdout.readline(), 60))
         async with running_city(folder, program=programs, **settings) as city:
             await city.furnish(upstream=f"http://127.0.0.1:{port}")
             await city.put("user.put", user=replace(user(), id="op", login="op", roles=("operator",)))
@@ -185,20 +185,20 @@ class Browser:
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %b\r\n\r\n"
             % (HOST.encode(), restarting.city.token.encode(), HOST.encode(), KEY)
         )
-        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
         assert answer.startswith(b"HTTP/1.1 101"), answer
         return cls(reader, writer)
 
     async def says(self, text: bytes) -> bytes:
         """Send a text and return what comes back."""
         self._writer.write(bytes((0x81, 0x80 | len(text))) + bytes(4) + text)  # masked with zeros: RFC 6455 §5.3
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             _, size = await self._reader.readexactly(2)
             return await self._reader.readexactly(size)
 
     async def closed(self) -> tuple[int, str]:
         """Wait for the close frame; return its code and reason."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             first, size = await self._reader.readexactly(2)
             data = await self._reader.readexactly(size)
         assert first == 0x88, first

@@ -25,6 +25,8 @@ from gateway.state.records import App, AppSession, PolicyVersion, Row
 from gateway.state.steward_client import StewardClient
 from tests.support.canary_watch import CANARIES
 from tests.support.gate_world import APP
+from tests.support.growing_files import lines_of, records_of
+from tests.support.patience import PATIENT
 from tests.support.steward_process import ROOT, install, session, user
 
 HOST = "docs.sekisho.localhost"
@@ -74,8 +76,8 @@ class RecordingApp:
     def _write_down(self, request: web.Request) -> None:
         CANARIES.learn(request.headers.get("X-Sekisho-Jwt-Assertion"), "assertion")
         self.seen.append(dict(request.headers))
-        name = request.headers["X-Sekisho-Request-Id"]
-        self.decided_before.append(any(name in path.read_text() for path in self._journals.glob("worker-?/*")))
+        name = request.headers["X-Sekisho-Request-Id"].encode()
+        self.decided_before.append(any(name in line for line in lines_of(self._journals, "worker-?")))
 
     async def _page(self, request: web.Request) -> web.Response:
         self._write_down(request)
@@ -106,7 +108,7 @@ class RunningCity:
     def __init__(self, config: Path, environment: Mapping[str, str], module: str, program: Path = ROOT) -> None:
         self.config = config
         self.root = config.parent
-        self._environment = {"SEKISHO_LISTENERS__LOOPBACK__ADDRESS": "127.0.0.1:0", **environment}
+        self._environment = {"SEKISHO_LISTENERS__LOOPBACK__ADDRESS": "127.0.0.1:0", **PATIENT, **environment}
         self._module = module
         self._program = program
         self.steward = StewardClient(self.root / "run" / "steward.sock")
@@ -129,7 +131,7 @@ class RunningCity:
         )  # fmt: skip
         log.close()
         assert self._supervisor.stdout is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             said = await self._supervisor.stdout.readline()
         assert said == b"ready\n", (self.root / "run" / "log.txt").read_text()[-4000:]
 
@@ -140,7 +142,7 @@ class RunningCity:
         if process is not None and process.returncode is None:
             process.terminate()
             try:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     await process.wait()
             except TimeoutError:
                 process.kill()
@@ -174,7 +176,7 @@ class RunningCity:
         """The process id of a supervised process; 0 while it is away."""
         return next((each["pid"] or 0 for each in self.status["processes"] if each["name"] == name), 0)
 
-    async def back(self, name: str, former: int, within: float = 30.0) -> int:
+    async def back(self, name: str, former: int, within: float = 60.0) -> int:
         """Wait until another process than `former` serves under this name; returns its id."""
         async with asyncio.timeout(within):
             while True:
@@ -237,13 +239,7 @@ class RunningCity:
 
     def records(self, writers: str = "worker-*") -> list[dict[str, Any]]:
         """All records of some writers, in file order."""
-        return [
-            json.loads(line)["body"]
-            for path in sorted((self.root / "journal").glob(f"{writers}/*"))
-            if path.suffix in (".jsonl", ".active")  # what a crash left behind the last whole record is none
-            for line in path.read_bytes().splitlines(keepends=True)
-            if line.endswith(b"\n")
-        ]
+        return records_of(self.root / "journal", writers)
 
     def completed(self, writers: str = "worker-*") -> list[dict[str, Any]]:
         """The completions among them, each with who and what as its decision says it."""
@@ -254,9 +250,9 @@ class RunningCity:
 
 
 async def _dead(pidfd: int) -> None:
-    """Wait for the end of a process; raises TimeoutError after ten seconds."""
+    """Wait for the end of a process; raises TimeoutError after a minute."""
     try:
-        ended, _, _ = await asyncio.to_thread(select.select, [pidfd], [], [], 10)
+        ended, _, _ = await asyncio.to_thread(select.select, [pidfd], [], [], 60)
     finally:
         os.close(pidfd)
     if not ended:

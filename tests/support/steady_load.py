@@ -40,12 +40,12 @@ class SteadyLoad:
     async def stop(self) -> None:
         """Let each client end the request that it is at."""
         self._stopping = True
-        await asyncio.wait_for(asyncio.gather(*self._tasks), 30)
+        await asyncio.wait_for(asyncio.gather(*self._tasks), 90)
 
     async def passed(self, more: int) -> None:
         """Wait until so many more requests were answered with 200."""
         goal = self.answers[200] + more
-        until = time.monotonic() + 30
+        until = time.monotonic() + 90
         while self.answers[200] < goal:  # many answers, one look
             assert time.monotonic() < until, self.answers
             await asyncio.sleep(0.02)
@@ -54,7 +54,7 @@ class SteadyLoad:
         while not self._stopping:
             writer = None
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     reader, writer = await asyncio.open_connection(*self._address)
                 while not self._stopping:
                     await asyncio.sleep(_PAUSE)
@@ -85,9 +85,9 @@ class SteadyLoad:
             writer.write(f"{head}Content-Length: {len(_BODY)}\r\n\r\n".encode())
             writer.write(_BODY if kind == "length" else _BODY[:1000])
         if kind == "given up":
-            await asyncio.sleep(dice.choice((0.0, 0.01)))
+            await asyncio.sleep(dice.choice((0.0, 0.01, 0.1)))
             return False
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             answer = await reader.readuntil(b"\r\n\r\n")
             fields = answer.lower().partition(b"content-length: ")[2].split(b"\r\n", 1)[0]
             await reader.readexactly(int(fields or b"0"))

@@ -22,6 +22,7 @@ from gateway import installation
 from gateway.first_state import FirstAccount
 from gateway.state.records import Session, User
 from gateway.state.steward_client import StewardClient
+from tests.support.patience import PATIENT
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,7 +72,7 @@ class Process:
     async def line(self, **wanted: object) -> dict[str, Any]:
         """The next line that has all of `wanted`."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while raw := await self.process.stdout.readline():
                 said: dict[str, Any] = json.loads(raw)
                 if all(said.get(key) == value for key, value in wanted.items()):
@@ -104,7 +105,8 @@ class City:
         read_end, write_end = os.pipe()
         known = ",".join(f"worker-{n}:{each.pid}" for n, each in enumerate(self._children) if each.returncode is None)
         variables = {
-            **os.environ, "SEKISHO_READY_FD": str(write_end), "SEKISHO_RUNNING_WORKERS": known, **environment,
+            **os.environ, **PATIENT, "SEKISHO_READY_FD": str(write_end), "SEKISHO_RUNNING_WORKERS": known,
+            **environment,
         }  # fmt: skip
         self._steward = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "gateway.steward", "--config", str(self.config), cwd=ROOT, env=variables,

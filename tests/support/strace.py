@@ -19,7 +19,7 @@ async def injected(strace: Path, pid: int, fault: str, only: Path | None = None)
     )  # fmt: skip
     try:
         assert process.stderr is not None
-        said = await asyncio.wait_for(process.stderr.readline(), 20)
+        said = await asyncio.wait_for(process.stderr.readline(), 60)
         assert b"attached" in said, said
         yield
     finally:

@@ -19,6 +19,7 @@ CHROMIUM = (
     "--host-resolver-rules=MAP *.sekisho.localhost 127.0.0.1",
 )  # fmt: skip
 PASSWORD = "tsuki-no-hikari-88"
+PATIENCE = 45_000  # milliseconds that a page may take on a busy machine
 
 
 class Visitor:

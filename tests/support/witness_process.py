@@ -24,7 +24,7 @@ class WitnessProcess:
     def url(self) -> str:
         return f"http://{self.address}"
 
-    def post(self, body: bytes, timeout: float = 20.0) -> tuple[int, str, str]:
+    def post(self, body: bytes, timeout: float = 60.0) -> tuple[int, str, str]:
         """Return status, content type and text of an answer; raises OSError where none comes."""
         request = urllib.request.Request(f"{self.url}/add-checkpoint", data=body, method="POST")  # noqa: S310
         try:
@@ -35,7 +35,7 @@ class WitnessProcess:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        code = self.process.wait(20)
+        code = self.process.wait(60)
         if self.process.stdout is not None:
             self.process.stdout.close()
         return code

@@ -24,7 +24,7 @@ async def ask(client: aiohttp.ClientSession, path: str) -> tuple[int, str, str]:
         return answer.status, reason, answer.headers.get("X-Sekisho-Request-Id", "")
 
 
-async def until(client: aiohttp.ClientSession, status: int, path: str, seconds: float = 20) -> tuple[int, str, str]:
+async def until(client: aiohttp.ClientSession, status: int, path: str, seconds: float = 60) -> tuple[int, str, str]:
     """Ask until the answer has this status."""
     end = time.monotonic() + seconds
     while (said := await ask(client, path))[0] != status:
@@ -71,10 +71,10 @@ async def stalled(city: RunningCity, strace: Path) -> None:
     """A write that hangs is refused after the stall limit, and what it still achieves reaches no app."""
     async with city.client() as client:
         reached = len(city.app.seen)
-        async with injected(strace, city.pid(WORKER), "write:delay_enter=2500000:when=1", segment(city)):
+        async with injected(strace, city.pid(WORKER), "write:delay_enter=8000000:when=1", segment(city)):
             begun = time.monotonic()
             assert (await ask(client, "/stalled"))[:2] == (503, "journal_unhealthy")
-            assert 1.0 <= time.monotonic() - begun < 2.5
+            assert 1.0 <= time.monotonic() - begun < 8.0  # before the write returns
             assert (await ask(client, "/stalled"))[:2] == (503, "journal_unhealthy")
             assert len(city.app.seen) == reached
             await until(client, 200, "/again")
@@ -97,7 +97,7 @@ async def revokes_while_unhealthy(city: RunningCity, strace: Path) -> None:
                 "session.end", selector=selector, reason="session_revoked", message="", by="ciso", why="test"
             )
             assert answer["receipt"]
-            ended = await asyncio.wait_for(socket.receive(), 5)
+            ended = await asyncio.wait_for(socket.receive(), 30)
             assert ended.type in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
             await counted(city)
         await until(client, 200, "/recovered")
@@ -106,7 +106,7 @@ async def revokes_while_unhealthy(city: RunningCity, strace: Path) -> None:
 
 async def counted(city: RunningCity) -> None:
     """Wait until the worker has told what it refused: it reports each 4 s."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             (worker,) = (await city.steward.call("status"))["workers"]
             if worker["counters"].get("refused_unhealthy", 0) >= 4:
@@ -130,7 +130,7 @@ async def steward_ends_but_grants_nothing(city: RunningCity, strace: Path) -> No
             cookie = {"Cookie": f"__Host-sekisho-app={token}", "Accept": "application/json"}
             async with client.get("/ended", headers=cookie) as refused:
                 assert refused.status == 401
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not (await city.steward.call("status"))["journal"]["healthy"]:  # noqa: ASYNC110 (health has no event)
             await asyncio.sleep(0.1)
     await city.sign_in("latest")
@@ -143,7 +143,7 @@ def nothing_without_a_record(city: RunningCity) -> None:
     assert all(seen["X-Sekisho-Request-Id"] in decided for seen in city.app.seen)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 @pytest.mark.promise("P2.unhealthy-journal-refuses")
 @pytest.mark.promise("P3.revokes-while-journal-unhealthy")
 @pytest.mark.promise("P1.unrecorded-is-refused")

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from audit.receipt import verify_receipt
 from gateway.gate.assertion import key_set, load_key
+from tests.support.patience import EXACT
 from tests.support.running_city import HOST, RunningCity, running_city
 
 NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Accept": "text/html"}
@@ -61,7 +62,7 @@ async def _not_signed_in(city: RunningCity) -> None:
 
 
 async def _next_message(socket: aiohttp.ClientWebSocketResponse) -> aiohttp.WSMessage:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         return await socket.receive()
 
 
@@ -80,8 +81,8 @@ async def _ended_live(city: RunningCity) -> None:
             message = await _next_message(socket)
             assert message.type in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
         with pytest.raises(aiohttp.ClientError):
-            await asyncio.wait_for(events.content.read(), 5)
-        assert time.monotonic() - begun < 5
+            await asyncio.wait_for(events.content.read(), 30)
+        assert time.monotonic() - begun < 25  # they end by this, not as stale state ends connections (30 s)
         events.close()
     public = load_pem_public_key((city.root / "keys" / "receipts.pub").read_bytes())
     assert isinstance(public, Ed25519PublicKey)
@@ -91,14 +92,24 @@ async def _ended_live(city: RunningCity) -> None:
     async with city.client() as client, client.get("/list", headers=NAVIGATION, allow_redirects=False) as answer:
         assert answer.status == 401
         assert "管理者の操作によりサインアウトしました" in await answer.text()
-    ended = [record for record in city.records() if record["event.action"] == "request.completed"]
-    assert [record["sekisho.reason"] for record in ended if "sekisho.reason" in record] == ["session_revoked"] * 3
+    assert await _ends_on_record(city, 3) == ["session_revoked"] * 3
+
+
+async def _ends_on_record(city: RunningCity, count: int) -> list[str]:
+    """The reasons of requests that were ended, once there are `count`: completions are not waited for by anybody."""
+    async with asyncio.timeout(60):
+        while True:
+            ended = [record for record in city.records() if record["event.action"] == "request.completed"]
+            found = [record["sekisho.reason"] for record in ended if "sekisho.reason" in record]
+            if len(found) >= count:
+                return found
+            await asyncio.sleep(0.05)  # journals have no event for readers
 
 
 async def _worker_returns(city: RunningCity) -> None:
     before = {each["name"]: each["pid"] for each in city.status["processes"]}
     os.kill(before["worker-0"], signal.SIGKILL)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             now = {each["name"]: each for each in city.status["processes"]}
             if now["worker-0"]["ready"] and now["worker-0"]["pid"] != before["worker-0"]:
@@ -128,14 +139,14 @@ async def _stale_state_refuses(city: RunningCity) -> None:
     steward = next(each["pid"] for each in city.status["processes"] if each["name"] == "steward")
     os.kill(steward, signal.SIGSTOP)
     try:
-        assert await _status_of(city, 503, 10.0) == 503
+        assert await _status_of(city, 503, 60.0) == 503
         reached = len(city.app.seen)
         async with city.client() as client, client.get("/stale") as answer:
             assert (await answer.json(content_type=None))["reason"] == "state_stale"
         assert len(city.app.seen) == reached
     finally:
         os.kill(steward, signal.SIGCONT)
-    assert await _status_of(city, 200, 10.0) == 200
+    assert await _status_of(city, 200, 60.0) == 200
 
 
 @pytest.mark.promise("P1.stale-state-refuses")
@@ -143,7 +154,7 @@ async def _stale_state_refuses(city: RunningCity) -> None:
 @pytest.mark.promise("P3.revocation-ends-live-connections")
 def test_one_passage_from_sign_in_to_revocation(tmp_path: Path) -> None:
     async def main() -> None:
-        async with running_city(tmp_path) as city:
+        async with running_city(tmp_path, **EXACT) as city:
             await city.furnish()
             await _allowed(city)
             await _not_signed_in(city)
