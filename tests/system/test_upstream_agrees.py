@@ -31,7 +31,7 @@ async def recorded_city(folder: Path) -> AsyncIterator[tuple[RunningCity, Path]]
     )
     try:
         assert app.stdout is not None
-        port = int(await asyncio.wait_for(app.stdout.readline(), 20))
+        port = int(await asyncio.wait_for(app.stdout.readline(), 60))
         async with running_city(folder) as city:
             await city.furnish(upstream=f"http://127.0.0.1:{port}")
             yield city, book
@@ -99,5 +99,5 @@ def gone(pids: list[int]) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             fd = os.pidfd_open(pid)
-            assert select.select([fd], [], [], 10)[0]
+            assert select.select([fd], [], [], 60)[0]
             os.close(fd)
