@@ -14,11 +14,19 @@ from gateway.edge import guarded, states
 from gateway.edge.answers import asks_for_head, to_https
 from gateway.edge.forward import forwarded_fields
 from gateway.edge.held import HeldUpstream
-from gateway.edge.reader import HeadReader
 from gateway.edge.relay import Exchange
 from gateway.edge.resting import RestingConnection
 from gateway.edge.services import Answer, EdgeServices, Passed, RecordNotKept
-from gateway.edge.states import AFTER_CONNECTED, AFTER_JUDGED, AFTER_KEPT_PASSED
+from gateway.edge.states import (
+    AFTER_CONNECTED,
+    AFTER_JUDGED,
+    AFTER_KEPT_PASSED,
+    CLOSED,
+    DRAINING,
+    HEAD,
+    IDLE,
+    RECORDING,
+)
 from gateway.edge.timeouts import NEVER
 from gateway.gate.request import Peer, RequestFault, RequestHead
 from gateway.gate.verdict import Forward, Local, Unknown, Verdict
@@ -31,7 +39,7 @@ class ClientConnection(RestingConnection):
     """One connection of one client."""
 
     __slots__ = (
-        "_advancing", "_ended", "_head", "_loop", "_on_end", "_reader", "_rejudged", "_task", "_verdict",
+        "_advancing", "_ended", "_head", "_loop", "_on_end", "_rejudged", "_task", "_verdict",
         "authenticated", "forwarded",
     )  # fmt: skip
 
@@ -43,7 +51,6 @@ class ClientConnection(RestingConnection):
         self._loop = loop
         self._on_end = on_end
         self.forwarded = b""
-        self._reader = HeadReader(services.limits, services.blocks, services.gatekeeper.path_exceptions)
         self._head: RequestHead | None = None
         self._verdict: Verdict | None = None
         self._task: asyncio.Task[None] | None = None
@@ -71,10 +78,11 @@ class ClientConnection(RestingConnection):
                 data, self.buffer = self.buffer + data, b""
             exchange.from_client(data)
             return
-        if (state := self._state) is states.DRAINING or state is states.CLOSED:
+        state = self._state
+        if state is DRAINING or state is CLOSED:
             return
         self.buffer = self.buffer + data if self.buffer else data
-        if (state is states.IDLE or state is states.HEAD) and not self.full:
+        if (state is IDLE or state is HEAD) and not self.full:
             self._advance()
         elif len(self.buffer) > self._services.limits.ahead_bytes and not self.held:
             self._services.reached["ahead_bytes"] += 1
@@ -87,7 +95,7 @@ class ClientConnection(RestingConnection):
             self._exchange.client_ended()
         else:
             self._end_of_input()
-        return self._state is not states.DRAINING
+        return self._state is not DRAINING
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone."""
@@ -103,7 +111,7 @@ class ClientConnection(RestingConnection):
         self._advancing = True
         try:
             # What a client has not taken yet counts as unanswered: else its pipelined requests would pile up answers.
-            while self.buffer and self._state <= states.HEAD and not self.full:
+            while self.buffer and ((state := self._state) is IDLE or state is HEAD) and not self.full:
                 if not self._take_head():
                     break
         finally:
@@ -113,9 +121,9 @@ class ClientConnection(RestingConnection):
 
     def _end_of_input(self) -> None:
         """Nothing more will come: half a head is refused, between two requests the connection ends."""
-        if self._state is states.HEAD:
+        if self._state is HEAD:
             self._refuse(RequestFault(400, Reason.MALFORMED_REQUEST, "connection ended within a request head"))
-        elif self._state is states.IDLE and not self.buffer:
+        elif self._state is IDLE and not self.buffer:
             self._close()
 
     def _take_head(self) -> bool:
@@ -127,12 +135,13 @@ class ClientConnection(RestingConnection):
                 data = data.removeprefix(b"\r\n").removeprefix(b"\r\n")
             head = self._reader.take(data, self.peer)
             if head is None:
-                if self._state is states.IDLE:
+                if self._state is IDLE:
                     self.deadline = self._services.sweeper.now + self._services.timeouts.header
                 self._move(states.PARTIAL)
                 self.buffer = data
                 return False
-            self.buffer = data[self._reader.size :]
+            size = self._reader.size
+            self.buffer = b"" if size == len(data) else data[size:]
         except RequestFault as fault:
             self._refuse(fault)
             return True
@@ -140,12 +149,13 @@ class ClientConnection(RestingConnection):
         if self._requests >= self._services.limits.requests_per_connection:
             self.exhausted = True
             self._services.reached["requests_per_connection"] += 1
-        self._judge(head, first=True)
+        self._judge(head, True)
         return True
 
     # Judge, keep, act.
 
-    def _judge(self, head: RequestHead, *, first: bool) -> None:
+    def _judge(self, head: RequestHead, first: bool) -> None:
+        """Judge a request and hand the decision to the journal; `first`: the steward was not asked about it yet."""
         if self.peer.listener == "redirect":
             self._redirect(head)
             return
@@ -173,7 +183,7 @@ class ClientConnection(RestingConnection):
         await self._services.gatekeeper.resolve(token_hash)
         self._task = None
         if self._state is states.RESOLVING:
-            self._judge(head, first=False)
+            self._judge(head, False)
 
     def _refuse(self, fault: RequestFault, head: RequestHead | None = None) -> None:
         """Refuse what is not a request, or one (`head`) that has no answer; the connection ends with the refusal."""
@@ -198,9 +208,12 @@ class ClientConnection(RestingConnection):
         """The decision is recorded, or could not be."""
         head, verdict = self._head, self._verdict
         self._head = self._verdict = None
+        if error is None and type(verdict) is Forward and head is not None and self._state is RECORDING:
+            self._pass(head, verdict)
+            return
         if verdict is None or isinstance(verdict, Unknown):
             return
-        if self._state is not states.RECORDING:
+        if self._state is not RECORDING:
             if error is None and head is not None and isinstance(verdict, _PASSED):
                 Exchange(self, self._services, head, verdict).client_lost()
             return
@@ -278,7 +291,7 @@ class ClientConnection(RestingConnection):
         if self._exchange is not None:
             self.unread = None
             self._exchange.client_full(False)
-        elif self._state <= states.HEAD:
+        elif self._state <= HEAD:
             if self.held:
                 self.hold(False)
             self._advance()
@@ -287,9 +300,9 @@ class ClientConnection(RestingConnection):
         """A time limit of this connection has passed."""
         if self._exchange is not None:
             self._exchange.on_deadline(now)
-        elif self._state is states.HEAD:
+        elif self._state is HEAD:
             self._refuse(RequestFault(408, Reason.TIMED_OUT, "request head not complete in time", "header"))
-        elif self._state is states.DRAINING or (self._state is states.IDLE and self._requests):
+        elif self._state is DRAINING or (self._state is IDLE and self._requests):
             self._on_rest(now)
         else:
             self._close()

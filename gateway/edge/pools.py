@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, replace
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from gateway.edge.address import Upstream
 from gateway.edge.choice import SESSION, by_session, least_loaded, may_repeat
@@ -23,7 +23,8 @@ def _told_nobody(app_id: str, change: HealthChange) -> None:
     del app_id, change
 
 
-class _Served(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Served:
     """What serves one app."""
 
     app: App

@@ -25,7 +25,7 @@ _METHODS = {method: method.decode("ascii") for method in METHODS}
 class HeadReader:
     """Reads the request heads of one connection, in order."""
 
-    __slots__ = ("_exceptions", "_fields", "_known", "_limits", "_parser", "size")
+    __slots__ = ("_before", "_block", "_exceptions", "_fields", "_known", "_limits", "_parser", "_turn", "size")
 
     def __init__(
         self, limits: EdgeLimits, known: KnownBlocks, exceptions: Callable[[str], PathExceptions | None]
@@ -36,29 +36,45 @@ class HeadReader:
         self._known = known
         self._fields: list[tuple[bytes, bytes]] = []
         self._parser: httptools.HttpRequestParser | None = None
+        self._block = b""  # of the request before, where it was bare, and the head that it made
+        self._before: RequestHead | None = None
+        self._turn = known.turn
         self.size = 0  # bytes of the head read last
+
+    def rest(self) -> None:
+        """Keep nothing of the request before: the next one is not to be expected soon."""
+        self._block, self._before = b"", None
 
     def take(self, data: bytes, peer: Peer) -> RequestHead | None:
         """Read the head at the start of `data`, None while it is not complete; raises RequestFault."""
+        known, before, limits = self._known, self._before, self._limits
+        # The same block behind another request line, and nothing else: a line that is in order holds no line end.
+        if before is not None and data.endswith(self._block) and self._turn == known.turn:
+            line = data[: -len(self._block)]
+            asked = known.lines.get(line) or self._ask(line)
+            size = len(data)
+            if asked is not None and size <= limits.header_bytes:
+                self.size = size
+                return _again(before, asked, peer)
         end = data.find(b"\r\n\r\n")
         if end < 0:
             self._check_partial(data)
             return None
         size = self.size = end + 4
-        limits = self._limits
         if size > limits.header_bytes:
             raise RequestFault(431, Reason.TOO_LARGE, "request head longer than the limit", "header_bytes")
         line_end = data.find(b"\r\n")
         block = data[line_end:size]
-        known = self._known.table.get(block)
-        if known is not None and (not peer.server_name or peer.server_name == known.host):
-            line = data[:line_end]
-            asked = self._known.lines.get(line) or self._ask(line)
-            if asked is not None:
-                return _again(known, asked, peer)
+        line = data[:line_end]
+        asked = known.lines.get(line) or self._ask(line)
+        if asked is not None:
+            bare = known.table.get(block) or self._compose(block)
+            if bare is not None and (not peer.server_name or peer.server_name == bare.host):
+                self._block, self._before, self._turn = block, bare, known.turn
+                return _again(bare, asked, peer)
         head = self.read(data[:size], peer)
         if head.exceptions is None:  # what a line asks for is the same on all other hosts
-            self._known.remember(block, head)
+            known.remember(block, head)
         return head
 
     def _ask(self, line: bytes) -> Asked | None:
@@ -70,11 +86,26 @@ class HeadReader:
         if method is None:
             return None
         try:
-            asked = (method, *canonical(parts[1]))
+            path, text, query = canonical(parts[1])
         except RequestFault:
             return None
+        asked = (method, path, text, query, line_of(parts[0], path if query is None else b"%b?%b" % (path, query)))
         self._known.remember_line(line, asked)
         return asked
+
+    def _compose(self, block: bytes) -> RequestHead | None:
+        """Put a block together from lines that are known; None where the whole head must be read."""
+        limits, known = self._limits, self._known
+        if block.count(b"\r\n") - 2 > limits.header_count:
+            return None
+        try:
+            head = known.fields.head_of(block, self._parse, limits.header_line_bytes)
+        except RequestFault:
+            return None
+        if head is None or self._exceptions(head.host) is not None:
+            return None
+        known.remember_bare(block, head)
+        return head
 
     def _check_partial(self, data: bytes) -> None:
         """Refuse early what cannot become a valid head, so that it does not wait for the header time limit."""
@@ -120,6 +151,7 @@ class HeadReader:
             head.path, head.path_text, head.query = canonical(target)
         else:
             head = read_path(head, target, exceptions)
+        head.line = line_of(method, head.sent)
         head.lines = app_lines(head)
         ranges = head.find.get(b"range")
         if ranges is not None and ranges.count(b",") >= limits.ranges:
@@ -158,10 +190,15 @@ class HeadReader:
         self._fields.append((name, value))
 
 
+def line_of(method: bytes, target: bytes) -> bytes:
+    """Return the request line by which an app is asked (RFC 9112 §3): always in HTTP/1.1."""
+    return b"%b %b HTTP/1.1" % (method, target)
+
+
 def _again(known: RequestHead, asked: Asked, peer: Peer) -> RequestHead:
     """Return the head of another request with a known header block."""
     head = RequestHead()
-    head.method, head.path, head.path_text, head.query = asked
+    head.method, head.path, head.path_text, head.query, head.line = asked
     head.version = "1.1"
     head.peer = peer
     head.host = known.host

@@ -13,6 +13,7 @@ from gateway.edge import states
 from gateway.edge.answers import always, encode
 from gateway.edge.client_socket import ClientSocket
 from gateway.edge.draining import LOOK, Unread
+from gateway.edge.reader import HeadReader
 from gateway.edge.services import Answer, EdgeServices
 from gateway.edge.states import AFTER_FINISHED, Event, State, step
 from gateway.edge.timeouts import NEVER
@@ -26,7 +27,7 @@ class RestingConnection(ClientSocket, ABC):
     """One connection of one client, as far as it is between requests."""
 
     __slots__ = (
-        "_bodiless", "_exchange", "_requests", "_state", "buffer", "deadline", "exhausted", "peer",
+        "_bodiless", "_exchange", "_reader", "_requests", "_state", "buffer", "deadline", "exhausted", "peer",
     )  # fmt: skip
 
     def __init__(self, services: EdgeServices, peer: Peer) -> None:
@@ -35,6 +36,7 @@ class RestingConnection(ClientSocket, ABC):
         self._state = states.IDLE
         self.buffer = b""
         self.deadline = NEVER
+        self._reader = HeadReader(services.limits, services.blocks, services.gatekeeper.path_exceptions)
         self._exchange: Exchange | None = None
         self._requests = 0
         self.exhausted = False  # it has carried as many requests as it may
@@ -108,6 +110,7 @@ class RestingConnection(ClientSocket, ABC):
             self.reset()
         else:
             self.rested, self.unread = True, None
+            self._reader.rest()
             timeouts = self._services.timeouts
             # Whoever was only refused holds the place of somebody else: slow clients would look idle for so long.
             self.deadline = now + (min(timeouts.idle, timeouts.slow_grace) if self.guest else timeouts.idle) - LOOK

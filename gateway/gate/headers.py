@@ -47,7 +47,8 @@ _NAME: Final = re.compile(rb"[A-Za-z0-9-]+")
 _HOST: Final = re.compile(rb"([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)\.?(?::([0-9]{1,5}))?")
 _WEBSOCKET_KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")
 _DIGITS: Final = re.compile(rb"[0-9]{1,15}")
-_COOKIES: Final = 100
+COOKIES: Final = 100
+"""So many cookies in one request are too many."""
 _LONGEST_REMEMBERED: Final = 64  # bytes of a name: what a client sends once must not stay in memory for good
 
 
@@ -80,7 +81,8 @@ def names_identity(name: bytes) -> bool:
     return folded in _IDENTITY or folded.startswith(_IDENTITY_FAMILIES)
 
 
-def _classify(name: bytes) -> tuple[bytes, Kind]:
+def classify(name: bytes) -> tuple[bytes, Kind]:
+    """Return a field's name in lower case and what happens to it; raises RequestFault for a name that is none."""
     if _NAME.fullmatch(name) is None:
         raise RequestFault(400, Reason.HEADER_NOT_ALLOWED, "field name outside letters, digits and hyphen")
     lower = name.lower()
@@ -107,7 +109,7 @@ def check(head: RequestHead, fields: list[tuple[bytes, bytes]]) -> None:
     passed: list[tuple[bytes, bytes]] = []
     remembered = _remembered
     for name, raw in fields:
-        lower, kind = remembered.get(name) or _classify(name)
+        lower, kind = remembered.get(name) or classify(name)
         if kind is DROP:
             continue
         value = raw.strip()
@@ -121,16 +123,17 @@ def check(head: RequestHead, fields: list[tuple[bytes, bytes]]) -> None:
             passed.append((name, value))
     head.find = find
     head.headers = passed
-    _read_host(head, find)
+    head.host, head.port = host_of(find)
+    if head.peer.server_name and head.peer.server_name != head.host:
+        raise RequestFault(421, Reason.MISDIRECTED, "Host differs from the name of the TLS connection")
     _read_framing(head, find)
     _read_connection(head, find)
 
 
-def _read_host(head: RequestHead, find: dict[bytes, bytes]) -> None:
+def host_of(find: dict[bytes, bytes]) -> tuple[str, int | None]:
+    """Return name and port of the Host field; raises RequestFault where there is none, or none that may be one."""
     value = find.get(b"host", b"")
-    head.host, head.port = _hosts.get(value) or _parse_host(value)
-    if head.peer.server_name and head.peer.server_name != head.host:
-        raise RequestFault(421, Reason.MISDIRECTED, "Host differs from the name of the TLS connection")
+    return _hosts.get(value) or _parse_host(value)
 
 
 def _parse_host(value: bytes) -> tuple[str, int | None]:
@@ -163,7 +166,7 @@ def _read_framing(head: RequestHead, find: dict[bytes, bytes]) -> None:
             raise RequestFault(400, Reason.MALFORMED_REQUEST, "Content-Length is not a number")
         head.content_length = int(length)
     cookie = find.get(b"cookie")
-    if cookie is not None and cookie.count(b";") >= _COOKIES:
+    if cookie is not None and cookie.count(b";") >= COOKIES:
         raise RequestFault(400, Reason.MALFORMED_REQUEST, "more than 100 cookies")
     expect = find.get(b"expect")
     head.expect_continue = False
@@ -219,12 +222,14 @@ def cookies_for_app(cookie: bytes) -> bytes:
     return b";".join(kept).strip(b" \t")
 
 
+def app_cookie(cookie: bytes) -> bytes:
+    """Return the Cookie line that an app gets, b"" when nothing but our own cookies came."""
+    kept = cookies_for_app(cookie)
+    return b"Cookie: %b\r\n" % kept if kept else b""
+
+
 def app_lines(head: RequestHead) -> bytes:
     """Return the fields that an app gets of the client's own as lines: `head.headers`, then the Cookie less ours."""
     lines = b"".join([b"%b: %b\r\n" % field for field in head.headers])
     cookie = head.find.get(b"cookie")
-    if cookie:
-        kept = cookies_for_app(cookie)
-        if kept:
-            lines += b"Cookie: %b\r\n" % kept
-    return lines
+    return lines + app_cookie(cookie) if cookie else lines

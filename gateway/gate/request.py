@@ -25,7 +25,8 @@ class RequestFault(Exception):
         self.bound = bound
 
 
-class Moment(NamedTuple):
+@dataclass(frozen=True, slots=True)  # read a dozen times a request: a tuple finds its fields by name each time
+class Moment:
     """The time of one judgement: `wall` in seconds since the epoch (never runs back), `mono` in monotonic seconds."""
 
     wall: float
@@ -97,6 +98,7 @@ class RequestHead:
         "headers",
         "host",
         "keep_alive",
+        "line",
         "lines",
         "method",
         "path",
@@ -116,6 +118,7 @@ class RequestHead:
     host: str  # lower case, no port, no trailing dot
     port: int | None
     headers: list[tuple[bytes, bytes]]
+    line: bytes  # the request line that the app gets
     lines: bytes
     find: dict[bytes, bytes]
     content_length: int | None

@@ -96,7 +96,7 @@ def test_request_lines_are_bounded_and_forgotten() -> None:
     long = [line for line in known.lines if len(line) == LONGEST_LINE]
     assert len(long) == 1
     assert sorted(known.lines) == sorted([*LINES[:3], *long])
-    assert known.lines[LINES[1]] == ("POST", b"/a", "/a", b"b=c")
+    assert known.lines[LINES[1]] == ("POST", b"/a", "/a", b"b=c", LINES[1])
     read(known, b"GET /" + b"a" * (LONGEST_LINE - 13) + b" HTTP/1.1" + block, PEER)
     assert len(known.lines) == 4
     for number in range(KEPT - 3):
