@@ -42,7 +42,7 @@ def completion_record(request_id: str, outcome: Outcome, wall: float) -> dict[st
     if outcome.status:
         fields["http.response.status_code"] = outcome.status
     if outcome.first_byte is not None:
-        fields["sekisho.upstream.first_byte_ms"] = round(outcome.first_byte * 1e3, 3)
+        fields["sekisho.upstream.first_byte_ms"] = milliseconds(outcome.first_byte)
     if outcome.tunnel:
         fields["sekisho.frames.in"] = outcome.frames_in
         fields["sekisho.frames.out"] = outcome.frames_out
@@ -62,8 +62,13 @@ def completion_bytes(request_id: str, outcome: Outcome, wall: float) -> bytes:
         f'"event.outcome":"success","sekisho.outcome":"complete",'
         f'"http.request.body.bytes":{outcome.request_bytes},"http.response.body.bytes":{outcome.response_bytes},'
         f'"event.duration":{int(outcome.duration * 1e9)},"http.response.status_code":{outcome.status},'
-        f'"sekisho.upstream.first_byte_ms":{round(first * 1e3, 3)!r}}}'
-    ).encode("ascii")
+        f'"sekisho.upstream.first_byte_ms":{milliseconds(first)!r}}}'
+    ).encode()
+
+
+def milliseconds(seconds: float) -> float:
+    """Return a time as milliseconds to the third decimal; `round` would print the number and read it again."""
+    return int(seconds * 1e6 + 0.5) / 1e3
 
 
 def progress_record(verdict: Forward, outcome: Outcome, wall: float) -> dict[str, Any]:

@@ -221,7 +221,7 @@ class WorkerGatekeeper:
         try:
             if type(verdict) is Forward:
                 synced = verdict.app.durability == SYNCED
-                self._trail.journal.append_encoded(dumps(verdict.own), synced, done, verdict.shared.decided)
+                self._trail.journal.append_encoded(verdict.own, synced, done, verdict.shared.decided)
                 return
             record = verdict.record
             if "user.id" in record:
@@ -244,7 +244,7 @@ class WorkerGatekeeper:
         """Record how a forwarded request ended; a failing journal counts it in its gap."""
         try:
             wall = self.moment().wall
-            if isinstance(verdict, Forward):
+            if type(verdict) is Forward:
                 encoded = completion_bytes(verdict.request_id, outcome, wall)
                 self._trail.journal.append_encoded(encoded, False, None, b"", True)
                 return

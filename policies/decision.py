@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import final
 
 from policies.reasons import Reason
 
@@ -31,6 +32,7 @@ class Obligation:
     value: str
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The hot path's answer: effect, the deciding rule (smallest id), reason and obligations."""

@@ -88,7 +88,7 @@ class Signer:
             ):
                 signed = self._sign(verdict.app_session_id, claims, name, moment)
             line = signed.line
-        lines = f"X-Sekisho-Request-Id: {verdict.request_id}\r\n".encode("ascii") + line
+        lines = f"X-Sekisho-Request-Id: {verdict.request_id}\r\n".encode() + line
         if verdict.headers:
             return b"".join([b"%b: %b\r\n" % field for field in verdict.headers]) + lines
         return lines

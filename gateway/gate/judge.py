@@ -9,16 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from audit.event import timestamp
-from audit.numbers import DIGITS, SHORTEST
 from gateway.gate.case import Case
 from gateway.gate.credentials import app_token, digest_of
 from gateway.gate.cross_site import is_forged, is_preflight, preflight_headers
-from gateway.gate.decision_record import AGENT_BYTES, add_query
+from gateway.gate.decision_record import own_bytes
 from gateway.gate.instant import instant_of
 from gateway.gate.limits import OPEN
 from gateway.gate.locks import standing_lock
-from gateway.gate.masking import add_path, agent, query_digest
 from gateway.gate.old_paths import exceptions_of
 from gateway.gate.own_pages import judge_own_page
 from gateway.gate.passage import Passage
@@ -199,25 +196,8 @@ def _forward(
     key: bytes,
 ) -> Forward:  # fmt: skip
     app = standing.app
-    path = request.path_text
-    record = {
-        "@timestamp": timestamp(moment.wall),
-        "http.request.id": request_id,
-        "http.request.method": request.method,
-        "url.path": path,
-    }
-    raw = request.path
-    numbered = len(raw) > SHORTEST and len(raw) - len(raw.translate(None, DIGITS)) >= SHORTEST  # as `may_hold` says it
-    if numbered or app.masked_paths:
-        add_path(record, path, app.masked_paths, key, numbered=numbered)
-    if request.query is not None:
-        if app.masked_queries:
-            add_query(record, request.query, app.masked_queries, key)
-        else:
-            record["url.query"] = query_digest(key, request.query)
-    if (named := request.find.get(b"user-agent")) is not None and named != standing.agent:
-        record["user_agent.original"] = agent(named[:AGENT_BYTES])
+    own = own_bytes(request, moment.wall, request_id, app, standing.agent, key)
     return Forward(
-        request_id, record, app, standing.user, standing.session, standing.app_session.id, standing.device,
+        request_id, own, app, standing.user, standing.session, standing.app_session.id, standing.device,
         standing.claims, standing.headers, instant.granted(decision), moment,
     )  # fmt: skip

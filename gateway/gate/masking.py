@@ -99,14 +99,15 @@ def _compiled(templates: tuple[str, ...]) -> tuple[_Template, ...]:
     return tuple(_Template(template.partition("*")[0], tuple(template.strip("/").split("/"))) for template in templates)
 
 
-def add_path(
-    record: dict[str, Any], path: str, templates: tuple[str, ...], key: bytes, *, numbered: bool = True
-) -> None:
-    """Add `url.path` as it may be recorded, and `sekisho.path_digests` where segments were replaced by digests.
+@lru_cache(maxsize=1024)
+def masked_starts(templates: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what a path begins with, as one of these, where a template may match it."""
+    return tuple(template.start for template in _compiled(templates))
 
-    `numbered` is what `audit.numbers.may_hold` says of the path as it came, where that was looked at.
-    """
-    record["url.path"] = shown = masked_path(path, templates, key, numbered=numbered)
+
+def add_path(record: dict[str, Any], path: str, templates: tuple[str, ...], key: bytes) -> None:
+    """Add `url.path` as it may be recorded, and `sekisho.path_digests` where segments were replaced by digests."""
+    record["url.path"] = shown = masked_path(path, templates, key)
     if shown is not path and SHOWN in shown:
         pairs = zip(path.split("/"), shown.split("/"), strict=True)
         made = [new[len(SHOWN) :] for old, new in pairs if old != new and new.startswith(SHOWN)]
@@ -114,16 +115,15 @@ def add_path(
             record["sekisho.path_digests"] = made
 
 
-def masked_path(path: str, templates: tuple[str, ...], key: bytes, *, numbered: bool = True) -> str:
+def masked_path(path: str, templates: tuple[str, ...], key: bytes) -> str:
     """Return `path` with every segment under a `*` of a matching template as `~<digest>`, and without numbers.
 
     A template matches the path's first segments: what lies below them is left as it is. Several matching templates
     mask the union of their segments.
     """
-    for template in _compiled(templates):
-        if path.startswith(template.start):
-            return _masked(path, _compiled(templates), key)
-    return unnumbered(path) if numbered else path
+    if path.startswith(masked_starts(templates)):
+        return _masked(path, _compiled(templates), key)
+    return unnumbered(path)
 
 
 def _masked(path: str, templates: tuple[_Template, ...], key: bytes) -> str:

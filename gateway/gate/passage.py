@@ -64,6 +64,6 @@ class Passage:
     def decide(self, request: RequestHead) -> Decision:
         """Ask the policy about the request's own facts, where it has anything to say on them."""
         decides = self._decides
-        if isinstance(decides, Decision):
+        if type(decides) is Decision:  # a call less than isinstance
             return decides
         return decides({"http.method": request.method, "http.path": request.path_text})

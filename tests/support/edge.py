@@ -87,7 +87,7 @@ class OpenGatekeeper:
         person = request.find.get(b"x-person", b"u1").decode()
         return Forward(
             "REQ",
-            {},
+            b"{}",
             self.app,
             user_named(person),
             session_named("s-" + person, person),
@@ -303,7 +303,8 @@ class FastGatekeeper(OpenGatekeeper):
     """The open gatekeeper without lists, for benchmarks: every request gets the same verdict."""
 
     def __post_init__(self) -> None:
-        self.verdict = Forward("REQ", {}, self.app, user_named("u1"), session_named("s1", "u1"), "as1", None, None, ())
+        person, session = user_named("u1"), session_named("s1", "u1")
+        self.verdict = Forward("REQ", b"{}", self.app, person, session, "as1", None, None, ())
 
     def judge(self, request: RequestHead) -> Verdict:
         return self.verdict

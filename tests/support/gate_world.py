@@ -6,8 +6,6 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-import orjson
-
 from gateway.gate.judge import Terms, judge
 from gateway.gate.limits import OPEN, Limits
 from gateway.gate.request import ClientCertificate, Moment, Peer, RequestHead
@@ -110,7 +108,7 @@ def policy(*rules: Rule) -> PolicyIR:
 
 def record_bytes(verdict: Forward) -> bytes:
     """The members of an allowed request's record as the journal joins them, as one JSON object."""
-    return b"{%b%b" % (verdict.shared.decided, orjson.dumps(verdict.own)[1:])
+    return b"{%b%b" % (verdict.shared.decided, verdict.own[1:])
 
 
 def told(verdict: Verdict) -> tuple[object, ...]:

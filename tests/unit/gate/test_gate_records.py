@@ -6,17 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
 
 from audit.completion import named
 from audit.event import IMPLIED, whole
-from gateway.gate.decision_record import add_decision, add_explanation, fault_record
+from gateway.gate.decision_record import add_decision, add_explanation, fault_record, own_bytes, own_fields
 from gateway.gate.limits import Limits
 from gateway.gate.request import Peer, RequestFault, RequestHead
 from gateway.gate.verdict import Forward, Local, Preflight, SignIn, StepUp, Unknown
 from gateway.state.changes import Change
+from gateway.state.records import App
 from policies.compile import compile_policy
 from policies.decision import Decision, Effect, Explanation, Obligation, Unmet
 from policies.model import Mode
@@ -340,3 +342,20 @@ def test_a_preflight_is_answered_as_registered() -> None:
 def test_the_city_of_these_records_is_the_one_they_name() -> None:
     assert (APP_SESSION.id, APP.id, PAYMENTS.id) == ("a1", "docs", "pay")
     assert [each.id for each in RULES] == ["docs-staff", "docs-approve", "pay-staff"]
+
+
+PATHS = (
+    "/", "/a/b.html", "/people/12/34", "/\u4eba/1", '/a"b', "/a%b", "/123456789012/x", "/1234/5678/9012",
+    "/a'(b)~!$&*+,=:@",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("query", [None, "", "a=1", "number=123456789018", "number=1&x"])
+@pytest.mark.parametrize("agent", ["", "usual", "another \u4eba"])
+@pytest.mark.parametrize("app", [APP, replace(APP, masked_paths=()), replace(APP, masked_queries=("number",))])
+def test_what_is_written_at_once_is_what_the_fields_say(path: str, query: str | None, agent: str, app: App) -> None:
+    request = head(path=path, query=query, **({"user_agent": agent} if agent else {}))
+    request.path = quote(path, safe="/'()~!$&*+,=:@").encode()
+    asked = (request, NOW + 0.25, REQUEST_ID, app, b"usual", KEY)
+    assert own_bytes(*asked) == orjson.dumps(own_fields(*asked))

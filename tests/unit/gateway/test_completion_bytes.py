@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from orjson import dumps
 
-from gateway.completion import completion_bytes, completion_record
+from gateway.completion import completion_bytes, completion_record, milliseconds
 from gateway.edge.services import Outcome
 
 SIZES = st.integers(0, 2**53)
@@ -28,3 +28,8 @@ def test_the_bytes_are_the_records(outcome: Outcome, wall: float) -> None:
     assert completion_bytes("1M3250V3V9A9YSQ1", outcome, wall) == dumps(
         completion_record("1M3250V3V9A9YSQ1", outcome, wall)
     )
+
+
+@given(st.integers(0, 10**11))
+def test_a_time_is_told_to_the_microsecond(microseconds: int) -> None:
+    assert milliseconds(microseconds / 1e6) == round(microseconds / 1e3, 3)
