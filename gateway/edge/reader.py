@@ -171,7 +171,7 @@ class HeadReader:
 
     def _parse(self, data: bytes) -> list[tuple[bytes, bytes]]:
         """Let llhttp read the head; return its fields in order."""
-        parser = self._parser
+        parser = before = self._parser
         if parser is None:
             parser = self._parser = httptools.HttpRequestParser(self)
         fields: list[tuple[bytes, bytes]] = []
@@ -182,6 +182,8 @@ class HeadReader:
             self._parser = None  # llhttp stops at an upgrade; what follows is ours to frame
         except httptools.HttpParserError as error:
             self._parser = None
+            if before is not None:  # a field before this head, such as Proxy-Connection: close, may have ended it
+                return self._parse(data)
             raise RequestFault(400, Reason.MALFORMED_REQUEST, "head does not follow RFC 9112") from error
         return fields
 

@@ -162,3 +162,11 @@ def test_lines_are_bounded() -> None:
         block = b"\r\nHost: a.test\r\nX-Number: %d\r\n\r\n" % number
         assert fields.head_of(block, reader._parse, 16384) is not None
     assert 2 < len(fields.table) < 20
+
+
+def test_the_parser_that_a_field_ended_reads_no_further_head() -> None:
+    """llhttp takes Proxy-Connection for Connection: after "close" it refused whatever came next, also if it was fine."""
+    reader = reader_with(KnownBlocks())
+    for number in range(3):
+        fields = (HOST, b"Proxy-Connection: close", b"Content-Length: %d" % number)
+        assert reader.read(request(*fields), PEER).content_length == number

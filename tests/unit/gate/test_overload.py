@@ -138,13 +138,13 @@ def test_a_rest_does_not_undo_what_somebody_else_holds() -> None:
 
     async def main() -> list[bool]:
         async with running(hello) as edge:
-            client, loop = ClientSocket(edge.services), asyncio.get_running_loop()
-            client.rest(loop)
+            client = ClientSocket(edge.services)
+            client.rest()
             held = [client.held]
             client.hold(True)
             client._rested()
             held.append(client.held)
-            client.rest(loop)
+            client.rest()
             client._rested()
             return [*held, client.held]
 
