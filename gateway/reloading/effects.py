@@ -87,5 +87,7 @@ def _flat(model: BaseModel, prefix: str) -> Iterator[tuple[str, str]]:
 
 def _shown(value: object) -> str:
     if isinstance(value, tuple):
-        return ", ".join(str(each) for each in value)
+        return ", ".join(_shown(each) for each in value)
+    if isinstance(value, BaseModel):  # one of several: certificates of further hosts
+        return " ".join(f"{name}={_shown(getattr(value, name))}" for name in type(value).model_fields)
     return str(value) if not isinstance(value, Path) else value.as_posix()

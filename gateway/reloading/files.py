@@ -31,7 +31,7 @@ def file_faults(settings: Settings, lines: Mapping[tuple[str, ...], int], config
     """
 
     def fault(key: str, got: str, expected: str) -> Fault:
-        names = tuple(key.split("."))
+        names = tuple(part.partition("[")[0] for part in key.split("."))
         line = next((lines[names[:size]] for size in range(len(names), 0, -1) if names[:size] in lines), 1)
         return Fault(str(config), line, key, got, expected)
 
@@ -55,11 +55,15 @@ def file_faults(settings: Settings, lines: Mapping[tuple[str, ...], int], config
 
 
 def named(model: BaseModel, prefix: str) -> Iterator[tuple[str, Path]]:
-    """Yield every file that is read because a setting names it, with that setting's key."""
+    """Yield every file that is read because a setting names it, with that setting's key (`certificates[1].key`)."""
     for name in type(model).model_fields:
         value = getattr(model, name)
         if isinstance(value, BaseModel):
             yield from named(value, f"{prefix}{name}.")
+        elif isinstance(value, tuple):
+            for number, each in enumerate(value):
+                if isinstance(each, BaseModel):
+                    yield from named(each, f"{prefix}{name}[{number}].")
         elif isinstance(value, Path) and name in _READ:
             yield prefix + name, value
 

@@ -181,6 +181,29 @@ def test_a_broken_file_is_refused(standing: Standing, folder: Path, broken: byte
 
 
 @pytest.mark.parametrize(
+    ("second", "key", "got"),
+    [
+        ("tls/server.pem tls/none.key", "certificates[1].key", "none.key: No such file"),
+        ("tls/none.pem tls/server.key", "certificates[1].certificate", "none.pem: No such file"),
+        ("tls/server.pem tls/other.key", "certificates[1].key", "other.key: got another certificate's key"),
+        ("tls/expired.pem tls/expired.key", "certificates[1].certificate", "expired.pem: expired at "),
+    ],
+)
+def test_a_fault_of_a_further_certificate_says_which_one(
+    standing: Standing, folder: Path, second: str, key: str, got: str
+) -> None:
+    """They were told of the listener as a whole, or not as files at all."""
+    pairs = [each.split() for each in ("tls/server.pem tls/server.key", second)]
+    inner = ", ".join(f'{{ certificate = "{certificate}", key = "{private}" }}' for certificate, private in pairs)
+    public = "[listeners.public]\n"
+    written = text().replace(public, f"{public}certificates = [{inner}]\n")
+    (folder / "sekisho.toml").write_text(written, encoding="utf-8")
+    (fault,) = asyncio.run(Gateway(standing).desk.answer({}, None))["faults"]
+    assert (fault["key"], got in fault["got"]) == (f"listeners.public.{key}", True), fault
+    assert written.splitlines()[fault["line"] - 1].startswith("certificates = [")
+
+
+@pytest.mark.parametrize(
     ("changes", "key", "got"),
     [
         ({"listeners.public.certificate": "tls/expired.pem", "listeners.public.key": "tls/expired.key"},

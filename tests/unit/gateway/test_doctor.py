@@ -154,6 +154,30 @@ def test_every_secret_that_settings_can_name_is_looked_at(tmp_path: Path) -> Non
         assert list(files.secret_files(one(**{name: tmp_path / name}))) == [tmp_path / name]
 
 
+def test_the_keys_of_every_certificate_are_looked_at(city: Settings) -> None:
+    """Of the pairs beside a listener's first one, too: they used to be passed over."""
+    assert city.listeners.public is not None
+    authority = create_tls_authority("example.jp", NOW)
+    lines = []
+    for name in ("first", "second"):
+        issued = issue_server_certificate(authority, (f"{name}.example.jp",), NOW, 30)
+        (city.paths.tls / f"{name}.pem").write_bytes(issued.certificate)
+        key = city.paths.tls / f"{name}.key"
+        key.write_bytes(issued.key)
+        key.chmod(0o600)
+        lines.append(f'{{ certificate = "tls/{name}.pem", key = "tls/{name}.key" }}')
+    config = city.root / "sekisho.toml"
+    public, text = "[listeners.public]\n", config.read_text("utf-8")
+    assert public in text
+    config.write_text(text.replace(public, f"{public}certificates = [{', '.join(lines)}]\n"), "utf-8")
+    settings = Settings.load(config)
+    (city.paths.tls / "second.pem").chmod(0o644)  # a certificate is for everybody
+    assert of(files.examine(settings), "files.secret") == [State.GOOD]
+    key.chmod(0o640)
+    (found,) = [each for each in files.examine(settings) if each.state is State.FAULT]
+    assert str(key) in found.found.en
+
+
 def test_the_disks_speed_is_told_by_the_clock(city: Settings) -> None:
     before = sorted(city.paths.journal.rglob("*"))
     for each, state in ((0.001, State.GOOD), (0.2, State.NOTE), (1.5, State.FAULT)):

@@ -93,6 +93,14 @@ def test_differences_say_before_and_after(tmp_path: Path) -> None:
     assert differences(after, after) == ()
 
 
+def test_certificates_of_further_hosts_are_told_by_their_files(tmp_path: Path) -> None:
+    public = '[listeners.public]\naddress = "127.0.0.1:0"\n'
+    pair = 'certificates = [{ certificate = "a.pem", key = "a.key" }]\n'
+    (found,) = differences(settings(public, tmp_path), settings(public + pair, tmp_path))
+    assert (found.key, found.before) == ("listeners.public.certificates", "")
+    assert found.after == f"certificate={tmp_path}/a.pem key={tmp_path}/a.key"
+
+
 @given(st.dictionaries(st.sampled_from(["worker-0", "worker-1", "worker-2"]), st.floats(0, 1e6)), st.floats(1, 1e6))
 def test_only_the_oldest_is_due(ages: dict[str, float], limit: float) -> None:
     name = due(ages, limit, draining=False)
