@@ -21,6 +21,7 @@ from audit.journal import JournalUnhealthy
 from gateway.completion import completion_bytes, own_page_completion, progress_record
 from gateway.counters import Counters
 from gateway.edge.services import Answer, Answered, Outcome, Passed, RecordNotKept
+from gateway.edge.timeouts import PERIOD
 from gateway.gate.decision_record import fault_record
 from gateway.gate.judge import Terms, judge
 from gateway.gate.leased import LeasedBuckets
@@ -28,7 +29,7 @@ from gateway.gate.limits import OPEN, SETTLED, Buckets, Limits, Rate
 from gateway.gate.old_paths import exceptions_of
 from gateway.gate.overload import Overload
 from gateway.gate.reference import new_reference
-from gateway.gate.refusal import Refusals, Told
+from gateway.gate.refusal import Refusals, Told, later
 from gateway.gate.request import Moment, PathExceptions, Peer, RequestFault, RequestHead
 from gateway.gate.route import OWN_PATH
 from gateway.gate.verdict import Forward, Local, Refuse, SignIn, StepUp, Unknown, Verdict
@@ -155,7 +156,7 @@ class WorkerGatekeeper:
             self.counters.reached["overload_lag"] += 1
             fault = RequestFault(503, Reason.OVERLOADED, "the worker is late")
             record = fault_record(request.peer, fault, moment.wall, request_id)
-            return Refuse(request_id, record, fault.status, fault.reason.value)
+            return Refuse(request_id, record, fault.status, fault.reason.value, wait=self.overload.recovery(PERIOD))
         address = request.peer.network
         wait = self._addresses.take(address, moment.mono) if address else 0
         limits = Limits(address_wait=wait) if wait else OPEN
@@ -235,9 +236,8 @@ class WorkerGatekeeper:
     def unkept(self, request: RequestHead | None) -> Answer:
         """Say that nothing can be recorded, so nothing may happen."""
         self.counters.refused_unhealthy += 1
-        told = Told(
-            new_reference(self.moment().wall), 503, Reason.JOURNAL_UNHEALTHY.value, extra=((b"Retry-After", b"5"),)
-        )
+        request_id = new_reference(self.moment().wall)
+        told = Told(request_id, 503, Reason.JOURNAL_UNHEALTHY.value, extra=(later(0.0, request_id),))
         return self._refusals.tell(told, request)
 
     def completed(self, verdict: Passed, request: RequestHead, outcome: Outcome) -> None:
@@ -314,12 +314,14 @@ class WorkerGatekeeper:
             reference = ((b"X-Sekisho-Request-Id", verdict.request_id.encode("ascii")),)
             return Answer(503, reference, b"", close=True)
 
-    def failed(self, verdict: Passed, request: RequestHead, status: int, reason: str) -> Answer:
+    def failed(self, verdict: Passed, request: RequestHead, status: int, reason: str, wait: float = 0.0) -> Answer:
         """Write the answer of a request whose app, or control, did not answer."""
+        again = (later(wait, verdict.request_id),)
         if isinstance(verdict, Local):
-            return self._refusals.tell(Told(verdict.request_id, 503, Reason.CONTROL_UNAVAILABLE.value), request)
-        later = ((b"Retry-After", b"5"),) if status == 503 else ()
-        told = Told(verdict.request_id, status, reason, verdict.app, verdict.user.language, extra=later)
+            told = Told(verdict.request_id, 503, Reason.CONTROL_UNAVAILABLE.value, extra=again)
+            return self._refusals.tell(told, request)
+        extra = again if status in (429, 503) else ()
+        told = Told(verdict.request_id, status, reason, verdict.app, verdict.user.language, extra=extra)
         return self._refusals.tell(told, request)
 
     def identity(self, verdict: Forward) -> bytes:

@@ -48,10 +48,12 @@ def unkept(services: EdgeServices, request: RequestHead | None) -> Answer:
         return WORDLESS
 
 
-def failed(services: EdgeServices, verdict: Passed, request: RequestHead, status: int, reason: str) -> Answer:
-    """Return the answer given in the app's place."""
+def failed(
+    services: EdgeServices, verdict: Passed, request: RequestHead, status: int, reason: str, wait: float
+) -> Answer:
+    """Return the answer given in the app's place; `wait` in seconds, 0 = not known."""
     try:
-        return services.gatekeeper.failed(verdict, request, status, reason)
+        return services.gatekeeper.failed(verdict, request, status, reason, wait)
     except Exception as error:  # noqa: BLE001  # the failure stands
         _tell("writing an answer failed", error)
         return WORDLESS

@@ -122,6 +122,11 @@ class Pool:
         """Seconds within which every waiter is told, one way or the other."""
         return self._bounds.queue_wait + 2 * self.timeouts.upstream_connect
 
+    def left_alone(self) -> float:
+        """Return the seconds until this upstream, or another one of the app, is asked again; 0 = one is now."""
+        now = self._sweeper.clock()
+        return min(max(0.0, each.breaker.until - now) if each.breaker.open else 0.0 for each in (self, *self.others))
+
     # Taking and giving back.
 
     def acquire(self, waiter: Waiter, *, fresh: bool = False) -> None:

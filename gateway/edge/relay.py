@@ -186,9 +186,9 @@ class Exchange(Bodies):
             self._client.reset()
         else:
             unread = self._body is not None or self.request.expect_continue
-            self._client.exchange_failed(
-                guarded.failed(self._services, self.verdict, self.request, status, reason), close=unread
-            )
+            wait = self._pool.left_alone() if status == 503 and reason is Reason.APP_UNREACHABLE else 0.0
+            answer = guarded.failed(self._services, self.verdict, self.request, status, reason, wait)
+            self._client.exchange_failed(answer, close=unread)
 
     def client_ended(self) -> None:
         """The client sends no more: fine after its request, a fault within its body, the end of a tunnel."""

@@ -88,8 +88,11 @@ class Gatekeeper(Protocol):
     def unkept(self, request: RequestHead | None) -> Answer:
         """Return the 503 given where a decision could not be recorded; counts it."""
 
-    def failed(self, verdict: Passed, request: RequestHead, status: int, reason: str) -> Answer:
-        """Write the page of a forwarded request whose app did not answer (502, 503, 504)."""
+    def failed(self, verdict: Passed, request: RequestHead, status: int, reason: str, wait: float = 0.0) -> Answer:
+        """Write the page of a forwarded request whose app did not answer (502, 503, 504).
+
+        `wait`: seconds until the app is asked again, 0 = not known.
+        """
 
     def completed(self, verdict: Passed, request: RequestHead, outcome: Outcome) -> None:
         """Record how a forwarded request ended. Must not raise."""

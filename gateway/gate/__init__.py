@@ -11,8 +11,8 @@ Begin with `judge`, from a request to a `verdict`; `case` makes every verdict bu
   `body_limit` is how large a body an app takes, `overload` which share of requests a late worker refuses.
 - Recording: `decision_record` writes down a decision, `masking` what of a target may stand there, `reference` names it
   (受付番号).
-- Answering: `refusal` explains, by `client_kind`, with `refusal_page` and `refusal_texts`; `assertion` tells an app who
-  asks.
+- Answering: `refusal` explains, by `client_kind`, with `refusal_page` and `refusal_texts`, and `retry_after` when
+  to come back; `assertion` tells an app who asks.
 """
 
 __all__: list[str] = []

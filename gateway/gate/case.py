@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway.gate.decision_record import add_agent, add_decision, add_explanation, close_record, request_fields
+from gateway.gate.retry_after import retry_after
 from gateway.gate.standing import standing_fields
 from gateway.gate.verdict import Limited, Local, Preflight, Refuse, SignIn, StepUp
 from policies.reasons import Reason
@@ -110,10 +111,10 @@ class Case:
         return SignIn(self.request_id, self.record("sign_in", reason), app, self.return_to, reason, message)
 
     def limited(self, wait: int) -> Limited:
-        """Ask to come back in `wait` seconds."""
+        """Ask to come back in `wait` seconds, or somewhat later."""
         record = self.record("limited", Reason.RATE_LIMITED.value)
-        record["sekisho.retry_after"] = wait
-        return Limited(self.request_id, record, wait)
+        told = record["sekisho.retry_after"] = retry_after(wait, self.request_id)
+        return Limited(self.request_id, record, told)
 
     def local(self, area: str, zone: str) -> Local:
         """Pass to our own pages. Their queries carry one-time codes and are never recorded, not even as digests."""

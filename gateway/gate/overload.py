@@ -21,11 +21,12 @@ _OWN_WORK: Final = 0.3  # share of the CPU's time below which it is not what the
 class Overload:
     """The share of one worker, in sixteenths; at least one of sixteen requests is always served."""
 
-    __slots__ = ("_late", "_limit", "_owed", "share")
+    __slots__ = ("_behind", "_late", "_limit", "_owed", "share")
 
     def __init__(self, limit: float) -> None:
         """`limit`: seconds that the sweep may be late."""
         self._limit = limit
+        self._behind = 0.0
         self._late = 0
         self._owed = 0
         self.share = 0
@@ -33,6 +34,7 @@ class Overload:
 
     def swept(self, late: float, busy: float) -> None:
         """Enter by how many seconds the last sweep was late, and the share of the time that was the worker's own."""
+        self._behind = late
         if late > self._limit and busy > _OWN_WORK:
             self._late += 1
             if self.share or self._late >= _LATE_IN_A_ROW:
@@ -41,6 +43,13 @@ class Overload:
             self._late = 0
             if late < self._limit / 2 and self.share:
                 self.share -= 1
+
+    def recovery(self, each: float) -> float:
+        """Return the seconds in which nobody is refused any more at the earliest: a part less with each sweep.
+
+        Sweeps are meant to come every `each` seconds; they come as late as the last one did.
+        """
+        return self.share * (each + self._behind)
 
     def refuses(self) -> bool:
         """Whether the next request is one of those refused: they are spread evenly."""

@@ -47,6 +47,11 @@ def parse_reference(text: str) -> str:
     return reference
 
 
+def chance(reference: str) -> float:
+    """Return a number in [0, 1) that an id brings along, as even as its random bits: the same for the same id."""
+    return sum(_VALUES.get(character, 0) << 5 * place for place, character in enumerate(reference[-2:])) / 1024
+
+
 def reference_time(reference: str) -> float:
     """Return the wall time (seconds since the epoch, to the millisecond) that the id was made at."""
     number = 0

@@ -24,6 +24,7 @@ from gateway.gate.headers import METHODS
 from gateway.gate.reference import shown
 from gateway.gate.refusal_page import Link, PageContent, render
 from gateway.gate.refusal_texts import Texts, counsel
+from gateway.gate.retry_after import retry_after
 from gateway.gate.route import OWN_PATH
 from gateway.gate.verdict import Answer, Limited, Preflight, Refuse, SignIn, StepUp
 
@@ -51,7 +52,6 @@ _DEAD_SESSION = APP_COOKIE + b"=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Ag
 _EXPLAINED_ENDS = frozenset({"session_revoked"})  # an end that people must read about before they sign in again
 _STATE_SECONDS = 600
 _LONGEST_RETURN = 4096  # a longer address comes back to the front page: redirects must fit everywhere
-_RETRY_AFTER = 5
 # RFC 6455 §4.4: a version that is not known is answered with the one that is.
 _WEBSOCKET = ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", b"13"))
 _RECHECKABLE = frozenset({"denied_by_rule", "unmet_conditions", "no_applicable_rule", "state_stale", "app_unreachable",
@@ -118,7 +118,7 @@ class Refusals:
     def _refuse(self, verdict: Refuse, request: RequestHead | None) -> Answer:
         extra: list[tuple[bytes, bytes]] = []
         if verdict.status == 503:
-            extra.append((b"Retry-After", str(_RETRY_AFTER).encode()))
+            extra.append(later(verdict.wait, verdict.request_id))
         if verdict.status == 405:  # RFC 9110 §15.5.6; of what never became a request no app is known
             allowed = sorted(METHODS) if verdict.app is None else [each.encode("ascii") for each in verdict.app.methods]
             extra.append((b"Allow", b", ".join(allowed)))
@@ -251,6 +251,11 @@ class Refusals:
         if HTTPStatus(told.status) is HTTPStatus.UNAUTHORIZED:
             problem["sign_in"] = f"{self._portal}/"
         return orjson.dumps(problem)
+
+
+def later(wait: float, request_id: str) -> tuple[bytes, bytes]:
+    """Return the field that says when to come back; `wait` in seconds, 0 = not known."""
+    return b"Retry-After", b"%d" % retry_after(wait, request_id)
 
 
 def _again(reason: str, request: RequestHead) -> str:

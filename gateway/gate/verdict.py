@@ -77,6 +77,7 @@ class Refuse:
     user: User | None = None
     close: bool = False
     signs: Mapping[bytes, bytes] | None = None  # of what never became a request: says the answer's form, nothing else
+    wait: float = 0.0  # of a 503: seconds until it may be another answer, 0 = not known
 
 
 @dataclass(slots=True)

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from audit.journal import JournalUnhealthy
+from gateway.gate.retry_after import retry_after
 from gateway.identity.passwords import HashingBusy
 from gateway.portal import cookies, language
-from gateway.portal.arrival import CONTEXT
+from gateway.portal.arrival import CONTEXT, REQUEST_ID
 from gateway.portal.forms import ForgedForm
 from gateway.portal.pages import go, refusal
 from gateway.state.steward_client import StewardUnavailable
@@ -33,7 +34,6 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
 }
 SCHEME = "X-Forwarded-Proto"  # written by the worker's edge, whatever a client sent
-_RETRY_SECONDS = "5"
 _log = logging.getLogger("sekisho.portal")
 
 
@@ -47,11 +47,11 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
     except ForgedForm:
         return refusal(request, Reason.CROSS_SITE, status=403, links=(("/sign-in", "link.sign_in"),))
     except HashingBusy:
-        return _later(refusal(request, Reason.OVERLOADED, status=503))
+        return _later(request, Reason.OVERLOADED)
     except JournalUnhealthy:
-        return _later(refusal(request, Reason.JOURNAL_UNHEALTHY, status=503))
+        return _later(request, Reason.JOURNAL_UNHEALTHY)
     except StewardUnavailable:
-        return _later(refusal(request, Reason.CONTROL_UNAVAILABLE, status=503))
+        return _later(request, Reason.CONTROL_UNAVAILABLE)
     except web.HTTPRequestEntityTooLarge:
         return refusal(request, Reason.TOO_LARGE, status=413)
     except web.HTTPMethodNotAllowed as fault:
@@ -86,6 +86,8 @@ async def unnamed(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.pop("Server", None)
 
 
-def _later(response: web.Response) -> web.Response:
-    response.headers["Retry-After"] = _RETRY_SECONDS
+def _later(request: web.Request, reason: Reason) -> web.Response:
+    """Refuse for now: nobody knows for how long."""
+    response = refusal(request, reason, status=503)
+    response.headers["Retry-After"] = str(retry_after(0.0, request.headers.get(REQUEST_ID, "")))
     return response

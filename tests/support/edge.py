@@ -127,7 +127,7 @@ class OpenGatekeeper:
     def unkept(self, request: RequestHead | None) -> Answer:
         return Answer(503, ((b"Retry-After", b"5"),), b"")
 
-    def failed(self, verdict: Passed, request: RequestHead, status: int, reason: str) -> Answer:
+    def failed(self, verdict: Passed, request: RequestHead, status: int, reason: str, wait: float = 0.0) -> Answer:
         return Answer(status, (), reason.encode())
 
     def completed(self, verdict: Passed, request: RequestHead, outcome: Outcome) -> None:

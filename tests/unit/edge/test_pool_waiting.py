@@ -302,6 +302,27 @@ def test_the_idle_connections_of_an_upstream_that_is_left_alone_are_not_used_aga
     uvloop.run(main())
 
 
+def test_the_first_upstream_to_be_asked_again_says_for_how_long_an_app_is_left_alone() -> None:
+    async def main() -> None:
+        clock = Clock()
+        async with pool_to(1, clock) as (pool, _, _), pool_to(2, clock) as (other, _, _):
+            pool.others, other.others = (other,), (pool,)
+            for _ in range(3):
+                pool.failed(Reason.APP_TIMED_OUT, clock.now, reached=False)
+            assert pool.breaker.open
+            assert pool.left_alone() == other.left_alone() == 0.0  # the other one is asked
+            clock.now += 0.25
+            for _ in range(3):
+                other.failed(Reason.APP_TIMED_OUT, clock.now, reached=False)
+            first = pool.breaker.until - clock.now
+            assert 0 < first < other.breaker.until - clock.now
+            assert pool.left_alone() == other.left_alone() == first
+            clock.now += first
+            assert pool.left_alone() == 0.0  # a request may probe it
+
+    uvloop.run(main())
+
+
 @pytest.mark.parametrize(("reached", "alone", "left"), [(True, True, False), (True, False, True), (False, True, True)])
 def test_bad_answers_never_shut_the_last_upstream(reached: bool, alone: bool, left: bool) -> None:
     """One broken page, asked for three times, must not stop an app for everybody."""

@@ -198,7 +198,7 @@ def test_who_is_asked_to_sign_in_reads_a_message_only_where_somebody_wrote_one()
 
 def test_a_limited_request_says_for_how_long() -> None:
     assert recorded(head(), limits=Limits(address_wait=3)) == {
-        **DENIED, "sekisho.verdict": "limited", "sekisho.reason": "rate_limited", "sekisho.retry_after": 3,
+        **DENIED, "sekisho.verdict": "limited", "sekisho.reason": "rate_limited", "sekisho.retry_after": 4,
     }  # fmt: skip
 
 

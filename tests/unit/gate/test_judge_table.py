@@ -178,9 +178,9 @@ def test_verdict(change: Change_, request_head: RequestHead, expected: str) -> N
 @pytest.mark.parametrize(
     ("limits", "request_head", "expected"),
     [
-        (Limits(address_wait=3), head(), "limited 3"),
-        (Limits(address_wait=3), head(host="nowhere.example"), "limited 3"),
-        (Limits(principal_wait=2), head(), "limited 2"),
+        (Limits(address_wait=3), head(), "limited 4"),
+        (Limits(address_wait=3), head(host="nowhere.example"), "limited 4"),
+        (Limits(principal_wait=2), head(), "limited 3"),
         (Limits(principal_wait=2), head(cookie=None), "sign_in sign_in_required"),
         (SETTLED, head(cookie=f"__Host-sekisho-app={'B' * 43}"), "sign_in sign_in_required"),
         (OPEN, head(host=PORTAL, cookie=f"__Host-sekisho={'B' * 43}"), "unknown"),

@@ -141,11 +141,11 @@ def test_a_refusal_names_what_to_do_and_no_threshold() -> None:
 
 def test_limits_and_our_own_faults_say_when_to_come_back() -> None:
     limited = answer(head(**XHR), limits=Limits(address_wait=7))
-    assert (limited.status, field(limited, "retry-after")) == (429, "7")
+    assert (limited.status, field(limited, "retry-after")) == (429, "9")
     world = World()
     world.view.policy = None
     unhealthy = answer(head(**PAGE), world)
-    assert (unhealthy.status, field(unhealthy, "retry-after")) == (503, "5")
+    assert (unhealthy.status, field(unhealthy, "retry-after")) == (503, "6")
     assert field(answer(head("DELETE", **XHR)), "allow") == "GET, HEAD, POST, OPTIONS"
 
 

@@ -252,7 +252,9 @@ def test_refusals_carry_the_fields_of_their_status() -> None:
         return answer(Refuse(REQUEST_ID, {}, status, reason, **parts), head(**XHR))
 
     assert refused(403, "app_locked").headers == (PROBLEM, *COMMON, NUMBER)
-    assert refused(503, "state_stale").headers == (PROBLEM, *COMMON, NUMBER, (b"Retry-After", b"5"))
+    assert refused(503, "state_stale").headers == (PROBLEM, *COMMON, NUMBER, (b"Retry-After", b"6"))
+    waits = (PROBLEM, *COMMON, NUMBER, (b"Retry-After", b"14"))
+    assert refused(503, "overloaded", wait=10.2).headers == waits
     allow = (b"Allow", b"GET, HEAD, POST, OPTIONS")
     assert refused(405, "method_not_allowed", app=APP).headers == (PROBLEM, *COMMON, NUMBER, allow)
     known = (b"Allow", b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")
