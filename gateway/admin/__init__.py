@@ -1,9 +1,9 @@
 """The admin API: roles, approvals, searches, revocations. Served to the command line by `gateway.control`.
 
 Begin with `endpoints`, the whole surface in one table, and `guard`, the one way into every command: who, may they,
-written down, then done. `server` joins the two; `endpoint` is what a command is, `problem` how one fails,
-`expectations` what an argument should have been, `trail` its records (`asked`: of which arguments), `operator_use` its
-token's idleness.
+written down, then done. `server` joins the two, with `protection` around every answer; `endpoint` is what a command
+is, `problem` how one fails, `expectations` what an argument should have been, `trail` its records (`asked`: of which
+arguments), `operator_use` its token's idleness.
 
 - Operators: `sign_in`, `approvals` of what others proposed (`approval_request`: the two-person rule).
 - People and access: `users`, `users_import` (rows by `csv_import`, paper by `letters`), `sessions` (whom they hit:

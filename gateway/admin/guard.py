@@ -28,6 +28,7 @@ from gateway.admin.endpoint import Arguments, Call, Endpoint, Justified, Operato
 from gateway.admin.expectations import expected
 from gateway.admin.operator_use import OperatorUse
 from gateway.admin.problem import AdminReason, Problem
+from gateway.admin.protection import UNHEALTHY, answered, compact
 from gateway.admin.trail import Trail
 from gateway.gate.reference import new_reference, shown
 from gateway.identity.context import ControlContext
@@ -56,7 +57,7 @@ class Guard:
         except Problem as problem:
             return await self._refused(trail, problem)
         except JournalUnhealthy:
-            return _answer(Problem(AdminReason.JOURNAL_UNHEALTHY, _UNHEALTHY), trail.request_id)
+            return answered(Problem(AdminReason.JOURNAL_UNHEALTHY, UNHEALTHY), trail.request_id)
         except StewardUnavailable:
             detail = "状態管理 (steward) が応答しません。実行されたかどうか status と一覧で確認してください。"
             return await self._refused(trail, Problem(AdminReason.STEWARD_UNAVAILABLE, detail))
@@ -90,7 +91,7 @@ class Guard:
             return await self._stream(request, result, trail)
         await trail.done("success", rows=result.rows)
         return web.json_response(
-            {**result.data, "request_id": shown(trail.request_id)}, status=result.status, dumps=_json
+            {**result.data, "request_id": shown(trail.request_id)}, status=result.status, dumps=compact
         )
 
     async def _stream(self, request: web.Request, stream: Stream, trail: Trail) -> web.StreamResponse:
@@ -109,7 +110,7 @@ class Guard:
         except Problem as problem:
             # The head is gone: the last line says what went wrong, in the shape of a problem.
             reason = problem.reason
-            await response.write(_json({"problem": problem.body(shown(trail.request_id))}).encode() + b"\n")
+            await response.write(compact({"problem": problem.body(shown(trail.request_id))}).encode() + b"\n")
         except ConnectionError:
             reason = "reader_left"
         finally:
@@ -122,8 +123,8 @@ class Guard:
         try:
             await trail.refused(problem.reason)
         except JournalUnhealthy:
-            problem = Problem(AdminReason.JOURNAL_UNHEALTHY, _UNHEALTHY)
-        return _answer(problem, trail.request_id)
+            problem = Problem(AdminReason.JOURNAL_UNHEALTHY, UNHEALTHY)
+        return answered(problem, trail.request_id)
 
     def _still_there(self, operator: Operator | None) -> None:
         """Look at the reader of a stream again: raises Problem once the token counts no more, else notes its use."""
@@ -174,7 +175,6 @@ class Guard:
 
 
 _OVER = "サインインの期限が切れたか、終了しています (sekisho login)。"
-_UNHEALTHY = "記録を書き込めないため、何も実行していません。sekisho status で状態を確認してください。"
 ROLE_NAMES: Mapping[Role, str] = {
     Role.CISO: "CISO (ciso)",
     Role.AUDIT: "監査 (audit)",
@@ -256,13 +256,3 @@ def _validated(endpoint: Endpoint[ArgumentsT], given: dict[str, Any]) -> Argumen
             for item in error.errors(include_url=False, include_input=False)
         ]
         raise Problem(AdminReason.INVALID_ARGUMENTS, "引数が正しくありません。", extra={"faults": faults}) from None
-
-
-def _answer(problem: Problem, request_id: str) -> web.Response:
-    response = web.json_response(problem.body(shown(request_id)), status=problem.status, dumps=_json)
-    response.content_type = "application/problem+json"
-    return response
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,41 +1,28 @@
-"""Pages that we author keep HTTP's rules for responses (S13), read off the wire: portal, app area, refusals, assets."""
+"""What we author keeps HTTP's rules for responses (S13), read off the wire: pages, refusals, assets, the admin API."""
 
 from __future__ import annotations
 
-import re
+import hashlib
 import socket
 import ssl
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from dataclasses import replace
 
 import pytest
 
 from tests.support.city import City, running_city
+from tests.support.response_rules import (
+    Answer,
+    answer_of,
+    check_content,
+    check_framing,
+    check_meaning,
+    check_security,
+)
+from tests.support.steward_process import session, user
 
 NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Accept": "text/html"}
-FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([\x20-\x7e\x80-\xff]*)")  # RFC 9110 §5.1, §5.5
-IMF_DATE = re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT")
 VARYING = {"date", "set-cookie", "x-sekisho-request-id", "location", "content-security-policy"}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One answer as it came."""
-
-    method: str
-    status: int
-    fields: list[tuple[str, str]]  # names in lower case
-    body: bytes
-
-    def all(self, name: str) -> list[str]:
-        return [value for each, value in self.fields if each == name]
-
-    def one(self, name: str) -> str:
-        """The value of a field that has to be there exactly once."""
-        (value,) = self.all(name)
-        return value
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +31,12 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
     with running_city(tmp_path_factory.mktemp("pages")) as running:
         running.add_app()
         running.use_policy()
+        for role in ("ciso", "operator"):
+            digest = hashlib.sha256(role.encode()).hexdigest()
+            person = replace(user(), id=f"s13-{role}", login=f"s13-{role}", roles=(role,))
+            running.command("user.put", user=person.to_row())
+            signed_in = session(role, person.id, token_hash=digest, operator=True)
+            running.command("session.start", session=signed_in.to_row(), replaces=None)
         yield running
 
 
@@ -52,27 +45,34 @@ def ask(city: City, method: str, host: str, target: str, body: bytes = b"", **fi
     context = ssl.create_default_context(cafile=str(city.settings.paths.tls / "demo-ca.pem"))
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}:{city.port}", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in fields.items()]
-    if body:
-        lines.append(f"Content-Length: {len(body)}")
     with (
         socket.create_connection(("127.0.0.1", city.port), timeout=10) as plain,
         context.wrap_socket(plain, server_hostname=host) as tls,
     ):
-        tls.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
-        data = b""
-        while more := tls.recv(65536):
-            data += more
-    head, _, rest = data.decode("latin-1").partition("\r\n\r\n")
-    status, *given = head.split("\r\n")
-    assert re.fullmatch(r"HTTP/1\.1 \d{3} [\x20-\x7e]*", status)
-    matched = [FIELD.fullmatch(line) for line in given]
-    assert all(matched), given
-    return Answer(
-        method,
-        int(status.split(" ")[1]),
-        [(each[1].lower(), each[2]) for each in matched if each],
-        rest.encode("latin-1"),
-    )
+        return exchanged(tls, method, lines, body)
+
+
+def ask_control(city: City, method: str, target: str, body: bytes = b"", token: str = "") -> Answer:
+    """The same on the admin API's socket, where the control process answers by itself."""
+    lines = [f"{method} {target} HTTP/1.1", "Host: admin", "Connection: close"]
+    if token:
+        lines.append(f"Authorization: Bearer {token}")
+    if body:
+        lines.append("Content-Type: application/json")
+    with socket.socket(socket.AF_UNIX) as admin:
+        admin.settimeout(30)
+        admin.connect(str(city.settings.paths.admin_socket))
+        return exchanged(admin, method, lines, body)
+
+
+def exchanged(connection: socket.socket, method: str, lines: list[str], body: bytes) -> Answer:
+    """Send a request's lines and body; read until the other end closes."""
+    length = [f"Content-Length: {len(body)}"] if body else []
+    connection.sendall("\r\n".join([*lines, *length]).encode() + b"\r\n\r\n" + body)
+    data = b""
+    while more := connection.recv(65536):
+        data += more
+    return answer_of(method, data)
 
 
 CASES = {
@@ -109,68 +109,6 @@ def case(city: City, name: str, method: str = "") -> Answer:
     """The answer of a case, by another method where one is given."""
     own, host, target, fields, _ = CASES[name]
     return ask(city, method or own, f"{host}.sekisho.localhost", target, **fields)
-
-
-def check_framing(answer: Answer) -> None:
-    """RFC 9110 §6.6.1, §8.6, §15; RFC 9112 §6: a date, one framing, bodies only where there may be some."""
-    assert IMF_DATE.fullmatch(answer.one("date"))
-    assert parsedate_to_datetime(answer.one("date"))
-    assert answer.all("transfer-encoding") == []
-    bare = answer.status in (204, 304)
-    if bare:
-        assert answer.all("content-length") == []
-    elif answer.method != "HEAD":
-        assert len(answer.body) == int(answer.one("content-length"))
-    if bare or answer.method == "HEAD":
-        assert answer.body == b""
-    doubled = [name for name, count in Counter(name for name, _ in answer.fields).items() if count > 1]
-    assert set(doubled) <= {"set-cookie", "www-authenticate", "vary"}
-
-
-def check_meaning(answer: Answer) -> None:
-    """RFC 9110 §15: what a status has to bring along."""
-    if answer.status == 401:
-        assert re.match(r"[A-Za-z0-9_-]+ [a-z]+=", answer.one("www-authenticate"))
-    if answer.status == 405:
-        allowed = answer.one("allow").split(", ")
-        assert allowed
-        assert answer.method not in allowed
-    if answer.status in (301, 302, 303, 307, 308):
-        assert re.match(r"(https://[a-z.-]+(:\d+)?)?/", answer.one("location"))
-    if answer.status == 503:
-        assert int(answer.one("retry-after")) > 0
-
-
-def check_content(answer: Answer) -> None:
-    """A type for every body, a character set for every text, and nothing that a browser could guess or keep."""
-    assert answer.one("x-content-type-options") == "nosniff"
-    assert answer.all("server") == answer.all("x-powered-by") == answer.all("via") == []
-    kept = ("no-cache",) if answer.all("etag") else ("no-store", "public, max-age=300")  # the latter: public keys
-    assert answer.one("cache-control") in kept
-    if answer.one("cache-control") == kept[-1] != "no-cache":
-        assert b'"keys"' in answer.body or answer.method == "HEAD"
-    if int((answer.all("content-length") or ["0"])[0]):
-        kind, _, parameters = answer.one("content-type").partition("; ")
-        assert kind in {"text/html", "text/css", "text/javascript", "text/plain", "image/svg+xml", "application/json",
-                        "application/problem+json", "application/jwk-set+json"}  # fmt: skip
-        if kind.startswith("text/"):
-            assert parameters == "charset=utf-8"
-
-
-def check_security(answer: Answer) -> None:
-    """RFC 6797, CSP 3, RFC 6265bis: one policy each, whole; cookies for this host and https only."""
-    assert answer.one("strict-transport-security") == "max-age=31536000"
-    policy = answer.one("content-security-policy")
-    names = [part.split(" ")[0] for part in policy.split("; ")]
-    assert len(names) == len(set(names))
-    assert {"default-src", "frame-ancestors", "base-uri", "form-action"} <= set(names)
-    assert "unsafe" not in policy
-    cookies = [value.split("; ") for value in answer.all("set-cookie")]
-    assert len({parts[0].split("=")[0] for parts in cookies}) == len(cookies)
-    for name, *attributes in cookies:
-        assert name.startswith("__Host-")
-        assert {"Secure", "Path=/"} <= set(attributes)
-        assert not any(each.startswith("Domain") for each in attributes)
 
 
 @pytest.mark.promise("P1.own-pages-conform")
@@ -213,3 +151,57 @@ def test_s13_conditional_requests_on_assets(city: City, condition: str, status: 
     check_framing(answer)
     for name in ("etag", "cache-control"):
         assert answer.all(name) == whole.all(name)
+
+
+ADMIN = {
+    # name: method, target, body, token, expected status
+    "who am I": ("GET", "/v1/whoami", b"", "ciso", 200),
+    "status": ("GET", "/v1/status", b"", "ciso", 200),
+    "a list": ("GET", "/v1/users", b"", "ciso", 200),
+    "without a token": ("GET", "/v1/users", b"", "", 401),
+    "with a token of nobody": ("GET", "/v1/users", b"", "nobody", 401),
+    "another role's": ("POST", "/v1/policies/rollback", b'{"version":"abcdef","reason":"x"}', "operator", 403),
+    "somebody who is not there": ("GET", "/v1/users/nobody", b"", "ciso", 404),
+    "no command": ("GET", "/v1/nothing", b"", "ciso", 404),
+    "no command, signed out": ("GET", "/", b"", "", 404),
+    "wrong method": ("DELETE", "/v1/users", b"", "ciso", 405),
+    "reading what is only written": ("GET", "/v1/sessions/revoke/", b"", "ciso", 404),
+    "OPTIONS": ("OPTIONS", "/v1/locks", b"", "", 405),
+    "TRACE": ("TRACE", "/v1/status", b"", "", 405),
+    "no JSON": ("POST", "/v1/locks", b"{", "ciso", 400),
+    "arguments missing": ("POST", "/v1/locks", b"{}", "ciso", 400),
+    "sign-in that fails": ("POST", "/v1/sign-in/start", b"{}", "", 400),
+    "too large": ("POST", "/v1/policies/check", b'{"source":"' + b"x" * 9_000_000 + b'"}', "ciso", 413),
+}  # fmt: skip
+
+
+@pytest.mark.promise("P1.own-pages-conform")
+@pytest.mark.parametrize("name", ADMIN)
+def test_s13_the_admin_api_keeps_the_rules(city: City, name: str) -> None:
+    """It names no library, challenges where it wants a token, and leaves nothing to be kept or guessed."""
+    method, target, body, token, expected = ADMIN[name]
+    answer = ask_control(city, method, target, body, token)
+    assert answer.status == expected, answer
+    check_framing(answer)
+    check_meaning(answer)
+    check_content(answer)
+    check_security(answer, https=False)
+    kind = "application/json" if expected < 400 else "application/problem+json"
+    assert answer.one("content-type").partition(";")[0] == kind
+
+
+def test_s13_a_stream_of_records_keeps_the_rules(city: City) -> None:
+    answer = ask_control(city, "POST", "/v1/events/search", b'{"limit":3}', "ciso")
+    assert (answer.status, answer.one("content-type")) == (200, "application/x-ndjson")
+    check_framing(answer, stream=True)
+    check_content(answer)
+    check_security(answer, https=False)
+
+
+@pytest.mark.parametrize("name", [name for name, (method, *_) in ADMIN.items() if method == "GET"])
+def test_s13_head_on_the_admin_api_is_get_without_the_body(city: City, name: str) -> None:
+    _, target, body, token, expected = ADMIN[name]
+    got, asked = (ask_control(city, method, target, body, token) for method in ("GET", "HEAD"))
+    check_framing(asked)
+    assert (got.status, asked.status) == (expected, expected)
+    assert {each for each, _ in asked.fields} == {each for each, _ in got.fields}
