@@ -34,7 +34,7 @@ from gateway.state.fencing import Fencing
 from gateway.state.leases import Leases
 from gateway.state.loading import StoredPolicies, active_policy, load_tables, policy_row
 from gateway.state.sealing import Sealing
-from gateway.state.shares import Rate
+from gateway.state.shares import rates_of
 from gateway.state.store import Reader, Store
 from gateway.state.sweep import BY, LAPSE, Uses, sweep
 from gateway.state.transaction import Transaction
@@ -222,12 +222,7 @@ class Steward:
 
 
 def _leases(settings: Settings) -> Leases:
-    limited = {
-        "address": settings.limits.address_rate, "user": settings.limits.user_rate,
-        "session": settings.limits.session_rate,
-    }  # fmt: skip
-    rates = {kind: Rate(rate.per_second, rate.burst) for kind, rate in limited.items()}
-    return Leases(rates, settings.workers.count, settings.limits.shared_names)
+    return Leases(rates_of(settings.limits.rates()), settings.workers.count, settings.limits.shared_names)
 
 
 def _stored_mark(tx: Transaction) -> Mark | None:

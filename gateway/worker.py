@@ -36,7 +36,6 @@ from gateway.edge.tunnel import RESTARTING
 from gateway.entrances import LOOK_EACH, Entrances
 from gateway.gate.assertion import Signer, load_key
 from gateway.gate.judge import Terms
-from gateway.gate.limits import Rate
 from gateway.gate.masking import record_key
 from gateway.gate.refusal import Refusals
 from gateway.gate.verdict import Forward
@@ -47,6 +46,7 @@ from gateway.settings import Settings
 from gateway.settings_parts.bounds import Writes
 from gateway.state.changes import Change
 from gateway.state.feed import FeedClient
+from gateway.state.shares import rates_of
 from gateway.state.view import View
 from gateway.supervision import child
 from gateway.upstream_health import health_record
@@ -119,10 +119,7 @@ class Worker:
             Refusals(self.view, portal.origin, portal.default_language, portal.help_contact),
             Signer(load_key((keys / ASSERTION_CURRENT).read_bytes()), portal.origin),
             Trail(self._journal, self._strangers),
-            Rates(
-                **{kind: Rate(rate.per_second, rate.burst) for kind, rate in limits.rates().items()},
-                workers=settings.workers.count,
-            ),
+            Rates(**rates_of(limits.rates()), workers=settings.workers.count),
             self._feed.ask,
             settings.timeouts.unknown_ask,
             self._loop.time,

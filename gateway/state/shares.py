@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 Worker = TypeVar("Worker")
 
@@ -39,6 +39,23 @@ class Rate:
     def least(self, workers: int) -> float:
         """Return the requests that each of `workers` may always let pass, as far as they are left (see `divide`)."""
         return max(1.0, self.per_second * min(_HOP, _HOPS / workers))
+
+
+class Limit(Protocol):
+    """A rate as settings hold it."""
+
+    @property
+    def per_second(self) -> float:
+        """Requests a second in the long run."""
+
+    @property
+    def burst(self) -> float:
+        """Requests at once."""
+
+
+def rates_of(limits: Mapping[str, Limit]) -> dict[str, Rate]:
+    """Return the rates that settings name, by what they limit: what the steward shares out is what workers take."""
+    return {kind: Rate(limit.per_second, limit.burst) for kind, limit in limits.items()}
 
 
 def divide(left: float, demands: Mapping[Worker, float], least: float) -> dict[Worker, float]:

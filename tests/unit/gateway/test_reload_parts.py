@@ -30,6 +30,7 @@ READERS = {
           for path in sorted((ROOT / folder).rglob("*.py"))),
     ],
 }  # fmt: skip
+PARTLY = ("timeouts", "workers", "limits")  # of these tables not everybody reads all
 TABLES = frozenset(Settings.model_fields)
 BASE = """
 [portal]
@@ -53,7 +54,7 @@ def read_by(files: list[str]) -> set[str]:
                 continue
             if node.attr in TABLES and ast.unparse(node.value).endswith("settings"):
                 found.add(node.attr)
-            if isinstance(node.value, ast.Attribute) and node.value.attr in ("timeouts", "workers", "limits"):
+            if isinstance(node.value, ast.Attribute) and node.value.attr in PARTLY and node.attr != "rates":
                 found.add(f"{node.value.attr}.{node.attr}")
     return found
 
