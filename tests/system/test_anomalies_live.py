@@ -17,7 +17,7 @@ from tests.support.operator import ask, operator, tell
 from tests.support.real_parts import program
 from tests.support.running_city import HOST, RunningCity, running_city
 
-WITHIN = 10.0  # seconds: the machine may be busy
+WITHIN = 60.0  # seconds: the machine may be busy
 
 
 async def curl(city: RunningCity, *arguments: str) -> None:
@@ -74,7 +74,7 @@ async def killed_auditor_tells_nothing_twice(city: RunningCity, ciso: AdminClien
     pid = auditor(city)["pid"]
     os.kill(pid, signal.SIGKILL)
     await curl(city, "-A", "Mozilla/5.0", f"{city.base}/other/[1-40]")  # of the same address: known already
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while auditor(city)["pid"] == pid or not auditor(city)["ready"]:  # noqa: ASYNC110 (a file tells)
             await asyncio.sleep(0.05)
     await asyncio.sleep(2)  # long enough to read everything again; a second telling would be in the journal by then

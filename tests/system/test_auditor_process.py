@@ -18,7 +18,7 @@ from audit.issued import issued
 from audit.verify import verify_journals
 from tests.support.trails import Trail, decision
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 def start(trail: Trail, key: Path) -> subprocess.Popen[bytes]:

@@ -14,7 +14,7 @@ from tests.support.running_city import HOST, RunningCity, running_city
 from tests.support.small_disk import SmallDisk, small_disk
 
 SIZE = "256m"
-PATIENCE = 15.0  # seconds
+PATIENCE = 60.0  # seconds
 
 
 async def ask(client: aiohttp.ClientSession, path: str, **headers: str) -> int:
@@ -51,9 +51,13 @@ async def strangers_are_only_counted(city: RunningCity, disk: SmallDisk) -> None
     """Below the first floor nothing changes for anybody, but strangers get no records of their own."""
     disk.leave(9)
     await recorded(city, "disk.filling", ["strangers"])
-    await asyncio.sleep(1.5)
-    before = counted(city)
     async with city.client(signed_in=False) as stranger, city.client() as staff:
+        async with asyncio.timeout(PATIENCE):  # the worker's journal looks at the disk by itself
+            before = -1
+            while counted(city) != before:
+                await asyncio.sleep(0.2)
+                before = counted(city)
+                assert await ask(stranger, "/stranger") == 401
         for number in range(20):
             assert await ask(stranger, f"/stranger-{number}") == 401
         assert await ask(stranger, "/sign-in", Host=PORTAL, Accept="text/html") == 200
@@ -82,7 +86,7 @@ async def staff_are_refused_but_sign_in_and_revocation_go_on(city: RunningCity, 
             "session.end", selector={"sessions": ["open"]}, reason="session_revoked", message="", by="ciso", why="test"
         )
         assert "recorded" not in answer_of  # else: that it is not
-        ended = await asyncio.wait_for(socket.receive(), 5)
+        ended = await asyncio.wait_for(socket.receive(), 30)
         assert ended.type in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
 
 
@@ -113,7 +117,7 @@ async def all_comes_back(city: RunningCity, disk: SmallDisk) -> None:
     assert all(seen["X-Sekisho-Request-Id"] in decided for seen in city.app.seen)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.promise("P2.disk-reserve-refuses-in-order")
 @pytest.mark.promise("P2.disk-recovers")
 def test_a_filling_disk_stops_strangers_records_then_staff_then_sign_in_and_all_come_back(tmp_path: Path) -> None:

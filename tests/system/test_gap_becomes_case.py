@@ -18,7 +18,7 @@ from audit.event import Action, event
 from tests.support.small_copy import Writer
 from tests.support.trails import Trail, decision
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 
 @pytest.mark.promise("P6.gap-is-a-case")

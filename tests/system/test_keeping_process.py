@@ -22,7 +22,7 @@ from audit.segment import segments
 from cli.exit_codes import ExitCode
 from tests.support.trails import Trail, decision
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 W = "worker-0"
 
 

@@ -22,7 +22,7 @@ from audit.rotation import succession
 from audit.verify import verify_journals
 from tests.support.trails import Trail, decision
 
-DEADLINE = 40.0
+DEADLINE = 60.0
 
 
 def start(trail: Trail, key: Path, state: Path) -> subprocess.Popen[bytes]:

@@ -53,7 +53,7 @@ def test_the_wire_is_the_specifications(tmp_path: Path) -> None:
         second = subprocess.run(
             [sys.executable, "-m", "audit.witness.server", "--listen", "127.0.0.1:0", "--state", tmp_path / "state",
              "--key", tmp_path / "state.key", "--log", LOG.signer.verifier.encode()],
-            capture_output=True, text=True, timeout=30, check=False,
+            capture_output=True, text=True, timeout=90, check=False,
         )  # fmt: skip
         assert second.returncode == 1
         assert "another process remembers here" in second.stderr
@@ -121,7 +121,7 @@ def test_the_memory_is_synced_before_the_answer_leaves(tmp_path: Path) -> None:
         assert witness.post(LOG.request(0, 7))[0] == 200
     finally:
         witness.end()
-        strace.communicate(timeout=20)
+        strace.communicate(timeout=60)
     calls = out.read_text().splitlines()
     synced = next(at for at, call in enumerate(calls) if "fsync(" in call and ".json.tmp" in call)
     renamed = next(at for at, call in enumerate(calls) if "rename(" in call and ".json.tmp" in call)
@@ -169,7 +169,7 @@ def test_the_command_serves_over_tls_and_our_client_asks_it(tmp_path: Path) -> N
         assert isinstance(asyncio.run(asked(None)), Unreachable)  # nobody vouches for it
     finally:
         process.terminate()
-        assert process.wait(20) == 0  # the command has become the witness: its end is ours to see
+        assert process.wait(60) == 0  # the command has become the witness: its end is ours to see
         process.stdout.close()
 
 
