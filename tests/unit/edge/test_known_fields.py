@@ -165,7 +165,7 @@ def test_lines_are_bounded() -> None:
 
 
 def test_the_parser_that_a_field_ended_reads_no_further_head() -> None:
-    """Llhttp takes Proxy-Connection for Connection: after "close" it refused whatever came next, also if it was fine."""
+    """To llhttp Proxy-Connection is Connection: after "close" it refused whatever came next, also if it was fine."""
     reader = reader_with(KnownBlocks())
     for number in range(3):
         fields = (HOST, b"Proxy-Connection: close", b"Content-Length: %d" % number)
