@@ -28,6 +28,7 @@ from audit.proof import prove
 from audit.reader import IntegrityError, JournalReader
 from audit.rotation import succession
 from audit.segment import Link, writers
+from audit.stored import Piece, Recent
 from audit.tiles import Tiles
 from audit.verify import follow_tree
 
@@ -57,6 +58,8 @@ class Auditor:
         self.journals = journals
         self.folder = log
         self.refused: dict[str, IntegrityError] = {}  # by writer, from where on its records are not covered
+        self.recent = Recent()
+        """What was taken in lately, for those in this process who read the same records (`JournalReader`)."""
         self.rotations: list[tuple[int, bytes]] = []  # leaf and line of each rotation's record taken in since the start
         self.signer = signer
         durable.make_directory(log)
@@ -115,18 +118,23 @@ class Auditor:
             if reader is None:
                 reader = self._readers[name] = JournalReader(self.journals, name, expired=True)
             try:
-                records = reader.read()
+                piece = reader.piece()
             except IntegrityError as error:
                 self.refused[name] = error
                 continue
-            if records:
-                self._note_places(name, [(record.epoch, record.seq) for record in records])
-                for record in records:
-                    if ROTATED in record.line and name == _OWN:
-                        self.rotations.append((self._log.size, record.line))
-                    self._log.append(record.entry)
-                taken += len(records)
+            if piece is not None:
+                self._take(name, piece)
+                taken += piece.count
         return taken
+
+    def _take(self, writer: str, piece: Piece) -> None:
+        """Give a piece's records their places in the tree."""
+        size = self._log.size
+        self._places.append(f"{size} {writer} {piece.epoch} {piece.seq} {piece.count}\n")
+        if writer == _OWN:
+            self.rotations += ((size + at, line) for at, line in enumerate(piece.lines) if ROTATED in line)
+        self._log.extend(piece.entries)
+        self.recent.keep(writer, piece)
 
     def commit(self) -> Checkpoint | None:
         """Make everything taken in durable and sign it; returns the new checkpoint, None when nothing is new."""
@@ -196,14 +204,6 @@ class Auditor:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
-
-    def _note_places(self, writer: str, numbers: list[tuple[int, int]]) -> None:
-        index, start = self._log.size, 0
-        for at in range(1, len(numbers) + 1):
-            if at == len(numbers) or numbers[at][0] != numbers[start][0]:
-                epoch, seq = numbers[start]
-                self._places.append(f"{index + start} {writer} {epoch} {seq} {at - start}\n")
-                start = at
 
     def _refuse_fork(self) -> None:
         """Raise unless the checkpoint on disk is the one signed last and the stored tiles still lead to it."""

@@ -23,6 +23,9 @@ NAMED: Final = (
 """The fields of a decision that say of its completion, too, who and what it is about."""
 
 DECIDED: Final = b'"event.action":"request.decided"'
+OWN: Final = b'"@timestamp":"'
+"""Where the members of a decision end that many others have, too, and its own begin (`gateway.gate.instant`)."""
+PROGRESSED: Final = b'"event.action":"tunnel.progress"'
 _PATH: Final = b'"url.path":'  # every decision that a completion follows has one
 _OWN: Final = IMPLIED | {"@timestamp", "event.action", "event.id", "v", "writer", "epoch", "seq", "prev"}
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -38,6 +39,10 @@ _IDLE: Final = 0.1  # seconds between looks, unless one found `MANY` records
 _SEGMENT_BYTES: Final = 16 * 1024 * 1024
 _SEGMENT_AGE: Final = 86_400.0
 _CLOSE: Final = 5.0  # seconds
+_RECORDS: Final = (
+    16_384  # that may stay uncovered: a second at full load, and a signature for each costs next to nothing
+)
+_GC_THRESHOLDS: Final = (50_000, 20, 50)  # records make no cycles, and those that wait are many: collect seldom
 
 
 class Daemon:
@@ -164,6 +169,8 @@ async def _serve(options: argparse.Namespace) -> None:
         start_beside(options, daemon, beside)
         if options.state is not None:
             daemon.rotating = Rotating(auditor, journal, options.key, options.state, daemon.commit)
+        gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
         _ready()
         await daemon.run(stop)
     finally:
@@ -180,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log", type=Path, required=True, help="folder of the log")
     parser.add_argument("--key", type=Path, required=True, help="signing key in note format, mode 0600")
     parser.add_argument("--interval", type=float, default=5.0, help="seconds a record may stay uncovered (5)")
-    parser.add_argument("--records", type=int, default=1000, help="records that may stay uncovered (1000)")
+    parser.add_argument("--records", type=int, default=_RECORDS, help=f"records that may stay uncovered ({_RECORDS})")
     add_arguments(parser)
     parser.add_argument("--reserve-percent", type=float, default=1.0, help="of the disk its journal leaves free (1)")
     parser.add_argument("--reserve-bytes", type=int, default=2**30, help="that this is at most (1 GiB)")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from audit import durable
-from audit.merkle import Frontier, leaf_hash, root_of_full
+from audit.merkle import Frontier, prefixed, roots_of_full
 
 WIDTH: Final = 256
 ENTRY_SIZE: Final = 32
@@ -51,30 +51,44 @@ class TileLog:
         """Resume at `size` leaves; raises `LogDamaged` when the tiles of that size are not there."""
         self.folder = folder
         self.size = size
-        self._rows = [_row(folder, level, size) for level in range(_levels(size))]
-        self._bundle = list(_bundle(folder, size // WIDTH, size % WIDTH)) if size % WIDTH else []
+        self._rows = [bytearray(_row(folder, level, size)) for level in range(_levels(size))]  # hashes, level by level
+        self._bundle = bytearray().join(_bundle(folder, size // WIDTH, size % WIDTH) if size % WIDTH else ())
         self._full: list[tuple[Path, bytes]] = []
         self._flushed = size
 
     def append(self, entry: bytes) -> None:
         """Add one 32-byte entry as the next leaf."""
-        number = self.size // WIDTH
-        self._bundle.append(entry)
-        if len(self._bundle) == WIDTH:
-            self._full.append((_path(self.folder / "tile/entries", number, WIDTH), _packed(self._bundle)))
-            self._bundle = []
-        self.size += 1
-        node, level = leaf_hash(entry), 0
+        self.extend(entry)
+
+    def extend(self, entries: bytes) -> None:
+        """Add entries of 32 bytes, one behind the other, as the next leaves."""
+        start = 0
+        while start < len(entries):
+            end = start + (WIDTH - self.size % WIDTH) * ENTRY_SIZE
+            part = entries[start:end]
+            start = end
+            self._bundle += part
+            self.size += len(part) // ENTRY_SIZE
+            if len(self._bundle) == WIDTH * ENTRY_SIZE:
+                number = self.size // WIDTH - 1
+                self._full.append((_path(self.folder / "tile/entries", number, WIDTH), _packed(self._bundle)))
+                self._bundle.clear()
+            self._push(prefixed(b"\0", part, ENTRY_SIZE))
+
+    def _push(self, nodes: bytes) -> None:
+        """Add hashes of leaves, no more than the lowest tile has room for."""
+        level = 0
         while True:
             if level == len(self._rows):
-                self._rows.append([])
+                self._rows.append(bytearray())
             row = self._rows[level]
-            row.append(node)
-            if len(row) < WIDTH:
+            row += nodes
+            if len(row) < WIDTH * ENTRY_SIZE:
                 return
             number = (self.size >> (8 * level)) // WIDTH - 1
-            self._full.append((_path(self.folder / f"tile/{level}", number, WIDTH), b"".join(row)))
-            node, level = root_of_full(row), level + 1
+            full = bytes(row)
+            self._full.append((_path(self.folder / f"tile/{level}", number, WIDTH), full))
+            nodes, level = roots_of_full(full, WIDTH), level + 1
             row.clear()
 
     def root(self) -> bytes:
@@ -89,12 +103,13 @@ class TileLog:
         pending = list(full)
         if self._bundle:
             pending.append(
-                (_path(self.folder / "tile/entries", self.size // WIDTH, len(self._bundle)), _packed(self._bundle))
+                (_path(self.folder / "tile/entries", self.size // WIDTH, self.size % WIDTH), _packed(self._bundle))
             )
         for level, row in enumerate(self._rows):
             if row and self.size >> (8 * level) != self._flushed >> (8 * level):
                 number = (self.size >> (8 * level)) // WIDTH
-                pending.append((_path(self.folder / f"tile/{level}", number, len(row)), b"".join(row)))
+                width = len(row) // ENTRY_SIZE
+                pending.append((_path(self.folder / f"tile/{level}", number, width), bytes(row)))
         for path, data in pending:
             durable.make_directory(path.parent)
             durable.replace(path, data, sync_parent=False)
@@ -139,16 +154,17 @@ def _levels(size: int) -> int:
     return max(1, (size.bit_length() + 7) // 8)
 
 
-def _row(folder: Path, level: int, size: int) -> list[bytes]:
+def _row(folder: Path, level: int, size: int) -> bytes:
+    """Return the hashes of the tile that is not full yet, one behind the other."""
     count = size >> (8 * level)
     width = count % WIDTH
     if not width:
-        return []
+        return b""
     data = read_tile(folder / f"tile/{level}", count // WIDTH, width)
     if len(data) % ENTRY_SIZE or len(data) < width * ENTRY_SIZE:
         name = f"tile/{level}/{tile_name(count // WIDTH)}"
         raise LogDamaged(f"{name}: got {len(data)} bytes, expected {width * ENTRY_SIZE}")
-    return [data[at : at + ENTRY_SIZE] for at in range(0, width * ENTRY_SIZE, ENTRY_SIZE)]
+    return data[: width * ENTRY_SIZE]
 
 
 def _bundle(folder: Path, number: int, width: int) -> Iterator[bytes]:
@@ -174,16 +190,17 @@ def read_tile(folder: Path, number: int, width: int) -> bytes:
     raise LogDamaged(f"{folder.name}/{tile_name(number)}: missing")
 
 
-def _packed(bundle: Sequence[bytes]) -> bytes:
-    return b"".join(_LENGTH + entry for entry in bundle)
+def _packed(bundle: bytes | bytearray) -> bytes:
+    return b"".join([_LENGTH + bundle[at : at + ENTRY_SIZE] for at in range(0, len(bundle), ENTRY_SIZE)])
 
 
-def _frontier(size: int, rows: Sequence[Sequence[bytes]]) -> Frontier:
+def _frontier(size: int, rows: Sequence[bytes | bytearray]) -> Frontier:
     roots: list[bytes] = []
     for row in reversed(rows):
-        start = 0
+        start, count = 0, len(row) // ENTRY_SIZE
         for bit in reversed(range(8)):
-            if len(row) & 1 << bit:
-                roots.append(root_of_full(row[start : start + (1 << bit)]))
-                start += 1 << bit
+            if count & 1 << bit:
+                end = start + (ENTRY_SIZE << bit)
+                roots.append(roots_of_full(bytes(row[start:end]), 1 << bit))
+                start = end
     return Frontier(size, roots)

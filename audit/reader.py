@@ -13,17 +13,19 @@ whether their deletion was on record is for them to ask (`audit.expired`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from audit import stored
 from audit.entries import SIZE, EntriesInvalid, Expired, load
-from audit.segment import ACTIVE, Chain, LineFault, Link, Segment, claimed, segments, whole_lines
-from audit.stored import SegmentDamaged
+from audit.segment import ACTIVE, Chain, Chained, LineFault, Link, Segment, chained, claimed, segments
+from audit.stored import Piece, Recent, SegmentDamaged
 
-MANY: Final = 1000  # records: who got so many in one look need not wait before the next, more are there
+MANY: Final = 250  # records: who got so many in one look need not wait before the next, more may be there
 _CHUNK: Final = 1 << 20  # bytes read at once; a line is shorter (`segment.LINE_LIMIT`)
+Taken = tuple[bytes, bytes, Mapping[int, bytes] | None]
+"""Lines, the records' entries, and the lines that stay of an expired segment: what `audit.stored.Piece` begins with."""
 _BOUNDED: Final = ".anonymous"  # writers whose oldest segments may be deleted, on record (`audit.anonymous`)
 
 
@@ -55,15 +57,21 @@ class Record(NamedTuple):
 class JournalReader:
     """Follows one writer's journal from its start, or from after a record whose place is known."""
 
-    def __init__(self, root: Path, writer: str, after: Link | None = None, *, expired: bool = False) -> None:
+    def __init__(
+        self, root: Path, writer: str, after: Link | None = None, *, expired: bool = False,
+        recent: Recent | None = None, chained: Chained = chained,
+    ) -> None:  # fmt: skip
         """Prepare; files are opened by `read`. A bounded writer's deleted records are passed over, see `gone`.
 
-        With `expired`, `read` also returns the records of expired segments, without their lines.
+        With `expired`, `read` also returns the records of expired segments, without their lines. What `recent` has is
+        neither read from the file nor proved again. `chained` is how many lines are checked at once.
         """
         self.writer = writer
         self.folder = root / writer
         self.expired: dict[str, Expired] = {}  # by segment, those that were read to their end; with `expired` only
         self._with_expired = expired
+        self._recent = recent
+        self._chained = chained
         self._passed = ""  # the expired segment that was read to its end last
         self.gone: Link | None = None  # the last deleted record before the first that is still there
         self._chain = Chain(writer, after)
@@ -79,28 +87,51 @@ class JournalReader:
 
     def read(self, limit: int = _CHUNK) -> list[Record]:
         """Return the next records, about `limit` bytes of them; an empty list means that nothing more is there yet."""
-        found = segments(self.folder) if self.folder.is_dir() else []
-        records: list[Record] = []
-        while not records:
-            if self._segment is None and not self._enter(found):
-                return records
-            taken = self._take(limit)
-            if taken is None:  # renamed, or deleted on record, since the folder was listed
-                found = segments(self.folder)
-                continue
-            records = taken
-            if not records and not self._advance(found):
-                return records
-        return records
+        piece = self.piece(limit)
+        if piece is None:
+            return []
+        epoch, seq, number, entries = piece.epoch, piece.seq, piece.number, piece.entries
+        return [
+            Record(line, entries[at * SIZE : (at + 1) * SIZE], epoch, seq + at, piece.segment, number + at)
+            for at, line in enumerate(piece.lines)
+        ]
 
-    def _take(self, limit: int) -> list[Record] | None:
+    def piece(self, limit: int = _CHUNK) -> Piece | None:
+        """Return the next records as `read` does, in one piece; None means that nothing more is there yet."""
+        while True:
+            if self._segment is None and not self._enter(segments(self.folder) if self.folder.is_dir() else []):
+                return None
+            before = self._chain.link, self._number, self._offset
+            taken = self._take(limit)
+            if taken is None:  # renamed, or deleted on record
+                continue
+            data, entries, stays = taken
+            segment = self._segment
+            assert segment is not None  # noqa: S101 (what was taken was taken from one)
+            if entries:
+                link, number, offset = before
+                return Piece(data, entries, link, segment.key, segment.path.name, number + 1, offset, stays)
+            if not self._advance():
+                return None
+
+    def _take(self, limit: int) -> Taken | None:
         """Return what the segment still has, None when it is not there under this name any more."""
         segment = self._segment
-        assert segment is not None  # noqa: S101 (`read` has entered one)
+        assert segment is not None  # noqa: S101 (`piece` has entered one)
         if segment.expired:
             return self._pass(segment)
+        if self._recent is not None:
+            known = self._recent.behind(self.writer, segment.key, self._chain.link, self._offset)
+            if known is not None:
+                self._chain.pass_over(known[1])
+                return self._took(*known)
         data = self._load(segment, limit)
         return None if data is None else self._accept(segment, data)
+
+    def _took(self, data: bytes, entries: bytes) -> Taken:
+        self._number += len(entries) // SIZE
+        self._offset += len(data)
+        return data, entries, None
 
     def sync(self) -> None:
         """Make what was read durable, before anything durable is said about it; raises OSError.
@@ -204,34 +235,29 @@ class JournalReader:
             self._segment = other
             return None
 
-    def _accept(self, segment: Segment, data: bytes) -> list[Record]:
-        chain = self._chain
-        name, accept, epoch = segment.path.name, chain.accept, chain.epoch
-        records: list[Record] = []
-        for line in whole_lines(data):
-            try:
-                entry = accept(line)
-            except LineFault as fault:
-                raise self._fault(segment, self._number + 1, fault) from fault
-            self._number += 1
-            self._offset += len(line)
-            records.append(Record(line, entry, epoch, chain.seq, name, self._number))
-        if not records and data and segment.sealed:
+    def _accept(self, segment: Segment, data: bytes) -> Taken:
+        data = data[: data.rfind(b"\n") + 1] or data
+        entries, fault = self._chain.accept_all(data, self._chained)
+        if fault is not None:
+            raise self._fault(segment, self._number + len(entries) // SIZE + 1, fault)
+        if entries:
+            return self._took(data, entries)
+        if data and segment.sealed:
             raise self._unlike(segment, self._number + 1, "format", repr(data[-40:]), "a line that ends")
-        return records
+        return b"", b"", None
 
-    def _pass(self, segment: Segment) -> list[Record]:
+    def _pass(self, segment: Segment) -> Taken:
         """Follow an expired segment to its end; lines that stay have to be what the entries say."""
         chain, name = self._chain, segment.path.name
         if name == self._passed:
-            return []
+            return b"", b"", None
         held = self._held(segment)
         if self._number == 0 and held.prev != chain.entry:
             raise self._unlike(segment, 1, "prev", held.prev.hex(), chain.entry.hex())
         self._passed = name
         if self._with_expired:
             self.expired[name] = held
-        records: list[Record] = []
+        entries: list[bytes] = []
         while self._with_expired and self._number < held.count:
             seq = segment.first_seq + self._number
             line, entry = held.kept.get(seq, b""), held.entry(seq)
@@ -240,9 +266,9 @@ class JournalReader:
             else:
                 chain.pass_over(entry)
             self._number += 1
-            records.append(Record(line, entry, chain.epoch, seq, name, self._number))
+            entries.append(entry)
         chain.pass_over(held.entries[(chain.seq + 1 - held.seq) * SIZE :])
-        return records
+        return b"", b"".join(entries), held.kept
 
     def _stays(self, segment: Segment, line: bytes, entry: bytes) -> None:
         try:
@@ -278,19 +304,23 @@ class JournalReader:
         except SegmentDamaged as error:
             raise self._unlike(segment, 1, "bytes", str(error.strerror), "as written") from error
 
-    def _advance(self, found: list[Segment]) -> bool:
-        """Go to the next segment if this one is read to its end and will not grow."""
+    def _advance(self) -> bool:
+        """Go to the next segment if this one is read to its end and will not grow.
+
+        While a segment is being written there is no later one: so its folder, which may hold thousands, is not listed.
+        """
         segment = self._segment
-        assert segment is not None  # noqa: S101 (`read` has entered one)
-        later = [item for item in found if item.key > segment.key]
-        if not later:
-            return False
-        if not segment.sealed:  # sealed since, and perhaps grown before that: read its rest under its new name
+        assert segment is not None  # noqa: S101 (`piece` has entered one)
+        if not segment.sealed:  # or sealed since, and perhaps grown before that: read its rest under its new name
             sealed = stored.now(segment)
             if sealed is None or sealed.form == ACTIVE:
                 return False
             self._segment = sealed
             return True
+        found = segments(self.folder)
+        later = [item for item in found if item.key > segment.key]
+        if not later:
+            return False
         following = later[0]
         if following.epoch == self._chain.epoch + 1 and following.first_seq == 1:
             self._chain.turn(following.epoch)

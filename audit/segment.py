@@ -142,6 +142,11 @@ def encode(start: bytes, seq: int, prev: bytes, salt: bytes, event: bytes) -> tu
     return encode_all(start, seq, prev, salt, [(b"", event)])
 
 
+def event_at(writer: str, epoch: int) -> int:
+    """Return where in a line of this chain the event's own members begin, but for the digits of the record's number."""
+    return BODY_AT + len(head(writer, epoch)) + len(PREV_OPEN) + 2 * len(GENESIS) + len(_PREV_END)
+
+
 def body_of(line: bytes) -> bytes:
     """Return the body's bytes of a whole, well-formed line."""
     return line[BODY_AT:-2]
@@ -166,24 +171,55 @@ def chained(data: bytes, start: bytes, seq: int, prev: bytes) -> tuple[bytes, in
     first line, `prev` the entry before it.
     """
     cited = hexlify(prev)
+    opened = BODY_OPEN + start + b"%d" + PREV_OPEN + b"%b" + _PREV_END
     entries: list[bytes] = []
     end = 0
     lines = data.split(b"\n")
     lines.pop()  # what follows the last newline is not a line yet
     for number, line in enumerate(lines, seq):
+        hexadecimal = line[_SALT]
         try:
-            salt = unhexlify(line[_SALT])
+            salt = unhexlify(hexadecimal)
         except ValueError:
             break
-        if not line.startswith(b'{"salt":"%b","body":%b%d,"prev":"%b",' % (hexlify(salt), start, number, cited)):
+        if not (line.startswith(opened % (number, cited), _SALT.stop) and line.startswith(SALT_OPEN)):
             break
-        if line[-2:] != b"}}":
+        if line[-2:] != b"}}" or hexlify(salt) != hexadecimal:
             break
         entry = (sha256 if len(line) > SHORT else sha256_short)(salt + line[BODY_AT:-1]).digest()
         entries.append(entry)
         end += len(line) + 1
         cited = hexlify(entry)
     return b"".join(entries), end
+
+
+def cited(data: bytes, start: bytes, seq: int, prev: bytes) -> tuple[bytes, int]:
+    """As `chained`, but each entry is what the next line says it is; only the last line is hashed.
+
+    For those who show lines as they stand: a line that was changed is shown changed.
+    """
+    opening = BODY_OPEN + start
+    entries: list[bytes] = []
+    end = 0
+    salt = last = b""
+    lines = data.split(b"\n")
+    lines.pop()
+    for number, line in enumerate(lines, seq):
+        opened = b"%b%d%b" % (opening, number, PREV_OPEN)
+        at = _SALT.stop + len(opened)
+        try:
+            before, own = unhexlify(line[at : at + 64]), unhexlify(line[_SALT])
+        except ValueError:
+            break
+        if not line.startswith(opened, _SALT.stop) or not line.startswith(_PREV_END, at + 64) or line[-2:] != b"}}":
+            break
+        if number == seq and before != prev:
+            break
+        entries.append(before)
+        salt, last, end = own, line, end + len(line) + 1
+    if not last:
+        return b"", 0
+    return b"".join(entries[1:]) + sha256(salt + last[BODY_AT:-1]).digest(), end
 
 
 class Chain:
@@ -297,9 +333,11 @@ def segments(folder: Path) -> list[Segment]:
 
 def writers(root: Path) -> list[str]:
     """Return the names of all writers that have a journal under `root`, sorted."""
-    if not root.is_dir():
+    try:
+        with os.scandir(root) as found:  # asked often, and it knows which are folders
+            return sorted(item.name for item in found if WRITER_NAME.fullmatch(item.name) and item.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(item.name for item in root.iterdir() if item.is_dir() and WRITER_NAME.fullmatch(item.name))
 
 
 def whole_lines(data: bytes) -> Iterator[bytes]:

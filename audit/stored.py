@@ -3,22 +3,118 @@
 A segment changes its form while others read: `.active` → `.jsonl` → `.jsonl.zst` → `.entries`. The next form is there
 before the last one goes (`audit.keeping`), so `now` always finds one; an offset into the lines means the same in all
 forms that have lines. Of a plain segment this reads exactly what is asked for; of a compressed one whole frames.
+
+`Recent` keeps in memory what one reader has read and proved, for others who come to the same place a moment later.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from audit.entries import EntriesInvalid, Expired, load
+from audit.entries import SIZE, EntriesInvalid, Expired, load
 from audit.seekable import Frame, SegmentDamaged, table, unpacked
 from audit.segment import COMPRESSED, FORMS, LINE_LIMIT, Chain, LineFault, Link, Segment, claimed, whole_lines
 
-__all__ = ["SegmentDamaged", "backwards", "count", "ends", "kept", "last_of", "lines", "now", "piece", "whole"]
+__all__ = [
+    "Piece", "Recent", "SegmentDamaged", "backwards", "count", "ends", "kept", "last_of", "lines", "now", "piece",
+    "whole",
+]  # fmt: skip
 
 _CHUNK: Final = 1 << 20
+_RECENT: Final = 16 << 20  # bytes of lines that stay in memory
+_PIECES: Final = 64  # of one writer
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Records of one segment that follow each other, as they were read: each continues the chain.
+
+    Of an expired segment (`audit.entries`) there are no lines but those in `stays`, by their numbers.
+    """
+
+    data: bytes = field(repr=False)  # the lines
+    entries: bytes = field(repr=False)  # of each record, SIZE bytes one behind the other
+    before: Link  # the record before the first
+    key: tuple[int, int]  # of the segment
+    segment: str  # its name
+    number: int  # of the first line in the segment, from 1
+    offset: int  # of the first line in the segment, in bytes
+    stays: Mapping[int, bytes] | None = None
+
+    @property
+    def epoch(self) -> int:
+        """The records' epoch."""
+        return self.before.epoch
+
+    @property
+    def seq(self) -> int:
+        """The first record's number."""
+        return self.before.seq + 1
+
+    @property
+    def count(self) -> int:
+        """How many records these are."""
+        return len(self.entries) // SIZE
+
+    @property
+    def lines(self) -> Iterator[bytes]:
+        """Each record's line, newline included; empty where only its entry is left."""
+        if self.stays is None:
+            return whole_lines(self.data)
+        return (self.stays.get(seq, b"") for seq in range(self.seq, self.seq + self.count))
+
+
+class Recent:
+    """The latest pieces that one reader has proved: who follows the same journals takes them from here.
+
+    What is handed out are the very bytes that were hashed. `keep` belongs to that one reader, `behind` to any thread.
+    """
+
+    def __init__(self, size: int = _RECENT) -> None:
+        """Keep at most `size` bytes of lines."""
+        self._most = size
+        self._size = 0
+        self._order: deque[str] = deque()
+        self._pieces: dict[str, tuple[Piece, ...]] = {}  # by writer, oldest first; replaced whole
+
+    def keep(self, writer: str, piece: Piece) -> None:
+        """Remember a piece of this writer's journal; older ones make room."""
+        if piece.stays is not None:
+            return
+        before = self._pieces.get(writer, ())
+        self._size += len(piece.data)
+        self._order.append(writer)
+        self._pieces[writer] = (*before, piece)
+        if len(before) == _PIECES:
+            self._order.remove(writer)
+            self._drop(writer)
+        while self._size > self._most:
+            self._drop(self._order.popleft())
+
+    def _drop(self, writer: str) -> None:
+        first, *rest = self._pieces[writer]
+        self._size -= len(first.data)
+        self._pieces[writer] = tuple(rest)
+
+    def behind(self, writer: str, key: tuple[int, int], link: Link, offset: int) -> tuple[bytes, bytes] | None:
+        """Return lines and entries that follow the record at `link`, which ends at `offset` of the segment `key`.
+
+        None where these are not remembered, or follow another record than this.
+        """
+        for piece in self._pieces.get(writer, ()):
+            number = link.seq - piece.before.seq
+            if piece.key != key or not 0 <= number < piece.count or offset < piece.offset:
+                continue
+            at = number * SIZE
+            if (piece.entries[at - SIZE : at] if number else piece.before.entry) != link.entry:
+                return None
+            return piece.data[offset - piece.offset :], piece.entries[at:]
+        return None
 
 
 def now(segment: Segment) -> Segment | None:
@@ -37,12 +133,14 @@ def piece(segment: Segment, offset: int, limit: int) -> bytes:
     """
     if segment.form == COMPRESSED:
         return _piece_of_frames(segment.path, offset)
-    with segment.path.open("rb") as file:
-        file.seek(offset)
-        data = file.read(limit)
+    descriptor = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.pread(descriptor, limit, offset)
         if data and b"\n" not in data:
-            data += file.read(_CHUNK)
+            data += os.pread(descriptor, _CHUNK, offset + len(data))
         return data
+    finally:
+        os.close(descriptor)
 
 
 def _piece_of_frames(path: Path, offset: int) -> bytes:

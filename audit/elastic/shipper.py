@@ -37,6 +37,7 @@ from audit.elastic.delivery import Counts, Delivery
 from audit.elastic.index import Index
 from audit.elastic.source import DocumentSource, Portion
 from audit.segment import Link
+from audit.stored import Recent
 
 PORTION: Final = 2 << 20  # bytes of journal lines
 AHEAD: Final = 3  # portions under way: they are in memory, and what a crash leaves in doubt
@@ -55,8 +56,11 @@ class ShipperPaths:
 class Shipper:
     """One way to one index, with a cursor of its own. A step that raised leaves it of no use: make another."""
 
-    def __init__(self, journals: Path, paths: ShipperPaths, index: Index, clock: Callable[[], float]) -> None:
-        """Load the cursor; raise `audit.elastic.cursor.CursorInvalid`, OSError."""
+    def __init__(
+        self, journals: Path, paths: ShipperPaths, index: Index, clock: Callable[[], float],
+        recent: Recent | None = None,
+    ) -> None:  # fmt: skip
+        """Load the cursor; raise `audit.elastic.cursor.CursorInvalid`, OSError. What `recent` has is not read again."""
         self._path = paths.cursor
         self._clock = clock
         self._cursor = cursors.load(paths.cursor)
@@ -66,7 +70,7 @@ class Shipper:
         self._settled_at = time.monotonic() + (delivery.SETTLE if self._doubtful_until else 0.0)
         self._ahead: asyncio.Task[Portion] | None = None
         self._delivery = Delivery(index, paths.dead_letters, clock)
-        self.source = DocumentSource(journals, self._cursor)
+        self.source = DocumentSource(journals, self._cursor, recent)
         self.behind = False  # more is there to be read at once
         self.waiting_since = ""  # `@timestamp` of the earliest record that is being delivered, "" = none is
 

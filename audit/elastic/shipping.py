@@ -23,6 +23,7 @@ from audit.elastic.cursor import CursorInvalid
 from audit.elastic.index import Index
 from audit.elastic.shipper import Shipper, ShipperPaths
 from audit.segment import Link, Segment, segments
+from audit.stored import Recent
 
 STATUS: Final = "status.json"
 CURSOR: Final = "cursor.json"
@@ -40,15 +41,19 @@ class Shipping:
 
     def __init__(
         self, journals: Path, folder: Path, index: Index, ends: Callable[[], Mapping[str, Link]],
-        clock: Callable[[], float],
+        clock: Callable[[], float], recent: Recent | None = None,
     ) -> None:  # fmt: skip
-        """Make `folder` for cursor, dead letters, queue and status. Raises OSError."""
+        """Make `folder` for cursor, dead letters, queue and status. Raises OSError.
+
+        `recent` is what the auditor's other readers have read.
+        """
         durable.make_directory(folder)
         self._journals = journals
         self._folder = folder
         self._index = index
         self._ends = ends
         self._clock = clock
+        self._recent = recent
         self._queue = CheckpointQueue(folder / CHECKPOINTS)
         self._shipper: Shipper | None = None
         self._fault = ""
@@ -79,7 +84,7 @@ class Shipping:
 
     async def _ship(self) -> None:
         paths = ShipperPaths(self._folder / CURSOR, self._folder / DEAD_LETTERS)
-        shipper = await asyncio.to_thread(Shipper, self._journals, paths, self._index, self._clock)
+        shipper = await asyncio.to_thread(Shipper, self._journals, paths, self._index, self._clock, self._recent)
         self._shipper = shipper
         both = [asyncio.create_task(self._records(shipper)), asyncio.create_task(self._checkpoints(shipper))]
         try:

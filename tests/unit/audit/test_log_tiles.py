@@ -40,6 +40,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.parametrize("cuts", [(1,), (255, 1, 1), (256,), (257, 255), (1000, 24, 1), (3, 700, 5)])
+def test_many_at_once_grow_the_same_log_as_one_by_one(tmp_path: Path, cuts: Sequence[int]) -> None:
+    one, many = TileLog(tmp_path / "one"), TileLog(tmp_path / "many")
+    for round_ in range(6):
+        count = cuts[round_ % len(cuts)]
+        new = [entry(one.size + number) for number in range(count)]
+        for each in new:
+            one.append(each)
+        many.extend(b"".join(new))
+        for log in (one, many):
+            log.flush()
+        assert (many.size, many.root()) == (one.size, one.root())
+        assert many.root() == root_of([leaf_hash(entry(number)) for number in range(one.size)])
+        many = TileLog(tmp_path / "many", many.size)  # what is stored is all it needs
+
+    def files(folder: Path) -> dict[str, bytes]:
+        return {str(each.relative_to(folder)): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+
+    assert files(tmp_path / "many") == files(tmp_path / "one")
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_inclusion_is_the_definitions(folder: Path, size: int) -> None:
     hashes = [leaf_hash(entry(number)) for number in range(size)]

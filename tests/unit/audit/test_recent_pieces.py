@@ -1,0 +1,126 @@
+"""What one reader has proved, others take from memory: the same records, from any place, and never unproved bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from audit import stored as stored_module
+from audit.auditor import Auditor
+from audit.checkpoint import generate
+from audit.reader import IntegrityError, JournalReader, Record
+from audit.segment import Link, Segment
+from audit.stored import Recent
+from tests.support.busy_journal import BusyWorker
+
+NOW = 1_790_000_000.0
+
+
+def everything(reader: JournalReader, limit: int = 1 << 20) -> list[Record]:
+    found: list[Record] = []
+    while records := reader.read(limit):
+        found += records
+    return found
+
+
+def kept(journals: Path, recent: Recent, limit: int) -> None:
+    reader = JournalReader(journals, "worker-0")
+    while (piece := reader.piece(limit)) is not None:
+        recent.keep("worker-0", piece)
+
+
+@pytest.fixture
+def journals(tmp_path: Path) -> Path:
+    writer = BusyWorker(tmp_path / "journal", "worker-0", segment_bytes=60_000)
+    for _ in range(6):
+        writer.write(40, NOW)
+    return tmp_path / "journal"
+
+
+@pytest.mark.parametrize("limit", [2000, 20_000, 1 << 20])
+@pytest.mark.parametrize("at", [0, 1, 7, 100, 239, 240])
+def test_from_any_place_the_records_are_those_of_the_file(journals: Path, limit: int, at: int) -> None:
+    plain = everything(JournalReader(journals, "worker-0"))
+    after = Link(plain[at - 1].epoch, plain[at - 1].seq, plain[at - 1].entry) if at else None
+    recent = Recent()
+    kept(journals, recent, limit)
+
+    reader = JournalReader(journals, "worker-0", after, recent=recent)
+    found = everything(reader)
+
+    assert [tuple(each) for each in found] == [tuple(each) for each in plain[at:]]
+    assert reader.link == Link(plain[-1].epoch, plain[-1].seq, plain[-1].entry)
+
+
+def test_what_is_remembered_is_not_read_again(journals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = everything(JournalReader(journals, "worker-0"))
+    recent = Recent()
+    kept(journals, recent, 1 << 20)
+    read: list[str] = []
+    real = stored_module.piece
+
+    def piece(segment: Segment, offset: int, limit: int) -> bytes:
+        read.append(segment.path.name)
+        return real(segment, offset, limit)
+
+    monkeypatch.setattr(stored_module, "piece", piece)
+
+    assert everything(JournalReader(journals, "worker-0", recent=recent)) == plain
+    assert len(read) == len({each.segment for each in plain})  # only to see that a segment's end is its end
+
+
+def test_what_was_changed_on_disk_meanwhile_is_not_what_is_handed_out(journals: Path) -> None:
+    plain = everything(JournalReader(journals, "worker-0"))
+    recent = Recent()
+    kept(journals, recent, 1 << 20)
+    path = min((journals / "worker-0").glob("*.jsonl"))
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes().replace(b"device_stale", b"device_fresh"))
+
+    with pytest.raises(IntegrityError):
+        everything(JournalReader(journals, "worker-0"))
+    assert everything(JournalReader(journals, "worker-0", recent=recent)) == plain
+
+
+def test_another_journal_is_not_continued_with_what_is_remembered(journals: Path, tmp_path: Path) -> None:
+    recent = Recent()
+    kept(journals, recent, 1 << 20)
+    other = BusyWorker(tmp_path / "other", "worker-0", segment_bytes=60_000)
+    other.write(30, NOW)
+    first = everything(JournalReader(tmp_path / "other", "worker-0"))[9]
+    after = Link(first.epoch, first.seq, first.entry)
+
+    assert recent.behind("worker-0", (1, 1), after, 1000) is None
+    found = everything(JournalReader(tmp_path / "other", "worker-0", after, recent=recent))
+    assert [each.seq for each in found] == list(range(11, 31))
+
+
+def test_older_pieces_make_room(journals: Path) -> None:
+    plain = everything(JournalReader(journals, "worker-0"))
+    size = sum(len(each.line) for each in plain)
+    recent = Recent(size // 2)
+    kept(journals, recent, 5000)
+
+    held = [piece for pieces in recent._pieces.values() for piece in pieces]
+    assert 0 < sum(len(piece.data) for piece in held) <= size // 2
+    assert held[-1].before.seq + held[-1].count == plain[-1].seq
+    assert everything(JournalReader(journals, "worker-0", recent=recent)) == plain
+    small = Recent()
+    kept(journals, small, 1)
+    assert len(small._pieces["worker-0"]) <= 64
+
+
+def test_the_auditor_remembers_what_it_took_in(journals: Path, tmp_path: Path) -> None:
+    auditor = Auditor(journals, tmp_path / "log", generate("log.example"))
+    while auditor.poll():
+        pass
+    auditor.commit()
+    auditor.close()
+    plain = everything(JournalReader(journals, "worker-0"))
+    for path in (journals / "worker-0").iterdir():
+        path.chmod(0o600)
+        path.write_bytes(b"")  # only names are left
+
+    assert everything(JournalReader(journals, "worker-0", recent=auditor.recent)) == plain
+    assert auditor.size == len(plain)
