@@ -12,6 +12,7 @@ from audit.detect.engine import Engine
 from audit.detect.signal import Signal
 from audit.journal import Journal, JournalUnhealthy
 from audit.reader import MANY, IntegrityError
+from audit.stored import Recent
 
 _IDLE: Final = 0.3  # seconds between looks, unless one found `MANY` records
 _AGAIN: Final = 5.0  # seconds before a failed run is begun anew
@@ -22,18 +23,21 @@ _LOG = logging.getLogger("sekisho.auditor")
 class Detection:
     """Detects until cancelled. Nothing it does delays the signing of checkpoints."""
 
-    def __init__(self, journals: Path, state: Path, journal: Journal, clock: Callable[[], float]) -> None:
-        """`journal` is the auditor's own, where cases are recorded."""
+    def __init__(
+        self, journals: Path, state: Path, journal: Journal, clock: Callable[[], float], recent: Recent | None = None
+    ) -> None:
+        """`journal` is the auditor's own, where cases are recorded; `recent` is what its other readers have read."""
         self._journals = journals
         self._state = state
         self._journal = journal
         self._clock = clock
+        self._recent = recent
 
     async def run(self) -> None:
         """Detect for ever; a fault is logged and the run begun anew from the last saved place."""
         while True:
             try:
-                await self._follow(await asyncio.to_thread(Engine, self._journals, self._state))
+                await self._follow(await asyncio.to_thread(Engine, self._journals, self._state, self._recent))
             except (IntegrityError, OSError) as error:
                 _LOG.warning("detection is begun anew: %s: %s", type(error).__name__, error)
             except Exception:  # noqa: BLE001  # logged; detection must not take the auditor down

@@ -9,8 +9,9 @@ known already from the case records: a finding of the same kind about the same s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,17 +19,23 @@ import orjson
 
 from audit import durable
 from audit.cases import ACTIONS, Case, CaseBook, CaseReader
+from audit.completion import DECIDED, OWN, PROGRESSED
 from audit.detect.refusals import Refusals
-from audit.detect.sessions import SessionPlaces
+from audit.detect.sessions import Place, SessionPlaces, passed_from
 from audit.detect.signal import Seen, Signal
 from audit.detect.trail import Gaps
 from audit.event import Action, event, timestamp
 from audit.reader import IntegrityError, JournalReader
-from audit.segment import Link, record_of, writers
+from audit.scan import COMPLETED
+from audit.segment import Link, event_at, record_of, writers
+from audit.stored import Piece, Recent
 
 QUIET: Final = 600.0  # seconds for which a finding about the same subject says nothing new
 JOIN: Final = 86_400.0  # seconds within which signals about the same subject are one case
-_CHUNK: Final = 1 << 18
+_CHUNK: Final = 1 << 20
+_PLACES: Final = 1024  # places from which somebody passes that are remembered by their bytes
+_NOTHING: Final = (COMPLETED, PROGRESSED)  # acts of which no detector learns anything
+_AGENT: Final = b'"user_agent.original":'
 _VERSION: Final = 1
 _CASE_LETTERS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -36,11 +43,17 @@ _CASE_LETTERS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 class Engine:
     """Reads every journal, runs the detectors, and keeps the book of cases."""
 
-    def __init__(self, journals: Path, state: Path) -> None:
-        """Load where it stood and follow the cases; raises OSError, IntegrityError, ValueError for a foreign file."""
+    def __init__(self, journals: Path, state: Path, recent: Recent | None = None) -> None:
+        """Load where it stood and follow the cases; raises OSError, IntegrityError, ValueError for a foreign file.
+
+        What `recent` has is not read again from the journals.
+        """
         self._journals = journals
         self._state = state
-        self._detectors: tuple[SessionPlaces | Refusals | Gaps, ...] = (SessionPlaces(), Refusals(), Gaps())
+        self._recent = recent
+        self._sessions = SessionPlaces()
+        self._detectors: tuple[SessionPlaces | Refusals | Gaps, ...] = (self._sessions, Refusals(), Gaps())
+        self._places: dict[bytes, Place | None] = {}
         self.refused: dict[str, IntegrityError] = {}
         links: dict[str, Link] = {}
         if state.exists():
@@ -53,23 +66,66 @@ class Engine:
             for number, inner in enumerate(saved["detectors"]):
                 self._detectors[number].restore(inner)
         self.book: CaseBook = CaseReader(journals).poll()
-        self._readers = {name: JournalReader(journals, name, link) for name, link in links.items()}
+        self._readers = {name: self._reader(name, link) for name, link in links.items()}
+
+    def _reader(self, name: str, link: Link | None) -> JournalReader:
+        return JournalReader(self._journals, name, link, recent=self._recent)
 
     def poll(self) -> tuple[int, list[Signal]]:
         """Read what the journals have grown by; return the number of records and the signals worth telling."""
-        seen: list[Seen] = []
+        found: list[tuple[float, str, Place | dict[str, Any]]] = []
+        taken = 0
         for name in writers(self._journals):
             if name in self.refused:
                 continue
-            reader = self._readers.setdefault(name, JournalReader(self._journals, name))
+            reader = self._readers.get(name)
+            if reader is None:
+                reader = self._readers[name] = self._reader(name, None)
             try:
-                records = reader.read(_CHUNK)
+                piece = reader.piece(_CHUNK)
             except IntegrityError as error:
                 self.refused[name] = error
                 continue
-            seen += [_seen(record_of(record.line)) for record in records]
-        seen.sort(key=lambda each: each.at)
-        return len(seen), [signal for each in seen for signal in self._judge(each) if self.is_news(signal)]
+            if piece is not None:
+                taken += piece.count
+                found += self._of_interest(name, piece)
+        found.sort(key=itemgetter(0))
+        return taken, [signal for each in found for signal in self._judge(*each) if self.is_news(signal)]
+
+    def _of_interest(self, writer: str, piece: Piece) -> Iterator[tuple[float, str, Place | dict[str, Any]]]:
+        """Yield time, id and what is told of each record that a detector may learn from.
+
+        That is the whole record, or for one that passed as many before it only its place: nearly all are such.
+        """
+        base, start = event_at(writer, piece.epoch), f"{writer}:{piece.epoch}:"
+        latest, at = b"", 0.0
+        for seq, line in enumerate(piece.lines, piece.seq):
+            number = str(seq)
+            begin = base + len(number)
+            if line.startswith(_NOTHING, begin):
+                continue
+            place = None
+            if line.startswith(DECIDED, begin) and (own := line.find(OWN, begin)) > 0 and line.find(_AGENT, own) < 0:
+                place = self._place(line[begin:own])
+                if place is not None:
+                    stamp = line[own + len(OWN) : line.find(b'"', own + len(OWN))]
+                    if stamp != latest:
+                        latest, at = stamp, _seconds(stamp.decode())
+                    yield at, start + number, place
+                    continue
+            record = record_of(line)
+            yield _seconds(str(record["@timestamp"])), start + number, record
+
+    def _place(self, members: bytes) -> Place | None:
+        """Return where somebody passed from, by the members that such records have in common; None = look closer."""
+        places = self._places
+        try:
+            return places[members]
+        except KeyError:
+            if len(places) >= _PLACES:
+                places.clear()
+            place = places[members] = passed_from(members)
+            return place
 
     def record_of(self, signal: Signal, wall: float) -> dict[str, Any]:
         """Return the case record of a signal, `case.opened` or `case.updated`; once it is kept, `book.take` it."""
@@ -87,12 +143,16 @@ class Engine:
         state = {"v": _VERSION, "links": links, "detectors": [each.snapshot() for each in self._detectors]}
         durable.replace(self._state, orjson.dumps(state), 0o600)
 
-    def _judge(self, seen: Seen) -> Iterator[Signal]:
-        if seen.record.get("event.action") in ACTIONS:
-            self.book.take(seen.record)
-            return
-        for detector in self._detectors:
-            yield from detector.take(seen)
+    def _judge(self, at: float, name: str, told: Place | dict[str, Any]) -> Iterable[Signal]:
+        if isinstance(told, Place):
+            if self._sessions.passed(told, at, name):
+                return ()
+            told = told.fields
+        if told.get("event.action") in ACTIONS:
+            self.book.take(told)
+            return ()
+        seen = Seen(told, name, at)
+        return [signal for detector in self._detectors for signal in detector.take(seen)]
 
     def is_news(self, signal: Signal) -> bool:
         """Whether no finding on record says this already."""
@@ -122,11 +182,6 @@ def case_id(signal: Signal) -> str:
     """Return the id of the case that this signal opens: `c-` and eight letters that are easy to read out."""
     digest = hashlib.sha256(f"{signal.kind}|{signal.subject}|{signal.at}".encode()).digest()
     return "c-" + "".join(_CASE_LETTERS[byte % 32] for byte in digest[:8])
-
-
-def _seen(record: dict[str, Any]) -> Seen:
-    name = f"{record['writer']}:{record['epoch']}:{record['seq']}"
-    return Seen(record, name, _seconds(str(record["@timestamp"])))
 
 
 def _seconds(text: str) -> float:

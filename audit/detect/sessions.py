@@ -12,7 +12,9 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+import orjson
 
 from audit.detect.signal import Kind, Seen, Severity, Signal, joins_of, named
 
@@ -40,6 +42,30 @@ def network_of(address: str) -> str:
 def browser_of(agent: str) -> str:
     """Return a User-Agent without version numbers; what is very long is compared by its beginning."""
     return _VERSION.sub("", agent[:_AGENT])
+
+
+class Place(NamedTuple):
+    """Who passed, and from where: what a decision shares with others of the same session."""
+
+    session: str
+    network: str
+    fields: dict[str, Any]
+
+
+def passed_from(members: bytes) -> Place | None:
+    """Return what these members of a decision's line (each with a comma behind it) say; None where it did not pass."""
+    try:
+        fields: dict[str, Any] = orjson.loads(b"{%b}" % members[:-1])
+    except orjson.JSONDecodeError:
+        return None
+    session, user = fields.get("sekisho.session.id"), fields.get("user.id")
+    passed = fields.get("event.outcome") == "success" and fields.get("sekisho.verdict") == "forward"
+    if not (passed and session and user and isinstance(session, str) and isinstance(user, str)):
+        return None
+    if "user_agent.original" in fields or fields.get("sekisho.reason") == "device_changed":
+        return None
+    address = fields.get("source.ip")
+    return Place(session, network_of(address) if isinstance(address, str) else "", fields)
 
 
 class SessionPlaces:
@@ -75,6 +101,21 @@ class SessionPlaces:
                 yield from self._alive(session, seen)
             case _:
                 return
+
+    def passed(self, place: Place, at: float, name: str) -> bool:
+        """Look at a request that passed, by its place alone; False where it is another than the one before.
+
+        The same as `take`, which would find nothing: the browser is that of the sign-in, or its name would stand there.
+        """
+        row = self._sessions.get(place.session)
+        if row is None:
+            return False
+        trail = row["trail"]
+        if place.network and (not trail or trail[-1][0] != place.network):
+            return False
+        self._sessions.move_to_end(place.session)
+        row["own"], row["own_id"] = at, name
+        return True
 
     def _row(self, session: str) -> dict[str, Any]:
         row = self._sessions.get(session)
