@@ -74,8 +74,9 @@ def _start_finding(options: argparse.Namespace, daemon: Daemon, tasks: list[asyn
     from audit.detect.detection import Detection  # noqa: PLC0415  # only where it runs
     from audit.index.indexing import Indexing  # noqa: PLC0415  # DuckDB is heavy
 
-    detection = Detection(options.journal, options.state / "detect.json", daemon.journal, time.time)
-    indexing = Indexing(options.journal, options.state / "index", time.time)
+    recent = daemon.auditor.recent
+    detection = Detection(options.journal, options.state / "detect.json", daemon.journal, time.time, recent)
+    indexing = Indexing(options.journal, options.state / "index", time.time, recent)
     tasks += (asyncio.create_task(detection.run()), asyncio.create_task(indexing.run()))
 
 
@@ -88,7 +89,9 @@ def _start_shipping(options: argparse.Namespace, daemon: Daemon, tasks: list[asy
         options.elastic_namespace,
     )  # fmt: skip
     folder = options.state / "elastic"
-    shipping = Shipping(options.journal, folder, KeyedIndex(cluster), lambda: daemon.auditor.ends, time.time)
+    shipping = Shipping(
+        options.journal, folder, KeyedIndex(cluster), lambda: daemon.auditor.ends, time.time, daemon.auditor.recent
+    )
     tasks.append(asyncio.create_task(shipping.run()))
     daemon.signed.append(shipping.checkpoint)
     if daemon.auditor.signed is not None:

@@ -22,7 +22,7 @@ from audit.documents import Document, Folder
 from audit.elastic.fingerprint import Fingerprint, Tally
 from audit.index.files import COLUMNS, FOLDED, MANIFEST, Manifest, load
 from audit.index.gone import Gone, gone
-from audit.index.writer import row_of
+from audit.index.rows import row_of
 from audit.reader import IntegrityError, JournalReader
 from audit.segment import record_of, writers
 

@@ -12,11 +12,11 @@ from typing import Final
 import duckdb
 
 from audit.index.writer import BATCH, IndexWriter
-from audit.reader import MANY
+from audit.stored import Recent
 
 EVERY: Final = 30.0
 FORGET_EVERY: Final = 600.0  # seconds between looks at what the journals no longer have
-_IDLE: Final = 1.0  # seconds between looks, unless one found `MANY` records
+_IDLE: Final = 1.0  # seconds between looks, unless more is there
 _AGAIN: Final = 10.0  # seconds before a failed run is begun anew
 _LOG = logging.getLogger("sekisho.auditor")
 
@@ -24,16 +24,18 @@ _LOG = logging.getLogger("sekisho.auditor")
 class Indexing:
     """Indexes until cancelled. Nothing it does delays the signing of checkpoints."""
 
-    def __init__(self, journals: Path, folder: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, journals: Path, folder: Path, clock: Callable[[], float], recent: Recent | None = None) -> None:
+        """`recent` is what the auditor's other readers have read."""
         self._journals = journals
         self._folder = folder
         self._clock = clock
+        self._recent = recent
 
     async def run(self) -> None:
         """Index for ever; an index that cannot be read is built anew: everything in it stands in the journals."""
         while True:
             try:
-                await self._follow(await asyncio.to_thread(IndexWriter, self._journals, self._folder))
+                await self._follow(await asyncio.to_thread(IndexWriter, self._journals, self._folder, self._recent))
             except OSError as error:
                 _LOG.warning("the index waits: %s", error)
             except (ValueError, KeyError, duckdb.Error) as error:
@@ -48,7 +50,7 @@ class Indexing:
         written = looked = loop.time()
         await asyncio.to_thread(writer.forget)
         while True:
-            taken = await asyncio.to_thread(writer.poll, self._clock())
+            await asyncio.to_thread(writer.poll, self._clock())
             if writer.waiting >= BATCH or (writer.waiting and loop.time() - written >= EVERY):
                 await asyncio.to_thread(writer.flush)
                 await asyncio.to_thread(writer.compact)
@@ -56,5 +58,5 @@ class Indexing:
             if loop.time() - looked >= FORGET_EVERY:
                 await asyncio.to_thread(writer.forget)
                 looked = loop.time()
-            if taken < MANY:
+            if not writer.behind:
                 await asyncio.sleep(_IDLE)

@@ -2,18 +2,17 @@
 
 Order, and why a crash between is harmless: the Parquet file is written and synced, then the manifest names it together
 with the new place in the journals. A crash before that leaves a file nobody names, removed at the next start.
-DuckDB writes the files through a database in memory; many small files are joined into a larger one (`compact`), and
-rows of what the journals no longer have are left out of new ones (`forget`), in the same order.
+DuckDB writes the files through a database in memory, from most rows as lines with tabs and from the others as JSON;
+many small files are joined into a larger one (`compact`), and rows of what the journals no longer have are left out of
+new ones (`forget`), in the same order.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from functools import lru_cache
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,23 +20,33 @@ import duckdb
 import orjson
 
 from audit import durable
-from audit.documents import Document, event_of
+from audit.completion import DECIDED
+from audit.documents import Document
 from audit.elastic.cursor import Cursor
 from audit.elastic.source import DocumentSource
 from audit.index.files import COLUMNS, FOLDED, MANIFEST, load, save
 from audit.index.gone import Gone, condition, gone
-from audit.query import folded
+from audit.index.rows import NULL, Half, Passed, Row, ended, joined, row_of
 from audit.reader import IntegrityError
+from audit.scan import COMPLETED, request_of
+from audit.segment import LINE_LIMIT, event_at, record_of
+from audit.stored import Piece, Recent
 
 BATCH: Final = 20_000  # documents of one file at most
-JOINED: Final = 16  # small files that become one
+JOINED: Final = 16  # small files of about the same size that become one
 LARGE: Final = 64 * 1024 * 1024  # bytes from which a file is left alone
+_SMALL_BITS, _STEP_BITS = 18, 4  # sizes that are about the same: below 256 KiB, then each sixteen times that
 _CHUNK: Final = 1 << 20
-_FOREIGN: Final = re.compile(r"[^\x00-\x7f]+")
 _SCHEMA: Final = {
     "ts": "VARCHAR", "writer": "VARCHAR", "epoch": "BIGINT", "seq": "BIGINT",
     **dict.fromkeys(COLUMNS.values(), "VARCHAR"), FOLDED: "VARCHAR", "event": "VARCHAR",
 }  # fmt: skip
+_COLUMNS: Final = ", ".join(f"'{column}': '{kind}'" for column, kind in _SCHEMA.items())
+_LINES: Final = (
+    f"read_csv(?, auto_detect = false, header = false, delim = '\t', quote = '', escape = '', comment = '', "
+    f"nullstr = '{NULL.decode()}', new_line = '\\n', max_line_size = {4 * LINE_LIMIT}, columns = {{{_COLUMNS}}})"
+)
+_JSON: Final = f"read_json(?, format = 'newline_delimited', columns = {{{_COLUMNS}}})"
 _GROUP: Final = 16_384  # rows
 FORMAT: Final = (
     f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_GROUP}, DICTIONARY_SIZE_LIMIT {_GROUP}, "
@@ -50,16 +59,21 @@ one request reads none of the groups without it."""
 class IndexWriter:
     """The one writer of an index folder."""
 
-    def __init__(self, journals: Path, folder: Path) -> None:
-        """Load the manifest and remove what it does not name; raises OSError, ValueError."""
+    def __init__(self, journals: Path, folder: Path, recent: Recent | None = None) -> None:
+        """Load the manifest and remove what it does not name; raises OSError, ValueError.
+
+        What `recent` has is not read again from the journals.
+        """
         durable.make_directory(folder)
         self._journals = journals
         self._folder = folder
         self.manifest = load(folder)
         cursor = Cursor(self.manifest.links, self.manifest.open_requests)
-        self._source = DocumentSource(journals, cursor)
-        self._waiting: list[Document] = []
-        self._next = self.manifest
+        self._source = DocumentSource(journals, cursor, recent)
+        self._passed = Passed()
+        self._halves: dict[bytes, Half] = {}  # by request, decisions that wait here and not in the source's folder
+        self._rows: list[Row] = []
+        self._documents: list[Document] = []
         self._tidy()
 
     @property
@@ -70,38 +84,77 @@ class IndexWriter:
     @property
     def waiting(self) -> int:
         """Documents taken in that no file holds yet."""
-        return len(self._waiting)
+        return len(self._rows) + len(self._documents)
+
+    @property
+    def behind(self) -> bool:
+        """Whether the journals held more at the last look than it was to take in."""
+        return self._source.more
 
     def poll(self, now: float) -> int:
         """Take in what the journals have grown by; return the number of documents."""
-        portion = self._source.portion(now, _CHUNK)
-        made = [document for document in portion.documents if not document.id.endswith(".open")]
-        self._waiting += made
-        self._next = replace(self._next, links=portion.links, open_requests=portion.open_requests)
-        return len(made)
+        before = self.waiting
+        for writer, piece in self._source.pieces(_CHUNK):
+            self._take(writer, piece, now)
+        return self.waiting - before
+
+    def _take(self, writer: str, piece: Piece, now: float) -> None:
+        epoch, base = piece.epoch, event_at(writer, piece.epoch)
+        halves, folder = self._halves, self._source.folder
+        for seq, line in enumerate(piece.lines, piece.seq):
+            begin = base + len(str(seq))
+            if line.startswith(COMPLETED, begin):
+                end = ended(line, begin)
+                half = halves.pop(request_of(line) if end is None else end[2], None)
+                row = None if half is None or end is None else joined(half, end)
+                if row is not None:
+                    self._rows.append(row)
+                    continue
+                if half is not None:
+                    folder.take(record_of(half.line), half.since)
+            elif line.startswith(DECIDED, begin):
+                half = self._passed.decided(line, begin, (writer, epoch, seq), now)
+                if half is not None:
+                    halves[half.request] = half
+                    continue
+            self._documents += folder.take(record_of(line), now)
+
+    def _open_requests(self) -> dict[str, Any]:
+        return self._source.open_requests() | {
+            half.request.decode(): {"at": [half.writer, half.epoch, half.seq], "since": half.since, "shown": False}
+            for half in self._halves.values()
+        }
 
     def flush(self) -> None:
         """Write what waits into a file and make it count; raises OSError, duckdb.Error."""
-        if self._waiting:
-            rows = sorted((row_of(document) for document in self._waiting), key=lambda row: str(row["ts"]))
-            name = _name(self._next.made + 1)
-            self._write(name, rows)
-            listed = (*self._next.files, (name, str(rows[0]["ts"]), str(rows[-1]["ts"])))
-            self._next = replace(self._next, files=listed, made=self._next.made + 1)
-        save(self._folder, self._next)
-        self.manifest, self._waiting = self._next, []
+        after = replace(self.manifest, links=dict(self._source.links), open_requests=self._open_requests())
+        if self.waiting:
+            name = _name(after.made + 1)
+            first, last = self._write(name)
+            after = replace(after, files=(*after.files, (name, first, last)), made=after.made + 1)
+        save(self._folder, after)
+        self.manifest = after
+        self._rows, self._documents = [], []
 
     def compact(self) -> bool:
-        """Join the newest small files into one if there are enough; return whether that was done."""
-        small = [each for each in self.manifest.files if (self._folder / each[0]).stat().st_size < LARGE]
-        if len(small) < JOINED:
+        """Join files of about the same size into one if there are enough; return whether that was done.
+
+        So a row is written again a few times at most, and not with each few rows that come after it.
+        """
+        alike: dict[int, list[tuple[str, str, str]]] = {}
+        for each in self.manifest.files:
+            size = (self._folder / each[0]).stat().st_size
+            if size < LARGE:
+                alike.setdefault(-(-max(0, size.bit_length() - _SMALL_BITS) // _STEP_BITS), []).append(each)
+        small = next((alike[step] for step in sorted(alike) if len(alike[step]) >= JOINED), None)
+        if small is None:
             return False
-        name = _name(self._next.made + 1)
-        files = [str(self._folder / each[0]) for each in small]
-        self._copy(name, "SELECT * FROM read_parquet(?) ORDER BY ts, writer, epoch, seq", [files])
-        joined = (name, min(each[1] for each in small), max(each[2] for each in small))
+        name = _name(self.manifest.made + 1)
+        small.sort(key=itemgetter(1))
+        self._copy(name, "SELECT * FROM read_parquet(?)", [[str(self._folder / each[0]) for each in small]])
+        whole = (name, small[0][1], max(each[2] for each in small))
         kept = tuple(each for each in self.manifest.files if each not in small)
-        self._swap((*kept, joined), self._next.made + 1, self.manifest.gone)
+        self._swap((*kept, whole), self.manifest.made + 1, self.manifest.gone)
         return True
 
     def forget(self) -> bool:
@@ -111,7 +164,7 @@ class IndexWriter:
             return False
         chosen, parameters = condition(lost)
         left: list[tuple[str, str, str]] = []
-        made = self._next.made
+        made = self.manifest.made
         for each in self.manifest.files:
             kept = self._kept(each[0], chosen, parameters)
             if kept is None:
@@ -138,19 +191,31 @@ class IndexWriter:
 
     def _swap(self, files: tuple[tuple[str, str, str], ...], made: int, lost: Gone) -> None:
         """Have other files count. What waits is not in any of them: the manifest's place must stay before it."""
-        self._next = replace(self._next, files=files, made=made, gone=lost)
         after = replace(self.manifest, files=files, made=made, gone=lost)
         save(self._folder, after)
         self.manifest = after
         self._tidy()
 
-    def _write(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
-        source = self._folder / "batch.ndjson"
-        source.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
-        columns = ", ".join(f"'{column}': '{kind}'" for column, kind in _SCHEMA.items())
-        query = f"SELECT * FROM read_json(?, format='newline_delimited', columns={{{columns}}})"  # noqa: S608 (our names)
-        self._copy(name, query, [str(source)])
-        source.unlink()
+    def _write(self, name: str) -> tuple[str, str]:
+        """Write what waits as a file, the two kinds each by time; returns the first and the last time."""
+        sources: list[tuple[Path, str, bytes]] = []
+        times: list[str] = []
+        if self._rows:
+            self._rows.sort(key=attrgetter("ts"))
+            times += (self._rows[0].ts.decode(), self._rows[-1].ts.decode())
+            sources.append((self._folder / "batch.tsv", _LINES, b"".join([row.line for row in self._rows])))
+        if self._documents:
+            rows = sorted((row_of(document) for document in self._documents), key=lambda row: str(row["ts"]))
+            times += (str(rows[0]["ts"]), str(rows[-1]["ts"]))
+            data = b"".join(orjson.dumps(row) + b"\n" for row in rows)
+            sources.append((self._folder / "batch.ndjson", _JSON, data))
+        for path, _, data in sources:
+            path.write_bytes(data)
+        query = " UNION ALL ".join(f"SELECT * FROM {table}" for _, table, _ in sources)  # noqa: S608 (our names)
+        self._copy(name, query, [str(path) for path, _, _ in sources])
+        for path, _, _ in sources:
+            path.unlink()
+        return min(times), max(times)
 
     def _copy(self, name: str, query: str, parameters: list[Any]) -> None:
         path = self._folder / name
@@ -177,26 +242,3 @@ def _name(number: int) -> str:
 
 def _strangers(folder: Path, named: set[str]) -> Iterable[Path]:
     return [path for path in folder.iterdir() if path.name not in named]
-
-
-def row_of(document: Document) -> dict[str, Any]:
-    """Return the row that a document becomes: its columns as they are written."""
-    writer, epoch, seq, event = event_of(document)
-    encoded = orjson.dumps(event)
-    row = {"ts": event["@timestamp"], "writer": writer, "epoch": epoch, "seq": seq}
-    row |= {column: event.get(field) for field, column in COLUMNS.items()}
-    return row | {FOLDED: _folded(encoded), "event": encoded.decode()}
-
-
-def _folded(encoded: bytes) -> str | None:
-    """Return an event's folded text where that is more than its ASCII letters in lower case."""
-    if encoded.isascii():
-        return None
-    text = encoded.decode()
-    return None if _stays("".join(_FOREIGN.findall(text))) else folded(text)
-
-
-@lru_cache(maxsize=4096)
-def _stays(foreign: str) -> bool:
-    """Whether folding leaves these characters as they are, whatever ASCII stands between them; records repeat them."""
-    return folded(foreign) == foreign and not any(map(unicodedata.combining, foreign))
