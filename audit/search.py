@@ -23,10 +23,12 @@ from audit import stored
 from audit.completion import DECIDED, decisions, fold, joined, leans
 from audit.event import IMPLIED, Action, implied, timestamp
 from audit.query import ID, Query, agrees, folded
-from audit.reader import JournalReader
+from audit.reader import MANY, JournalReader
 from audit.scan import COMPLETED, SLACK, RawLine, at, newest_first, place_of, request_of, time_of
-from audit.segment import segments, writers
+from audit.segment import cited, segments, writers
+from audit.stored import Piece
 
+_ACTION: Final = b'"event.action":'
 _HELD: Final = 100_000  # decisions a follower remembers to complete their requests
 _UNWRITTEN: Final = orjson.dumps([implied(each, how) for each in Action for how in ("", "success", "failure")]).lower()
 
@@ -48,11 +50,16 @@ class _Matcher:
         plain = orjson.dumps(self._text)[1:-1] == self._text.encode()
         if not plain or self._text.encode() in _UNWRITTEN:  # a line need not have it in its bytes
             self._text = ""
-        self._actions = [b'"event.action":' + orjson.dumps(action) for action in query.actions]
+        self._actions = tuple(_ACTION + orjson.dumps(action) for action in query.actions)
 
     def is_asked_for(self, line: bytes) -> bool:
         """Tell from the bytes whether the record is of an act that is asked for."""
-        return not self._actions or any(action in line for action in self._actions)
+        if not self._actions:
+            return True
+        found = line.find(_ACTION)
+        while found >= 0 and not line.startswith(self._actions, found):
+            found = line.find(_ACTION, found + 1)
+        return found >= 0
 
     def is_in_time(self, line: bytes) -> bool:
         """Tell from the bytes whether the record is of the time that is asked for."""
@@ -171,7 +178,7 @@ def _alone(root: Path, raw: RawLine) -> dict[str, Any]:
 
 
 class Following:
-    """What is appended from now on, as one looks."""
+    """What is appended from now on, as one looks. `behind` says that a look took so much that more may be there."""
 
     def __init__(self, root: Path, query: Query) -> None:
         """Stand at the end of every journal under `root`."""
@@ -179,26 +186,38 @@ class Following:
         self._matcher = _Matcher(query)
         self._readers = {writer: _reader_at_end(root, writer) for writer in writers(root)}
         self._decisions: dict[bytes, RawLine] = {}
+        self.behind = False
 
     def poll(self) -> list[dict[str, Any]]:
         """Return what was recorded since; a completion comes with its decision's fields. Raises IntegrityError."""
         events: list[dict[str, Any]] = []
+        self.behind = False
         for writer in writers(self._root):
-            reader = self._readers.setdefault(writer, JournalReader(self._root, writer))
-            lines = [RawLine(record.line, writer, (record.epoch, record.seq)) for record in reader.read()]
-            asked_for = [raw for raw in lines if self._matcher.is_asked_for(raw.line)]
-            self._remember(writer, lines, asked_for)
+            reader = self._readers.get(writer)
+            if reader is None:
+                reader = self._readers[writer] = JournalReader(self._root, writer, chained=cited)
+            if (piece := reader.piece()) is None:
+                continue
+            self.behind = self.behind or piece.count >= MANY
+            asked_for = [
+                RawLine(line, writer, (piece.epoch, seq))
+                for seq, line in enumerate(piece.lines, piece.seq) if self._matcher.is_asked_for(line)
+            ]  # fmt: skip
+            self._remember(writer, piece, asked_for)
             for raw in asked_for:
                 event = self._completed(raw)
                 if self._matcher.may(raw, orjson.dumps(event)) and self._matcher.matches(event):
                     events.append(event)
         return sorted(events, key=lambda event: str(event.get("@timestamp", "")))
 
-    def _remember(self, writer: str, lines: list[RawLine], asked_for: list[RawLine]) -> None:
+    def _remember(self, writer: str, piece: Piece, asked_for: list[RawLine]) -> None:
         """Keep decisions for the completions that are asked for; what was open before one looked is looked up."""
         if not self._matcher.is_asked_for(COMPLETED):
             return
-        self._decisions |= {request_of(raw.line): raw for raw in lines if DECIDED in raw.line}
+        self._decisions |= {
+            request_of(line): RawLine(line, writer, (piece.epoch, seq))
+            for seq, line in enumerate(piece.lines, piece.seq) if DECIDED in line
+        }  # fmt: skip
         alone = {request_of(raw.line) for raw in asked_for if leans(raw.line)} - self._decisions.keys()
         self._decisions |= decisions(self._root, writer, alone)
         for request in list(islice(self._decisions, max(0, len(self._decisions) - _HELD))):
@@ -227,7 +246,7 @@ async def follow(root: Path, query: Query, idle: float = 0.2) -> AsyncIterator[d
             if event.get("event.id") in told:
                 continue
             yield event
-        if not events:
+        if not events and not following.behind:
             await asyncio.sleep(idle)
 
 
@@ -235,5 +254,5 @@ def _reader_at_end(root: Path, writer: str) -> JournalReader:
     for segment in reversed(segments(root / writer)):
         last = stored.last_of(segment)
         if last is not None:
-            return JournalReader(root, writer, last)
-    return JournalReader(root, writer)
+            return JournalReader(root, writer, last, chained=cited)
+    return JournalReader(root, writer, chained=cited)

@@ -103,7 +103,7 @@ async def chain(city: RunningCity, app: App, durability: str, script: Path, seco
     await city.put("app.put", app=replace(app, durability=durability))
     port = int(city.base.rpartition(":")[2])
     worker = {city.pid("worker-0")}
-    everything = {each["pid"] for each in city.status["processes"] if each["pid"]}
+    everything = {pid for each in city.status["processes"] if each["pid"] for pid in tree(each["pid"])}
     await asyncio.to_thread(load, port, script, WARM, LOAD_CORE)
     await _settled(everything)
     before, before_all = cpu_seconds(worker), cpu_seconds(everything)
