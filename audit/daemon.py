@@ -39,9 +39,6 @@ _IDLE: Final = 0.1  # seconds between looks, unless one found `MANY` records
 _SEGMENT_BYTES: Final = 16 * 1024 * 1024
 _SEGMENT_AGE: Final = 86_400.0
 _CLOSE: Final = 5.0  # seconds
-_RECORDS: Final = (
-    16_384  # that may stay uncovered: a second at full load, and a signature for each costs next to nothing
-)
 _GC_THRESHOLDS: Final = (50_000, 20, 50)  # records make no cycles, and those that wait are many: collect seldom
 
 
@@ -187,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log", type=Path, required=True, help="folder of the log")
     parser.add_argument("--key", type=Path, required=True, help="signing key in note format, mode 0600")
     parser.add_argument("--interval", type=float, default=5.0, help="seconds a record may stay uncovered (5)")
-    parser.add_argument("--records", type=int, default=_RECORDS, help=f"records that may stay uncovered ({_RECORDS})")
+    parser.add_argument("--records", type=int, default=1000, help="records that may stay uncovered (1000)")
     add_arguments(parser)
     parser.add_argument("--reserve-percent", type=float, default=1.0, help="of the disk its journal leaves free (1)")
     parser.add_argument("--reserve-bytes", type=int, default=2**30, help="that this is at most (1 GiB)")

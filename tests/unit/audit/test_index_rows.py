@@ -123,7 +123,8 @@ def test_rows_of_bytes_are_those_of_documents(drawn: list[tuple[str, str | None,
 
 
 def test_an_ordinary_request_is_not_read_whole(tmp_path: Path) -> None:
-    records = [decided(1), decided(2, MEMBERS, {"url.path": "/多い/頁", "url.query": "~0011"}), completed(2, answered(404, 0.0))]
+    second = decided(2, MEMBERS, {"url.path": "/多い/頁", "url.query": "~0011"})
+    records = [decided(1), second, completed(2, answered(404, 0.0))]
     journals = written(tmp_path / "journal", [*records, completed(1, answered())])
 
     assert indexed(journals, tmp_path / "index") == (2, 0)
