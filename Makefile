@@ -23,7 +23,7 @@ torture: venv system
 fuzz: venv
 	$(PYTHON) -m pytest --minutes $(or $(MINUTES),5) tests/fuzz
 
-# What the gateway costs beside nginx, and how fast a revocation ends connections; fails where a bound does not hold.
+# What the gateway costs beside nginx and Go, in all its parts (BENCH=--list names them); fails where a bound does not hold.
 bench: venv system
 	$(PYTHON) -m benchmarks.run $(BENCH)
 

@@ -2,12 +2,14 @@
 
 `python -m benchmarks.bodies ROUNDS` prints JSON. The nginx streams as we do and never touches its disk: it neither
 gathers uploads nor writes answers to temporary files. One has the buffers that nginx comes with (what the goal is
-about), one has buffers as large as ours, and is told beside. With us everything is judged and recorded as always.
+about), one has buffers as large as ours, and is told beside, as is the chain in Go. With us everything is judged and
+recorded as always.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import random
@@ -15,15 +17,16 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from benchmarks import nginx
+from benchmarks import nginx, progress, yardstick
 from benchmarks.candidates import GATEWAY_CORE, LOAD_CORE, gateway, token
 from benchmarks.measure import Spread, cpu_seconds, load, tree, write_script
 from tests.support.running_city import HOST
 
 SIZE: Final = 1 << 20
 _SECONDS: Final = 2
+_RATIOS: Final = {"ratio": "nginx", "ratio_tuned": "tuned", "ratio_go": "go", "ratio_go tuned": "go tuned"}
 _THREADS: Final = 2
 # The app has the whole upload before it answers: an nginx that only says `return 204` answers the head, and what is
 # measured then are connections given up within a body.
@@ -72,11 +75,11 @@ def cost(port: int, pids: set[int], script: Path, target: str) -> float:
     return (cpu_seconds(pids) - before) / bodies * 1e3
 
 
-async def measure(rounds: int) -> dict[str, object]:
+async def measure(rounds: int) -> dict[str, Any]:
     """Let both take turns; ratios are nginx's CPU over ours: above 1 we carry more bytes in a CPU second."""
     taken: dict[str, list[dict[str, float]]] = {"download": [], "upload": []}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         write_body(folder)
         app, fronts = nginx.free_port(), {"nginx": nginx.free_port(), "tuned": nginx.free_port()}
         started: list[subprocess.Popen[bytes]] = []
@@ -89,7 +92,8 @@ async def measure(rounds: int) -> dict[str, object]:
                 turns[who] = (front, tree(started[-1].pid))
             async with gateway(folder, app) as (city, _):
                 turns["ours"] = (int(city.base.rpartition(":")[2]), {city.pid("worker-0")})
-                for _ in range(rounds):
+                turns |= stack.enter_context(yardstick.chains(folder, app))
+                for _ in progress.rounds("bodies", rounds):
                     for way, (script, target) in scripts(folder).items():
                         each: dict[str, float] = {}
                         for who in random.sample(sorted(turns), len(turns)):
@@ -99,10 +103,18 @@ async def measure(rounds: int) -> dict[str, object]:
             for process in reversed(started):
                 process.terminate()
                 process.wait()
+    return summary(taken)
+
+
+def summary(taken: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
+    """By direction: what each of the others spends over what we do in the same round, and the medians in ms."""
     return {
         way: {
-            "ratio": dataclasses.asdict(Spread.of([each["nginx"] / each["ours"] for each in rows])),
-            "ratio_tuned": dataclasses.asdict(Spread.of([each["tuned"] / each["ours"] for each in rows])),
+            **{
+                key: dataclasses.asdict(Spread.of([each[who] / each["ours"] for each in rows]))
+                for key, who in _RATIOS.items()
+                if who in rows[0]
+            },
             "ms": {who: Spread.of([each[who] for each in rows]).median for who in rows[0]},
         }
         for way, rows in taken.items()

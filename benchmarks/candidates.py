@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ GATEWAY_CORE: Final = 0
 LOAD_CORE: Final = 1
 WARM: Final = 1.0  # seconds of load before the measured ones
 SESSIONS: Final = 200
+COMPILED: Final = ROOT / ".cache" / "compiled"  # where the compiled build lies, if it was made
 STARTER: Final = ROOT / "policies" / "bundled" / "starter.yaml"
 _UNLIMITED: Final = {
     f"SEKISHO_LIMITS__{who}_RATE__{what}": "1000000"
@@ -69,10 +71,30 @@ def bare(app: int, script: Path, seconds: float) -> Cost:
     return _alone(subprocess.Popen(["taskset", "-c", str(GATEWAY_CORE), *command], cwd=ROOT), port, script, seconds)
 
 
+@contextmanager
+def on_cores(cores: Iterable[int]) -> Iterator[None]:
+    """What is started meanwhile by this thread inherits these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 @asynccontextmanager
-async def gateway(folder: Path, app: int) -> AsyncIterator[tuple[RunningCity, App]]:
-    """A fresh gateway with one worker: the starter policy, one app, and so many people signed in."""
-    async with running_city(folder, SEKISHO_WORKERS__COUNT="1", **_UNLIMITED) as city:
+async def gateway(
+    folder: Path, app: int, *, workers: int = 1, cores: Iterable[int] = (GATEWAY_CORE,), program: Path = ROOT,
+    **settings: str,
+) -> AsyncIterator[tuple[RunningCity, App]]:  # fmt: skip
+    """A fresh gateway, its processes on these cores: the starter policy, one app, and so many people signed in.
+
+    `program` is the folder whose packages run: this one's, or a compiled build's.
+    """
+    async with AsyncExitStack() as stack:
+        with on_cores(cores):
+            environment = {"SEKISHO_WORKERS__COUNT": str(workers), **_UNLIMITED, **settings}
+            city = await stack.enter_async_context(running_city(folder, program=program, **environment))
         registered = replace(
             APP, id="wiki", sensitivity="1", upstream=f"http://127.0.0.1:{app}", presets=("jwt",), masked_paths=(),
             preflight_origins=(), durability="written", activity="any",

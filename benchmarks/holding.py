@@ -1,4 +1,4 @@
-"""What an open connection that does nothing costs the worker in memory: kept-alive ones, and WebSockets.
+"""What an open connection that does nothing costs the worker in memory: kept-alive ones, and WebSockets; beside Go.
 
 `python -m benchmarks.holding CONNECTIONS` prints JSON. Resident memory of the worker, which excludes the kernel's own
 buffers, with so many connections beyond the first few hundred. Each kept-alive one has carried one request; over each
@@ -8,6 +8,7 @@ WebSocket the app says something once a second.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import resource
@@ -17,11 +18,11 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import uvloop
 
-from benchmarks import nginx
+from benchmarks import nginx, progress, yardstick
 from benchmarks.candidates import LOAD_CORE, SESSIONS, gateway, token
 from benchmarks.live_clients import Held, Ticket
 from benchmarks.load import BODY, request_bytes
@@ -29,6 +30,7 @@ from tests.support.running_city import HOST, ROOT
 
 _FIRST: Final = 200  # connections after which the worker's own tables and pools have their size
 _AT_ONCE: Final = 50
+PAGE: Final = 4.0  # KiB: less than that is not seen, and nobody takes nothing
 
 
 def resident(pid: int) -> float:
@@ -104,32 +106,45 @@ async def each(
     await more(_FIRST)
     before = resident(pid)
     await more(_FIRST + count)
-    taken = (resident(pid) - before) / count
+    taken = max(resident(pid) - before, PAGE) / count
     for transport in held:
         transport.close()
     await asyncio.sleep(0.5)
     return taken
 
 
-async def measure(count: int) -> dict[str, float]:
-    """Run the gateway and hold connections open."""
+async def measure(count: int) -> dict[str, Any]:
+    """Run everybody, and hold connections open with one after the other."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    kinds = {"kept": (kept, count), "socket": (socket, count // 2)}
+    taken: dict[str, dict[str, float]] = {}
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         app = nginx.free_port()
-        server = nginx.start_app(folder, app, LOAD_CORE)
+        stack.enter_context(nginx.ended(nginx.start_app(folder, app, LOAD_CORE)))
         streams, speaking = start_streams()
-        try:
-            async with gateway(folder, app) as (city, registered):
-                port, worker = int(city.base.rpartition(":")[2]), city.pid("worker-0")
-                alive = await each(kept, port, worker, count)
+        stack.enter_context(nginx.ended(streams))
+        city, registered = await stack.enter_async_context(gateway(folder, app))
+        port, worker = int(city.base.rpartition(":")[2]), city.pid("worker-0")
+        for kind, (opened, number) in kinds.items():
+            if kind == "socket":
                 await city.put("app.put", app=replace(registered, upstream=f"http://127.0.0.1:{speaking}"))
-                return {"connections": count, "kept": alive, "socket": await each(socket, port, worker, count // 2)}
-        finally:
-            for process in (server, streams):
-                process.terminate()
-                process.wait()
+            taken.setdefault("gateway", {})[kind] = await each(opened, port, worker, number)
+            progress.step(f"holding: gateway, {kind}")
+            # Fresh ones for each kind: the program has one app, and its heap keeps what it once took.
+            with yardstick.chains(folder, app if kind == "kept" else speaking) as chains:
+                for who, (front, pids) in chains.items():
+                    taken.setdefault(who, {})[kind] = await each(opened, front, *pids, number)
+                    progress.step(f"holding: {who}, {kind}")
+    return {"connections": count, **summary(taken)}
+
+
+def summary(taken: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """KiB by candidate and kind, and ours over the others'."""
+    ours = taken["gateway"]
+    ratio = {who: {kind: ours[kind] / kib[kind] for kind in ours} for who, kib in taken.items() if who != "gateway"}
+    return {**taken, "ratio": ratio}
 
 
 if __name__ == "__main__":

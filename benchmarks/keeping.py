@@ -20,6 +20,7 @@ from typing import Final
 
 from audit.journal import Journal
 from audit.segment import body_of
+from benchmarks import progress
 from benchmarks.measure import Spread
 from tests.support.passages import passages
 
@@ -71,7 +72,7 @@ def plain(folder: Path, event: bytes) -> None:
 def measure(rounds: int) -> dict[str, object]:
     """Let both take turns."""
     event, micros, ratios = payload(), [], []
-    for _ in range(rounds):
+    for _ in progress.rounds("keeping", rounds):
         with tempfile.TemporaryDirectory() as name:
             begun = time.process_time()
             plain(Path(name), event)

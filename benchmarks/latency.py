@@ -9,6 +9,7 @@ a timer's millisecond is in all of them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -21,9 +22,10 @@ from typing import Any, Final, cast
 
 import uvloop
 
-from benchmarks import nginx
+from benchmarks import nginx, progress, yardstick
 from benchmarks.candidates import GATEWAY_CORE, LOAD_CORE, SESSIONS, gateway, token
 from benchmarks.load import BODY, request_bytes
+from benchmarks.measure import beside
 from tests.support.running_city import HOST
 
 RATES: Final = (500, 2000)  # requests a second
@@ -110,30 +112,37 @@ async def _answered(clients: list[Asking]) -> None:
 
 
 async def measure(seconds: float, rounds: int) -> dict[str, Any]:
-    """Let nginx and the gateway take turns; return for each rate and candidate the percentiles of its best round."""
-    found: dict[str, dict[str, dict[str, float]]] = {str(rate): {} for rate in RATES}
+    """Let all take turns at each rate."""
+    found: dict[str, list[dict[str, dict[str, float]]]] = {str(rate): [] for rate in RATES}
     os.sched_setaffinity(0, {LOAD_CORE})
     gc.freeze()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         app, front = nginx.free_port(), nginx.free_port()
-        started = [nginx.start_app(folder, app, LOAD_CORE), nginx.start_proxy(folder, front, app, GATEWAY_CORE)]
-        try:
-            os.sched_setaffinity(0, {GATEWAY_CORE})  # what is started now inherits it
-            async with gateway(folder, app) as (city, _):
-                os.sched_setaffinity(0, {LOAD_CORE})
-                ports = {"nginx": front, "gateway": int(city.base.rpartition(":")[2])}
-                for _ in range(rounds):
-                    for rate in RATES:
-                        for who in random.sample(sorted(ports), 2):
-                            told = await at_rate(ports[who], rate, seconds)
-                            best = found[str(rate)].setdefault(who, told)
-                            found[str(rate)][who] = min(best, told, key=lambda each: each["p99"])
-        finally:
-            for process in reversed(started):
-                process.terminate()
-                process.wait()
-    return found
+        stack.enter_context(nginx.ended(nginx.start_app(folder, app, LOAD_CORE)))
+        stack.enter_context(nginx.ended(nginx.start_proxy(folder, front, app, GATEWAY_CORE)))
+        city, _ = await stack.enter_async_context(gateway(folder, app))
+        chains = stack.enter_context(yardstick.chains(folder, app))
+        ports = {"nginx": front, "gateway": int(city.base.rpartition(":")[2])}
+        ports |= {who: port for who, (port, _) in chains.items()}
+        for _ in progress.rounds("latency", rounds):
+            for rate in RATES:
+                row = {}
+                for who in random.sample(sorted(ports), len(ports)):
+                    row[who] = await at_rate(ports[who], rate, seconds)
+                found[str(rate)].append(row)
+    return summary(found)
+
+
+def summary(found: dict[str, list[dict[str, dict[str, float]]]]) -> dict[str, Any]:
+    """By rate: percentiles in ms of each one's best round, and our p50 over the others' of the same round."""
+    return {
+        rate: {
+            "ms": {who: min((row[who] for row in rows), key=lambda each: each["p99"]) for who in rows[0]},
+            "ratio": beside([{who: each["p50"] for who, each in row.items()} for row in rows])["ratio"],
+        }
+        for rate, rows in found.items()
+    }
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Final
 
 import uvloop
 
-from benchmarks import path_cost
+from benchmarks import path_cost, progress
 from benchmarks.measure import Spread
 from policies.decision import Effect
 from policies.model import Mode, Rule
@@ -78,7 +78,7 @@ def measure(rounds: int) -> dict[str, object]:
     """Let them take turns with a small installation."""
     ratios: dict[str, list[float]] = {"sessions": [], "rules": []}
     begun = time.monotonic()
-    for _ in range(rounds):
+    for _ in progress.rounds("many", rounds):
         small = once(None, [])
         ratios["sessions"].append(once(live, []) / small)
         ratios["rules"].append(once(registered, rules()) / small)

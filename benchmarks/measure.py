@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import statistics
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.load import HEADERS, TARGET, cookie
 
@@ -56,7 +57,10 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def write_script(path: Path, host: str, tokens: Sequence[str]) -> None:
-    """Write wrk's script: browser headers, and for each thread the cookie of another session."""
+    """Write wrk's script: browser headers, and for each thread the cookie of another session.
+
+    Whatever host the URL names (TLS needs the app's, RFC 6066 §3), wrk connects to this machine.
+    """
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in {"Host": host, **HEADERS}.items()]
     cookies = ", ".join(f'"{cookie(token)}"' for token in tokens)
     lines += [
@@ -64,8 +68,39 @@ def write_script(path: Path, host: str, tokens: Sequence[str]) -> None:
         "local number = 0",
         'function setup(thread) number = number + 1; thread:set("number", number) end',
         'function init(args) wrk.headers["Cookie"] = cookies[(number - 1) % #cookies + 1] end',
+        'function wrk.resolve(host, service) wrk.addrs = wrk.lookup("127.0.0.1", service) end',
     ]
     path.write_text("\n".join(lines) + "\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What wrk saw of one load."""
+
+    requests: int
+    latency: Mapping[str, float]  # ms, by the share of the requests that took no longer: "50%", "99%"
+
+
+def wrk(
+    url: str, script: Path, seconds: float, cores: str, *, threads: int = THREADS, each: int = CONNECTIONS // THREADS
+) -> Answered:
+    """Load a URL for so long (whole seconds) over `each` connections a thread; raises LoadFault."""
+    command = [
+        "taskset", "-c", cores, "wrk", f"-t{threads}", f"-c{threads * each}", "-s", str(script), "--latency",
+        f"-d{seconds:g}s", url,
+    ]  # fmt: skip
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return read(said)
+
+
+def read(said: str) -> Answered:
+    """Read what wrk prints; raises LoadFault where an answer was no success or a connection failed."""
+    if "Non-2xx" in said or re.search(r"Socket errors:.*(connect|write|timeout) [1-9]", said):
+        raise LoadFault(said)
+    scale = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+    found = re.findall(r"^ +(\d+%) +([\d.]+)(us|ms|s)$", said, re.MULTILINE)
+    latency = {share: float(value) * scale[unit] for share, value, unit in found}
+    return Answered(int(re.findall(r"(\d+) requests in", said)[0]), latency)
 
 
 def load(port: int, script: Path, seconds: float, core: int, target: str = TARGET, threads: int = THREADS) -> int:
@@ -73,14 +108,7 @@ def load(port: int, script: Path, seconds: float, core: int, target: str = TARGE
 
     There are four connections a thread.
     """
-    command = [
-        "taskset", "-c", str(core), "wrk", f"-t{threads}", f"-c{threads * CONNECTIONS // THREADS}", "-s", str(script),
-        f"-d{seconds:g}s", f"http://127.0.0.1:{port}{target}",
-    ]  # fmt: skip
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    if "Non-2xx" in said or re.search(r"Socket errors: connect [1-9]|write [1-9]|timeout [1-9]", said):
-        raise LoadFault(said)
-    return int(re.findall(r"(\d+) requests in", said)[0])
+    return wrk(f"http://127.0.0.1:{port}{target}", script, seconds, str(core), threads=threads).requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +135,12 @@ class Spread:
             return cls(values[0], values[0], values[0], values[0])
         low, median, high = statistics.quantiles(values, n=4, method="inclusive")
         return cls(median, low, high, min(values))
+
+
+def beside(rounds: Sequence[Mapping[str, float]], ours: str = "gateway") -> dict[str, Any]:
+    """Sum up what each candidate cost in each round: the medians, and our ratios to the others of the same round."""
+    others = [name for name in rounds[0] if name != ours]
+    return {
+        "cost": {name: Spread.of([each[name] for each in rounds]).median for name in rounds[0]},
+        "ratio": {name: dataclasses.asdict(Spread.of([each[ours] / each[name] for each in rounds])) for name in others},
+    }

@@ -22,6 +22,7 @@ from audit.checkpoint import generate
 from audit.log import TileLog
 from audit.log import entries as leaves
 from audit.verify import verify_journals
+from benchmarks import progress
 from benchmarks.measure import Spread
 from tests.support.large_trails import grow
 from tests.support.trails import Trail
@@ -77,7 +78,7 @@ def measure(rounds: int) -> dict[str, Any]:
         }
         cpu: dict[str, list[float]] = {way: [] for way in ways}
         wall: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(rounds):
+        for _ in progress.rounds("proving", rounds):
             for way in random.sample(list(ways), len(ways)):
                 started, used = time.monotonic(), spent()
                 ways[way]()

@@ -26,6 +26,7 @@ from typing import Final
 import uvloop
 
 from audit.receipt import Receipt
+from benchmarks import progress
 from benchmarks.crowd import OTHER_APP, PER_SESSION, Crowd, streaming_city
 from benchmarks.live_clients import Held, Ticket
 from tests.support.running_city import HOST
@@ -202,7 +203,9 @@ async def main(connections: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         async with streaming_city(Path(name)) as crowd:
             case = Case(connections=connections)
-            figures = [await measure(crowd, case, f"leaving-{number}") for number in range(rounds)]
+            figures = [
+                await measure(crowd, case, f"leaving-{number}") for number in progress.rounds("revocation", rounds)
+            ]
     hidden = {"receipt", "sessions"}
     rows = [{key: value for key, value in dataclasses.asdict(each).items() if key not in hidden} for each in figures]
     told = ("p50", "p99", "largest", "end_p50", "end_p99", "end_largest", "answered")

@@ -1,10 +1,10 @@
 """`make bench`: what the gateway costs beside nginx (promise P4), and the parts beside it (`benchmarks.parts`).
 
-`python -m benchmarks.run [PART …] [--quick] [--rounds N] [--seconds S] [--without PART]`. Rounds are interleaved,
-candidates in random order, each in fresh processes: proxies on core 0, app and wrk on core 1. CPU µs per request is
-user and system time over the requests that wrk completed; ratios are taken within a round, since absolute figures mean
-nothing on a shared machine. Prints a table, writes `benchmarks/results/latest.json`, exits 1 where a bound does not
-hold. With PARTs (one is `path`, the table) those alone are measured and nothing is written.
+`python -m benchmarks.run [PART …] [--quick] [--rounds N] [--seconds S] [--without PART]`; `--list` tells the parts. The
+first, `path`, has interleaved rounds, candidates in random order, each in fresh processes: proxies on core 0, app and
+wrk on core 1. CPU µs per request is user and system time over the requests that wrk completed; ratios are taken within
+a round, since absolute figures mean nothing on a shared machine. Prints tables, the last one of all bounds
+(`benchmarks.bounds`). A whole run writes `benchmarks/results/latest.json`.
 """
 
 from __future__ import annotations
@@ -17,30 +17,39 @@ import json
 import os
 import platform
 import random
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import nginx, yardstick
-from benchmarks.candidates import GATEWAY_CORE, LOAD_CORE, SESSIONS, bare, bare_nginx, chain, gateway, token
-from benchmarks.measure import CONNECTIONS, THREADS, Cost, Spread, load, write_script
+from benchmarks import nginx, progress, yardstick
+from benchmarks.bounds import GO, PATH, judged, verdict
+from benchmarks.bounds import table as bounds_table
+from benchmarks.candidates import (
+    COMPILED,
+    GATEWAY_CORE,
+    LOAD_CORE,
+    SESSIONS,
+    bare,
+    bare_nginx,
+    chain,
+    gateway,
+    on_cores,
+    token,
+)
+from benchmarks.measure import CONNECTIONS, THREADS, Cost, LoadFault, Spread, load, write_script
 from benchmarks.parts import PARTS
 from tests.support.running_city import HOST
+from tests.support.steward_process import ROOT
 
 RESULTS: Final = Path(__file__).parent / "results" / "latest.json"
-PATH: Final = "path"  # the name of the table above among the parts
-BOUNDS: Final = (
-    ("written", "nginx", 3.5),
-    ("bare", "nginx", 2.2),
-    ("synced", "written", 1.1),
-    ("written", "go tuned", 1.0),
-    ("written, everything", "nginx", 4.5),
-)
-"""What may cost at most so many times as much as what, in the same round."""
+EXIT: Final = "Exit 0: all bounds hold, 1: those that do not are named, 3: one could not be measured."
+_ABOUT: Final = "CPU of a request beside nginx: bare edge, full chain by both durabilities, Go, nginx auth_request"
+_TAKES: Final = (410, 110)  # seconds, about: in full, quick
 VOID: Final = 0.25  # a round counts if nginx does at least this share of what the app does alone
 
 NAMES: Final = {
@@ -50,6 +59,7 @@ NAMES: Final = {
     "written, everything": "full chain, written: everything",
     "synced": "full chain, synced: request path",
     "synced, everything": "full chain, synced: everything",
+    "compiled": "full chain, written, compiled: request path",
     "go": "the same chain in Go, as it comes",
     "go tuned": "the same chain in Go, GOGC=800",
     "auth_request": "nginx auth_request + Go authoriser",
@@ -75,10 +85,17 @@ async def one_round(folder: Path, app: int, seconds: float, program: Path | None
                     request_path, everything = await chain(city, registered, durability, script, seconds)
                     costs[durability], costs[f"{durability}, everything"] = request_path, everything
 
+    async def by_compiled() -> None:
+        with tempfile.TemporaryDirectory() as name:
+            async with gateway(Path(name), app, program=COMPILED) as (city, registered):
+                costs["compiled"], _ = await chain(city, registered, "written", script, seconds)
+
     async def in_go(name: str, measure: Callable[[], Cost]) -> None:
         costs[name] = await asyncio.to_thread(measure)
 
     candidates: list[Callable[[], Awaitable[None]]] = [by_nginx, by_bare, by_gateway]
+    if COMPILED.is_dir():
+        candidates.append(by_compiled)
     if program is not None:
         in_go_each = yardstick.rows(program, folder, app, script, seconds)
         candidates += [functools.partial(in_go, name, measure) for name, measure in in_go_each.items()]
@@ -160,60 +177,122 @@ def machine() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def judged(done: list[Round]) -> list[str]:
-    """What does not hold of the goals for the request path, by the medians of the rounds' ratios."""
-    faults = []
-    for name, over, bound in BOUNDS:
-        if over in done[0] and name in done[0]:
-            ratio = Spread.of([each[name].micros / each[over].micros for each in done]).median
-            if ratio > bound:
-                faults.append(f"P4: {NAMES[name]}: {ratio:.2f} × {NAMES[over]}, bound {bound}")
-    return faults
+def ratios(done: list[Round]) -> dict[str, dict[str, float]]:
+    """Each candidate over those that bounds are about, by "this / that": quartiles of the ratios within a round."""
+    return {
+        f"{name} / {over}": dataclasses.asdict(Spread.of([each[name].micros / each[over].micros for each in done]))
+        for name in done[0]
+        for over in ("nginx", "written", *GO)
+        if over in done[0] and name != over
+    }
 
 
-def request_path(count: int, seconds: int) -> tuple[dict[str, Any], list[str]]:
-    """Measure the request path, print its table; return the result and what does not hold. Exits without a round."""
-    os.sched_setaffinity(0, {GATEWAY_CORE})
-    done = asyncio.run(rounds(count, seconds))
-    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+def request_path(count: int, seconds: int) -> dict[str, Any]:
+    """Measure the request path, print its table; return the result. Raises RuntimeError without a round."""
+    with on_cores({GATEWAY_CORE}):
+        done = asyncio.run(rounds(count, seconds))
     if not done:
-        sys.exit("every round was void: app and load need a core of their own")
+        raise RuntimeError("every round was void: app and load need a core of their own")
     figures = summary(done)
     print(table(figures))
-    if not yardstick.go():
+    told = ratios(done)
+    if "go" in figures:
+        beside = ", ".join(f"{told[f'written, everything / {name}']['median']:.2f} × {NAMES[name]}" for name in GO)
+        print(f"everything beside Go, whose chain keeps neither transparency log nor index: {beside}")
+    else:
         print("without Go: neither the same chain in Go nor nginx auth_request was measured")
-    bounds = {f"{name} / {over}": bound for name, over, bound in BOUNDS}
-    return {"rounds": len(done), "seconds": seconds, "bounds": bounds, "figures": figures}, judged(done)
+    if "compiled" not in figures:
+        print(f"without a compiled build in {COMPILED.relative_to(ROOT)}: it was not measured")
+    return {"rounds": len(done), "seconds": seconds, "figures": figures, "ratios": told}
+
+
+def arguments() -> argparse.Namespace:
+    """What was asked for."""
+    about = {PATH: _ABOUT, **{part.name: part.about for part in PARTS}}
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.run", formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="parts:\n" + "\n".join(f"  {name:11} {what}" for name, what in about.items()) + f"\n\n{EXIT}",
+    )  # fmt: skip
+    parser.add_argument("only", nargs="*", metavar="PART", help="measure these alone and write nothing")
+    parser.add_argument("--list", action="store_true", help="tell the parts with their bounds, and measure nothing")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, and write nothing")
+    parser.add_argument("--rounds", type=int, help="of the request path")
+    parser.add_argument("--seconds", type=int, help="of load in each of them")  # wrk knows whole ones only
+    parser.add_argument("--without", action="append", default=[], choices=list(about), help="leave a part out")
+    asked = parser.parse_args()
+    if unknown := set(asked.only) - set(about):
+        parser.error(f"got {', '.join(sorted(unknown))}, expected one of {', '.join(about)}")
+    asked.parts = [name for name in about if (name in asked.only or not asked.only) and name not in asked.without]
+    return asked
+
+
+def expected(parts: Sequence[str], recorded: Mapping[str, float], *, quick: bool) -> dict[str, float]:
+    """Return about how many seconds each part takes: as many as it took in the recorded run, where that is known."""
+    known = {PATH: _TAKES, **{part.name: part.seconds for part in PARTS}}
+    return {name: float(recorded.get(name, known[name][quick])) for name in parts}
+
+
+def plan(parts: Sequence[str], *, quick: bool) -> str:
+    """What is going to be measured, and about how long that takes."""
+    recorded = {} if quick or not RESULTS.exists() else json.loads(RESULTS.read_text()).get("took", {})
+    seconds = expected(parts, recorded, quick=quick)
+    each = ", ".join(f"{name} {progress.spelt(taken)}" for name, taken in seconds.items())
+    return f"about {progress.spelt(sum(seconds.values()))}: {each}"
+
+
+def listed() -> str:
+    """The parts with what they measure and what has to hold of it."""
+    lines = []
+    for name, about in ((PATH, _ABOUT), *((part.name, part.about) for part in PARTS)):
+        lines.append(f"{name}: {about}")
+        lines += [f"    {row.bound.what}: {row.limit}" for row in judged({name: {}})]
+    return "\n".join(lines)
+
+
+def measured(asked: argparse.Namespace) -> dict[str, Any]:
+    """Measure each part that was asked for, one after the other; return the results by name, and what each took.
+
+    Under `failed` are the parts that came to no result; the others are measured all the same.
+    """
+    results: dict[str, Any] = {}
+    took: dict[str, float] = {}
+    failed: dict[str, str] = {}
+    parts = {part.name: part for part in PARTS}
+    for name in asked.parts:
+        begun = time.monotonic()
+        print(f"— {name}", flush=True)
+        try:
+            if name == PATH:
+                count, seconds = (2, 2) if asked.quick else (7, 3)
+                results[name] = request_path(asked.rounds or count, asked.seconds or seconds)
+            else:
+                results[name] = parts[name].measure(quick=asked.quick)
+                print(parts[name].line(results[name]), flush=True)
+        except (LoadFault, RuntimeError, subprocess.CalledProcessError) as fault:
+            results[name], failed[name] = {}, str(fault)
+            print(f"{name}: {fault}", flush=True)
+        took[name] = round(time.monotonic() - begun, 1)
+    return {**results, "took": took, "failed": failed}
 
 
 def main() -> None:
     """Measure, print, write, judge."""
-    parser = argparse.ArgumentParser(prog="benchmarks.run")
-    names = [part.name for part in PARTS]
-    parser.add_argument("only", nargs="*", help=f"measure these alone and write nothing: {PATH}, {', '.join(names)}")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
-    parser.add_argument("--rounds", type=int)
-    parser.add_argument("--seconds", type=int)  # wrk knows whole ones only
-    parser.add_argument("--without", action="append", default=[], choices=names, help="leave a part out")
-    asked = parser.parse_args()
-    if unknown := set(asked.only) - {PATH, *names}:
-        parser.error(f"got {', '.join(sorted(unknown))}, expected {PATH} or one of {', '.join(names)}")
-    result: dict[str, Any] = {"date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "machine": machine()}
-    failed: list[str] = []
-    if not asked.only or PATH in asked.only:
-        told, failed = request_path(
-            asked.rounds or (2 if asked.quick else 8), asked.seconds or (2 if asked.quick else 3)
-        )
-        result |= told
-    for part in PARTS:
-        if part.name in asked.only or (not asked.only and part.name not in asked.without):
-            result[part.name] = part.measure(quick=asked.quick)
-            print(part.line(result[part.name]), flush=True)
-            failed += part.faults(result[part.name])
-    if not asked.only:
+    asked = arguments()
+    if asked.list:
+        print(listed())
+        return
+    print(plan(asked.parts, quick=asked.quick), flush=True)
+    date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    result = {"date": date, "machine": machine(), **measured(asked)}
+    if asked.parts == [PATH, *(part.name for part in PARTS)] and not (asked.quick or result["failed"]):
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    sys.exit("\n".join(failed) or 0)
+    held = judged({name: result[name] for name in asked.parts})
+    print(bounds_table(held))
+    print(f"took {progress.spelt(sum(result['took'].values()))}", flush=True)
+    status, told = verdict(held, result["failed"])
+    print(told, file=sys.stderr)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from audit.event import Action, event, short
 from audit.index.files import COLUMNS, Manifest, load, save
 from audit.index.writer import FORMAT, IndexWriter
 from audit.segment import GENESIS, encode_all, head
+from benchmarks import progress
 
 ROOT: Final = Path(__file__).parents[1]
 BASE: Final = 40_000  # requests that are really written and indexed
@@ -181,7 +182,7 @@ def measured(folder: Path, events: int, rounds: int) -> Searched:
     there = repeated(folder, events)
     draw = random.Random(10)  # noqa: S311 (synthetic load)
     times: dict[str, list[float]] = {}
-    for _ in range(rounds):
+    for _ in progress.rounds("searching", rounds):
         for name, job in questions(draw, there // BASE).items():
             times.setdefault(name, []).append(asked(folder, job) * 1000)
     every = sorted(each for row in times.values() for each in row)

@@ -33,6 +33,7 @@ from audit.elastic.shipper import Shipper, ShipperPaths
 from audit.elastic.template import stream
 from audit.reader import JournalReader
 from audit.segment import record_of
+from benchmarks import progress
 from benchmarks.measure import Spread, cpu_seconds
 from cli.tour.elasticsearch import Node, build
 from tests.support.busy_journal import BusyWorker
@@ -76,7 +77,7 @@ async def rates(node: Node, folder: Path, count: int) -> dict[str, Any]:
     micros: dict[str, list[float]] = {"shipper": [], "helper": []}
     async with admin(node) as client:
         await put_templates(client)
-        for number in range(count + 1):
+        for number in progress.rounds("shipping", count + 1):
             for name in random.sample(("shipper", "helper"), 2) if number else ("helper",):
                 namespace = f"{name}{number}"
                 keys = await make_keys(client, namespace)
@@ -168,6 +169,7 @@ def lag(node: Node, folder: Path) -> dict[str, Any]:
         while time.monotonic() < until:
             steady += load.turn()
             time.sleep(_TURN)
+        progress.step("shipping: steady rate")
         cpu = (cpu_seconds([process.pid]) if process else 0.0) - cpu
         load.add(BURST)
         behind, begun, burst = True, time.monotonic(), load.writer.records

@@ -10,9 +10,10 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +23,12 @@ from benchmarks.load import HEADERS
 from benchmarks.measure import Cost, tree
 from policies.load import load_policy
 from policies.model import Condition
-from tests.support.running_city import HOST
+from tests.support.running_city import HOST, ROOT
 
 SOURCE: Final = Path(__file__).parent / "go"
-TUNED: Final = "800"  # GOGC: with a small heap Go's default collects all the time (perf §2)
+COLLECTED: Final = {"go": "100", "go tuned": "800"}
+"""GOGC of each: Go's own, and one for a small heap, with which Go's own collects all the time (perf §2)."""
+_CACHE: Final = ROOT / ".cache" / "go"
 _APP: Final = "wiki"
 
 
@@ -49,7 +52,7 @@ def build(folder: Path) -> Path:
     if not compiler:
         raise FileNotFoundError("go")
     program = folder / "yardstick"
-    environment = {**os.environ, "GOCACHE": str(folder / "go-cache"), "GOPROXY": "off", "CGO_ENABLED": "0"}
+    environment = {**os.environ, "GOCACHE": str(_CACHE), "GOPROXY": "off", "CGO_ENABLED": "0"}
     subprocess.run([compiler, "build", "-o", str(program), "."], check=True, cwd=SOURCE, env=environment)
     write_given(folder)
     return program
@@ -84,14 +87,17 @@ def _person(number: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _running(program: Path, arguments: list[str], collect: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """The program on the gateway's core with one thread for Go code, at a free port."""
+def _running(
+    program: Path, arguments: list[str], collect: str, cores: Sequence[int] = (GATEWAY_CORE,), threads: int = 1
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """The program on these cores with so many threads for Go code, at a free port."""
     port, folder = nginx.free_port(), program.parent
     command = [
-        "taskset", "-c", str(GATEWAY_CORE), str(program), "-listen", f"127.0.0.1:{port}", "-host", HOST,
+        "taskset", "-c", ",".join(str(core) for core in cores), str(program),
+        "-listen", f"127.0.0.1:{port}", "-host", HOST,
         "-rules", str(folder / "rules.json"), "-people", str(folder / "people.json"), *arguments,
     ]  # fmt: skip
-    process = subprocess.Popen(command, env={**os.environ, "GOMAXPROCS": "1", "GOGC": collect})
+    process = subprocess.Popen(command, env={**os.environ, "GOMAXPROCS": str(threads), "GOGC": collect})
     try:
         nginx.wait_for(port)
         yield port, process
@@ -100,18 +106,43 @@ def _running(program: Path, arguments: list[str], collect: str) -> Iterator[tupl
         process.wait()
 
 
-def chain(program: Path, app: int, script: Path, seconds: float, collect: str) -> Cost:
-    """What the chain in Go costs, its garbage collected by GOGC=`collect`."""
-    journal = program.parent / "journal"
-    journal.unlink(missing_ok=True)
-    arguments = ["-app", f"http://127.0.0.1:{app}", "-journal", str(journal)]
-    with _running(program, arguments, collect) as (port, process):
-        return measured(port, tree(process.pid), script, seconds)
+@contextmanager
+def chain(
+    program: Path, app: int, collect: str, *, cores: Sequence[int] = (GATEWAY_CORE,), threads: int = 1,
+    pair: tuple[Path, Path] | None = None,
+) -> Iterator[tuple[int, set[int]]]:  # fmt: skip
+    """The chain in Go, its garbage collected by GOGC=`collect`, over TLS with `pair`'s PEMs; its port and processes."""
+    with tempfile.TemporaryDirectory(dir=program.parent) as folder:
+        arguments = ["-app", f"http://127.0.0.1:{app}", "-journal", f"{folder}/journal"]
+        if pair is not None:
+            arguments += ["-certificate", str(pair[0]), "-key", str(pair[1])]
+        with _running(program, arguments, collect, cores, threads) as (port, process):
+            yield port, tree(process.pid)
+
+
+@contextmanager
+def chains(
+    folder: Path, app: int, *, cores: Sequence[int] = (GATEWAY_CORE,), threads: int = 1,
+    pair: tuple[Path, Path] | None = None,
+) -> Iterator[dict[str, tuple[int, set[int]]]]:  # fmt: skip
+    """The chain in Go by each way of collecting garbage, all at once; none where Go is not installed."""
+    with ExitStack() as stack:
+        program = build(folder) if go() else None
+        yield {
+            name: stack.enter_context(chain(program, app, collect, cores=cores, threads=threads, pair=pair))
+            for name, collect in COLLECTED.items()
+            if program is not None
+        }
+
+
+def _cost(program: Path, app: int, script: Path, seconds: float, collect: str) -> Cost:
+    with chain(program, app, collect) as (port, processes):
+        return measured(port, processes, script, seconds)
 
 
 def asking(program: Path, folder: Path, app: int, script: Path, seconds: float) -> Cost:
     """What nginx with `auth_request` and the authoriser cost together; nothing is recorded there."""
-    with _running(program, ["-authorise"], TUNED) as (authoriser, process):
+    with _running(program, ["-authorise"], COLLECTED["go tuned"]) as (authoriser, process):
         port = nginx.free_port()
         front = nginx.start_asking(folder, port, app, authoriser, GATEWAY_CORE)
         try:
@@ -124,7 +155,7 @@ def asking(program: Path, folder: Path, app: int, script: Path, seconds: float) 
 def rows(program: Path, folder: Path, app: int, script: Path, seconds: float) -> dict[str, Callable[[], Cost]]:
     """The candidates that need Go, by the name of their row."""
     return {
-        "go": lambda: chain(program, app, script, seconds, "100"),
-        "go tuned": lambda: chain(program, app, script, seconds, TUNED),
+        "go": lambda: _cost(program, app, script, seconds, COLLECTED["go"]),
+        "go tuned": lambda: _cost(program, app, script, seconds, COLLECTED["go tuned"]),
         "auth_request": lambda: asking(program, folder, app, script, seconds),
     }

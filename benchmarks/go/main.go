@@ -43,14 +43,16 @@ func main() {
 	rules := flag.String("rules", "", "file of the policy's rules")
 	people := flag.String("people", "", "file of sessions")
 	journal := flag.String("journal", "", "file to append records to")
+	certificate := flag.String("certificate", "", "PEM of the server's certificate; with -key, TLS is spoken")
+	key := flag.String("key", "", "PEM of its private key")
 	authorise := flag.Bool("authorise", false, "answer whether a request may pass, and nothing else")
 	flag.Parse()
 
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	signing, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(err)
 	g := &gateway{
 		host: *host, sessions: map[[32]byte]*session{}, addresses: newBuckets(1e6, 1e6), users: newBuckets(1e6, 1e6),
-		signer: &signer{key: key, signed: map[string]*assertion{}},
+		signer: &signer{key: signing, signed: map[string]*assertion{}},
 	}
 	g.policy = readPolicy(*rules)
 	for _, each := range readPeople(*people) {
@@ -67,7 +69,11 @@ func main() {
 		Transport:  &http.Transport{MaxIdleConns: 256, MaxIdleConnsPerHost: 256, DisableCompression: true},
 		BufferPool: &pool{}, ErrorLog: log.New(io.Discard, "", 0),
 	}
-	must(http.ListenAndServe(*listen, http.HandlerFunc(g.serve)))
+	server := &http.Server{Addr: *listen, Handler: http.HandlerFunc(g.serve), ErrorLog: log.New(io.Discard, "", 0)}
+	if *certificate != "" {
+		must(server.ListenAndServeTLS(*certificate, *key))
+	}
+	must(server.ListenAndServe())
 }
 
 func must(err error) {
@@ -137,7 +143,11 @@ func rewrite(r *httputil.ProxyRequest, target *url.URL) {
 		}
 	}
 	out.Header.Set("X-Forwarded-For", r.In.Header.Get("X-Forwarded-For"))
-	out.Header.Set("X-Forwarded-Proto", "http")
+	proto := "http"
+	if r.In.TLS != nil {
+		proto = "https"
+	}
+	out.Header.Set("X-Forwarded-Proto", proto)
 	out.Header.Set("X-Forwarded-Host", r.In.Host)
 	var kept []string
 	for _, part := range strings.Split(out.Header.Get("Cookie"), ";") {
