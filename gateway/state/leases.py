@@ -76,7 +76,14 @@ class Leases:
     # -- workers ------------------------------------------------------------------------------------------------------
 
     def joined(self, worker: Key) -> None:
-        """Count a worker in that serves from now on, or again after its connection was lost."""
+        """Count a worker in that serves from now on, or again after its connection was lost.
+
+        One that was never here has let nothing pass yet: nothing of any name is its part, so a reload brings nobody
+        another burst of what is in the book.
+        """
+        if worker not in self._connected:
+            for lease in self._book.values():
+                lease.holds[worker] = Hold(asked_at=lease.at)
         self._connected[worker] = True
         self._count_present()
         self._changed.update(self._book)
@@ -157,6 +164,7 @@ class Leases:
             hold = lease.holds.get(key)
             if hold is not None:
                 tidings.names.append([*name, round(hold.taken + shares[key], 6), round(wait, 3)])
+                lease.told.add(key)
             elif key not in lease.told:
                 tidings.names.append([*name, part.burst, round(wait, 3)])
                 lease.told.add(key)

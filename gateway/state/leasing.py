@@ -53,9 +53,10 @@ class LeaseRounds:
         self._schedule(self._earliest)
 
     def joined(self, worker: Key) -> None:
-        """Tell a worker that serves now, or again, what is shared out."""
+        """Tell a worker that serves now, or again, what is shared out: at once, as it begins with parts of its own."""
         self.leases.joined(worker)
         if len(self.leases):
+            self._earliest = min(self._earliest, self._timers.time())
             self._schedule(self._earliest)
 
     def left(self, worker: Key, *, dead: bool) -> None:

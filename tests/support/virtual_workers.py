@@ -57,18 +57,21 @@ class VirtualWorkers:
         self.steward_stopped = False
         self._held_back: list[tuple[Key, dict[str, Any]]] = []
         self.buckets: list[Buckets] = []
+        self.keys: list[Key] = []  # of those that serve now
         self.leasing: dict[Key, Leasing] = {}
         self.connected: dict[Key, bool] = {}
         self.start_steward(capacity)
         for number in range(count):
             key = (f"worker-{number}", 100 + number)
-            if count == 1:
-                self.buckets.append(Buckets(rate, 1000))
-                continue
-            mine = LeasedBuckets(rate, count, 1000)
-            self.buckets.append(mine)
-            self.leasing[key] = Leasing({KIND: mine}, lambda said, key=key: self._say(key, said), self.clock)
-            self.connect(key)
+            self.keys.append(key)
+            self.buckets.append(Buckets(rate, 1000) if count == 1 else self._started(number, key))
+
+    def _started(self, number: int, key: Key) -> LeasedBuckets:
+        mine = LeasedBuckets(self.rate, self.count, 1000)
+        self.keys[number] = key
+        self.leasing[key] = Leasing({KIND: mine}, lambda said: self._say(key, said), self.clock)
+        self.connect(key)
+        return mine
 
     def start_steward(self, capacity: int = 1000) -> None:
         self.leases = Leases({KIND: self.rate}, self.count, capacity)
@@ -82,6 +85,14 @@ class VirtualWorkers:
         self.connected[key] = False
         self.leasing[key].lost()
         self.rounds.left(key, dead=False)
+
+    def replace(self, number: int, *, gone: bool) -> None:
+        """Put a fresh worker in this one's place; the former drains, or is `gone` at once where it had nothing open."""
+        former = self.keys[number]
+        self.buckets[number] = self._started(number, (former[0], former[1] + self.count))
+        if gone:
+            self.connected[former] = False
+            self.rounds.left(former, dead=True)
 
     def stop_steward(self) -> None:
         """As SIGSTOP: it takes nothing and says nothing until `resume_steward`."""

@@ -77,6 +77,36 @@ def test_rests_and_rushes_on_all_workers_at_once_stay_within_it(workers: int, ra
 
 
 @pytest.mark.promise("P1.rates-hold-over-workers")
+@pytest.mark.parametrize("workers", [2, 8])
+@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize("hot", [False, True], ids=["not-shared-out", "shared-out"])
+@pytest.mark.parametrize("rate", [DEFAULT, Rate(1, 60), Rate(5, 300)], ids=str)
+@pytest.mark.parametrize("when", [1.0, 58.0])
+def test_fresh_workers_bring_nobody_more_than_the_rate(
+    when: float, rate: Rate, workers: int, *, hot: bool, gone: bool
+) -> None:
+    """A reload somewhere in a minute: each new worker has a whole part of what the steward knows nothing of.
+
+    Until then all that is had is taken (`hot`), or so much that the steward never hears of it. The former workers
+    drain, or end at once, and what they let pass is forgotten where it was not shared out. Each new one is asked for a
+    whole burst as soon as it serves, as fast as one can.
+    """
+    machine = VirtualWorkers(workers, rate)
+    begun = machine.clock.now
+    rush, times = (3 * rate.burst, 2.0) if hot else (0.4 * rate.burst, 0.95)
+    passed = machine.passed((number * 0.0001, number % workers) for number in range(int(rush)))
+    each = 1 / (rate.per_second * times)
+    passed += machine.passed((number * each, number % workers) for number in range(1, int(when / each)))
+    assert bool(len(machine.leases)) is hot
+    for number in range(workers):
+        machine.replace(number, gone=gone)
+        passed += machine.passed((0.0002 * asked, number) for asked in range(int(rate.burst)))
+    rest = MINUTE - (machine.clock.now - begun)
+    passed += machine.passed(hopping(workers, 3 * rate.per_second, 0.0, seconds=rest))
+    assert passed <= bounds(rate, 0)[1]
+
+
+@pytest.mark.promise("P1.rates-hold-over-workers")
 @pytest.mark.parametrize("workers", [2, 3, 8])
 def test_the_burst_is_not_multiplied(workers: int) -> None:
     machine = VirtualWorkers(workers, DEFAULT)

@@ -99,13 +99,23 @@ def test_a_worker_without_a_connection_keeps_its_part_of_burst_and_rate() -> Non
     assert told(leases, 8.1) == {A: [pytest.approx(20 + 40, abs=0.1)]}
 
 
-def test_a_worker_that_comes_later_is_told_of_every_name() -> None:
+def test_a_worker_that_comes_later_is_told_of_every_name_and_brings_no_part_of_its_own() -> None:
+    """It has let nothing pass: it used to be given a whole part, on top of what was left."""
     leases = book()
     leases.heard(A, [(*SESSION, 12, 12)], 0.0)
     leases.round(0.0)
     leases.joined(C)
-    assert told(leases, 0.1)[C] == [20.0]
+    assert told(leases, 0.1)[C] == [pytest.approx((40 - 12 + 1 - 20) / 4, abs=0.1)]  # half alike; B's part set aside
     assert told(leases, 0.2)[C] == []
+
+
+def test_a_worker_that_comes_back_may_have_used_its_part() -> None:
+    leases = book()
+    leases.heard(A, [(*SESSION, 12, 12)], 0.0)
+    leases.round(0.0)
+    leases.left(B, dead=False)
+    leases.joined(B)
+    assert told(leases, 0.1)[B] == [20.0]
 
 
 def test_a_name_leaves_the_book_when_it_is_full_and_nobody_asks() -> None:
