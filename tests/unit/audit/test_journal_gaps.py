@@ -7,9 +7,11 @@ import contextlib
 import errno
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from audit.journal import JournalUnhealthy
 from audit.segment import segments
@@ -169,6 +171,30 @@ def test_a_stall_is_noticed_in_its_time_and_no_sooner(tmp_path: Path, monkeypatc
     run(main)
     gap = next(body for body in bodies(tmp_path) if body["event.action"] == "audit.gap")
     assert (gap["sekisho.gap.failed"], gap["sekisho.gap.unacknowledged.first"]) == (1, 4)
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_bug_a_process_that_was_paused_blamed_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factory: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """A machine that stood still for longer than a stall: a gap on record and refusals, without any fault."""
+    disk = Disk(monkeypatch)
+
+    async def main() -> None:
+        journal = make(tmp_path, stall_limit=2.0)
+        journal.open(asyncio.get_running_loop())
+        disk.open.clear()
+        told: Told = []
+        journal.append(note(1), True, told.append)
+        await until(lambda: disk.held > 0)
+        time.sleep(2.5)  # noqa: ASYNC251 (neither the loop nor, held, the writer gets anywhere)
+        disk.open.set()
+        await until(lambda: bool(told))
+        assert (told, journal.epoch) == ([None], 1)
+        journal.close(5)
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
 
 
 def test_what_failed_once_does_not_count_as_a_stall_after_the_recovery(
