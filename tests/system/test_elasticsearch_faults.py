@@ -36,7 +36,7 @@ from tests.system.test_elasticsearch_shipping import (
 from tests.unit.audit.test_shipper import NOW, write_journal
 
 __all__ = ["elasticsearch_node", "prepared"]
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 AT = {"@timestamp": "2026-01-01T00:00:00Z"}
 
 
@@ -130,7 +130,7 @@ def test_an_invalidated_key_is_waited_for_and_its_successor_taken(prepared: Node
         new = await asyncio.to_thread(keys, prepared, "renewed")
         files["write"].write_text(new.write)
         files["read"].write_text(new.read)
-        await asyncio.wait_for(sending, 60)
+        await asyncio.wait_for(sending, 150)
         await index.close()
         assert shipper.counts.rejected == 0
 
@@ -174,7 +174,7 @@ def test_a_read_only_cluster_is_waited_for(prepared: Node, tmp_path: Path) -> No
                 await until(lambda: shipper.counts.faults > 0)
             finally:
                 await asyncio.to_thread(blocked, prepared, False)
-            await asyncio.wait_for(sending, 60)
+            await asyncio.wait_for(sending, 150)
 
     asyncio.run(main())
     assert stored_ids(prepared, "readonly") == expected(20)
@@ -198,7 +198,7 @@ def test_whatever_stands_between_nothing_is_lost_and_nothing_twice(
             for count in (5, 9, 13):
                 await until(rolls(proxy, count))
                 await asyncio.to_thread(call, prepared, "POST", f"/{stream}/_rollover")
-            await asyncio.wait_for(sending, 120)
+            await asyncio.wait_for(sending, 200)
             assert (shipper.counts.rejected, proxy.script) == (0, [])
             return proxy.used
 

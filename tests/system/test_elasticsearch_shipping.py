@@ -31,7 +31,7 @@ from tests.support.elasticsearch_node import elasticsearch_node
 from tests.unit.audit.test_shipper import NOW, write_journal
 
 __all__ = ["elasticsearch_node"]
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 def admin(node: Node) -> elasticsearch.AsyncElasticsearch:
@@ -221,7 +221,7 @@ def test_write_block_is_waited_for(prepared: Node, tmp_path: Path) -> None:
             sending = asyncio.create_task(ship_all(shipper))
             await until(lambda: shipper.counts.put_off > 0)
             await asyncio.to_thread(call, prepared, "PUT", f"/{stream}/_settings", {"index.blocks.write": False})
-            await asyncio.wait_for(sending, 60)
+            await asyncio.wait_for(sending, 150)
 
     asyncio.run(main())
     assert stored_ids(prepared, "blocked") == expected(100)
@@ -242,7 +242,7 @@ def test_server_killed_and_back_while_shipping(prepared: Node, tmp_path: Path, m
             await asyncio.to_thread(prepared.kill)
             prepared.start()
             await asyncio.to_thread(prepared.await_ready)
-            await asyncio.wait_for(sending, 120)
+            await asyncio.wait_for(sending, 200)
             assert shipper.counts.faults > 0
 
     asyncio.run(main())

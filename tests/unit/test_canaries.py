@@ -154,7 +154,7 @@ def test_a_run_that_leaves_a_secret_fails(tmp_path: Path, left: str) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir",
                str(tmp_path), "--basetemp", str(tmp_path / "left"), str(tmp_path / "tests")]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
     clean = left == "'nothing'"
     assert (done.returncode == 0) is clean, done.stdout + done.stderr
     assert ("secrets where none may stand" in done.stdout) is not clean
