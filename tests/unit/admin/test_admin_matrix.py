@@ -52,7 +52,7 @@ def session(name: str, owner: str, **changes: Any) -> Session:
     values: dict[str, Any] = {
         "id": f"s-{name}", "user_id": owner, "token_hash": hashlib.sha256(name.encode()).hexdigest(),
         "amr": ("pwd", "otp", "mfa"), "acr": AAL2, "mfa_method": "totp", "mfa_at": NOW, "created_at": NOW,
-        "expires_at": NOW + 3600, "idle_limit": 3600.0, "last_used_at": NOW, "device_id": None, "source_ip": "",
+        "expires_at": NOW + 30_000, "idle_limit": 30_000.0, "last_used_at": NOW, "device_id": None, "source_ip": "",
         "user_agent": "", "operator": True, "ended_at": None, "end_reason": "",
     }  # fmt: skip
     return Session(**(values | changes))

@@ -38,7 +38,7 @@ ACTIVE = "cd" * 32
 RECORDS = [
     replace(user(1), roles=("audit",)),
     session("op", user(1).id, token_hash=hashlib.sha256(b"op").hexdigest(), operator=True, created_at=NOW,
-            last_used_at=NOW, mfa_at=NOW, expires_at=NOW + 3600),
+            last_used_at=NOW, mfa_at=NOW, expires_at=NOW + 30_000, idle_limit=30_000.0),
     PolicyVersion(OLDER, "最初の版", "version: 1\n# 旧\n", "init", NOW - 60, "retired", "init"),
     PolicyVersion(ACTIVE, "今の版", POLICY, "nakamura", NOW - 30, "active", "yamamoto"),
     Approval("a1", "policy", ACTIVE, "{}", "nakamura", NOW - 30, NOW + 60, "yamamoto", NOW - 10, True),
