@@ -124,17 +124,15 @@ def encode_all(start: bytes, seq: int, prev: bytes, salts: bytes, records: Seque
     record.
     """
     pieces: list[bytes] = []
-    add = pieces.extend
+    add, join = pieces.extend, b"".join
     for at, (members, event) in zip(range(0, len(salts), SALT), records, strict=True):
         salt = salts[at : at + SALT]
         # Joined, not formatted: formatting does not know the size beforehand, and a body is a kilobyte or two.
-        body = b"".join((start, str(seq).encode(), PREV_OPEN, prev, _PREV_END, members, event[1:]))
+        body = join((start, str(seq).encode(), PREV_OPEN, prev, _PREV_END, members, event[1:]))
         add((SALT_OPEN, hexlify(salt), BODY_OPEN, body, _LINE_END))
-        entry = sha256(salt)
-        entry.update(body)
-        prev = hexlify(entry.digest())
+        prev = hexlify(sha256(salt + body).digest())
         seq += 1
-    return b"".join(pieces), prev
+    return join(pieces), prev
 
 
 def encode(start: bytes, seq: int, prev: bytes, salt: bytes, event: bytes) -> tuple[bytes, bytes]:

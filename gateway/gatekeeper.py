@@ -217,13 +217,13 @@ class WorkerGatekeeper:
 
     def keep(self, verdict: Verdict, done: Done) -> None:
         """Record a decision where it belongs, as durably as the app wants it."""
-        if isinstance(verdict, Unknown):
-            raise RecordNotKept("no decision yet")
         try:
             if type(verdict) is Forward:
                 synced = verdict.app.durability == SYNCED
                 self._trail.journal.append_encoded(verdict.own, synced, done, verdict.shared.decided)
                 return
+            if isinstance(verdict, Unknown):
+                raise RecordNotKept("no decision yet")
             record = verdict.record
             if "user.id" in record:
                 self._trail.journal.append(record, False, done, type(verdict) is Local)

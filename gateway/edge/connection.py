@@ -128,29 +128,39 @@ class ClientConnection(RestingConnection):
 
     def _take_head(self) -> bool:
         """Read one head and act on it; return False while it is not complete."""
-        data = self.buffer
-        try:
-            # RFC 9112 §2.2: an empty line (or two) before the request line is ignored.
-            if data[0] == 13:
-                data = data.removeprefix(b"\r\n").removeprefix(b"\r\n")
-            head = self._reader.take(data, self.peer)
+        head = self._reader.next(self.buffer, self.peer)
+        if head is not None:
+            self.buffer = b""
+        else:
+            try:
+                head = self._first_head()
+            except RequestFault as fault:
+                self._refuse(fault)
+                return True
             if head is None:
-                if self._state is IDLE:
-                    self.deadline = self._services.sweeper.now + self._services.timeouts.header
-                self._move(states.PARTIAL)
-                self.buffer = data
                 return False
-            size = self._reader.size
-            self.buffer = b"" if size == len(data) else data[size:]
-        except RequestFault as fault:
-            self._refuse(fault)
-            return True
         self._requests += 1
         if self._requests >= self._services.limits.requests_per_connection:
             self.exhausted = True
             self._services.reached["requests_per_connection"] += 1
         self._judge(head, True)
         return True
+
+    def _first_head(self) -> RequestHead | None:
+        """Take the head at the start of the buffer, None while it is not complete; raises RequestFault."""
+        data = self.buffer
+        # RFC 9112 §2.2: an empty line (or two) before the request line is ignored.
+        if data[0] == 13:
+            data = data.removeprefix(b"\r\n").removeprefix(b"\r\n")
+        head = self._reader.take(data, self.peer)
+        if head is None:
+            if self._state is IDLE:
+                self.deadline = self._services.sweeper.now + self._services.timeouts.header
+            self._move(states.PARTIAL)
+            self.buffer = data
+        else:
+            self.buffer = data[self._reader.size :]
+        return head
 
     # Judge, keep, act.
 

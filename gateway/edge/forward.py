@@ -34,7 +34,7 @@ def request_head(
         app = verdict.app
         if app.host_header == "upstream":
             upstream_host = upstream.authority.encode("ascii")
-        if app.assertion_header[:10] != "X-Sekisho-":
+        if not app.assertion_header.startswith("X-Sekisho-"):
             lines = _without(request, fold(app.assertion_header.encode("ascii")))
     elif isinstance(verdict, Local):  # our own pages read our cookies; no app ever sees them
         lines = _with_all_cookies(request)

@@ -25,13 +25,16 @@ _METHODS = {method: method.decode("ascii") for method in METHODS}
 class HeadReader:
     """Reads the request heads of one connection, in order."""
 
-    __slots__ = ("_before", "_block", "_exceptions", "_fields", "_known", "_limits", "_parser", "_turn", "size")
+    __slots__ = (
+        "_before", "_block", "_exceptions", "_fields", "_known", "_limits", "_longest", "_parser", "_turn", "size",
+    )  # fmt: skip
 
     def __init__(
         self, limits: EdgeLimits, known: KnownBlocks, exceptions: Callable[[str], PathExceptions | None]
     ) -> None:
         """`exceptions` tells by which named exceptions paths on a host are read, None = by none."""
         self._limits = limits
+        self._longest = limits.header_bytes
         self._exceptions = exceptions
         self._known = known
         self._fields: list[tuple[bytes, bytes]] = []
@@ -45,17 +48,21 @@ class HeadReader:
         """Keep nothing of the request before: the next one is not to be expected soon."""
         self._block, self._before = b"", None
 
+    def next(self, data: bytes, peer: Peer) -> RequestHead | None:
+        """Read `data` where it is one head with the block of the head before; None where `take` has to read it.
+
+        `peer` is the same as of that one.
+        """
+        known, before, block = self._known, self._before, self._block
+        if before is None or not data.endswith(block) or self._turn != known.turn or len(data) > self._longest:
+            return None
+        line = data[: -len(block)]  # one that is in order holds no line end, so this is the whole of it
+        asked = known.lines.get(line) or self._ask(line)
+        return None if asked is None else _again(before, asked, peer)
+
     def take(self, data: bytes, peer: Peer) -> RequestHead | None:
         """Read the head at the start of `data`, None while it is not complete; raises RequestFault."""
-        known, before, limits = self._known, self._before, self._limits
-        # The same block behind another request line, and nothing else: a line that is in order holds no line end.
-        if before is not None and data.endswith(self._block) and self._turn == known.turn:
-            line = data[: -len(self._block)]
-            asked = known.lines.get(line) or self._ask(line)
-            size = len(data)
-            if asked is not None and size <= limits.header_bytes:
-                self.size = size
-                return _again(before, asked, peer)
+        known, limits = self._known, self._limits
         end = data.find(b"\r\n\r\n")
         if end < 0:
             self._check_partial(data)

@@ -27,7 +27,7 @@ class RestingConnection(ClientSocket, ABC):
     """One connection of one client, as far as it is between requests."""
 
     __slots__ = (
-        "_bodiless", "_exchange", "_reader", "_requests", "_state", "buffer", "deadline", "exhausted", "peer",
+        "_bodiless", "_exchange", "_pause", "_reader", "_requests", "_state", "buffer", "deadline", "exhausted", "peer",
     )  # fmt: skip
 
     def __init__(self, services: EdgeServices, peer: Peer) -> None:
@@ -37,6 +37,7 @@ class RestingConnection(ClientSocket, ABC):
         self.buffer = b""
         self.deadline = NEVER
         self._reader = HeadReader(services.limits, services.blocks, services.gatekeeper.path_exceptions)
+        self._pause = min(services.timeouts.idle, LOOK)  # seconds until the answer before is looked after
         self._exchange: Exchange | None = None
         self._requests = 0
         self.exhausted = False  # it has carried as many requests as it may
@@ -78,8 +79,7 @@ class RestingConnection(ClientSocket, ABC):
             return
         self._state = AFTER_FINISHED[self._state] if event is states.FINISHED else step(self._state, event)
         services = self._services
-        idle = services.timeouts.idle
-        self.deadline = services.sweeper.now + (LOOK if idle > LOOK else idle)  # noqa: FURB136  # min() costs a call
+        self.deadline = services.sweeper.now + self._pause
         if self.held:
             self.hold(False)
         if self.buffer or self.eof:

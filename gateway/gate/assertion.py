@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LIFETIME: Final = 300  # seconds
 REUSE: Final = 60.0  # seconds
 CAPACITY: Final = 50_000
+_REQUEST_ID: Final = b"X-Sekisho-Request-Id: "
 _THUMBPRINT_MEMBERS: Final = ("crv", "kty", "x", "y")  # RFC 7638 §3.2, in lexicographic order
 
 
@@ -83,12 +84,12 @@ class Signer:
             if (
                 signed is None
                 or signed.until <= moment.mono
-                or (signed.header is not name and signed.header != name)
+                or signed.header != name
                 or (signed.claims is not claims and signed.claims != claims)
             ):
                 signed = self._sign(verdict.app_session_id, claims, name, moment)
             line = signed.line
-        lines = f"X-Sekisho-Request-Id: {verdict.request_id}\r\n".encode() + line
+        lines = b"".join((_REQUEST_ID, verdict.request_id.encode(), b"\r\n", line))
         if verdict.headers:
             return b"".join([b"%b: %b\r\n" % field for field in verdict.headers]) + lines
         return lines

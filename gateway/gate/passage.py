@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.gate.cross_site import SAFE_METHODS
-from gateway.gate.route import OWN_PATH
+from gateway.gate.route import OWN_PATH, is_own
 from policies.decision import Decision
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Passage:
             and request.host == self._host
             and request.method in self._methods
             and not request.upgrade
-            and (path[:9] != OWN_PATH or path[9:10] not in (b"", b"/"))
+            and not (path.startswith(OWN_PATH) and is_own(path))
         )
 
     def decide(self, request: RequestHead) -> Decision:

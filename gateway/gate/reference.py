@@ -11,24 +11,39 @@ from random import getrandbits
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LENGTH = 16
 
-_PAIRS = [high + low for high in ALPHABET for low in ALPHABET]  # 10 bits each: few enough to stay in the cache
+_PAIRS = [high + low for high in ALPHABET for low in ALPHABET]  # 10 bits each
 _VALUES = {character: value for value, character in enumerate(ALPHABET)}
 _TYPED = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None, "\u3000": None})
 _TIME_MASK = (1 << 45) - 1
+_DRAWN = 256  # at once
+_RANDOM = LENGTH - 9  # characters, 5 bits each
+_CHARACTERS = bytes(ord(ALPHABET[byte & 31]) for byte in range(256))
+_chances: list[str] = []  # drawn ahead
 _latest: list[tuple[float, str]] = [(-1.0, "")]  # a time and its nine characters; swapped whole
 
 
 def new_reference(wall: float) -> str:
     """Return a new request id for the time `wall` (seconds since the epoch)."""
-    pairs = _PAIRS
     known, start = _latest[0]
     if known != wall:
+        pairs = _PAIRS
         time = int(wall * 1000) & _TIME_MASK
         start = f"{pairs[time >> 35]}{pairs[time >> 25 & 1023]}{pairs[time >> 15 & 1023]}{pairs[time >> 5 & 1023]}"
         start += ALPHABET[time & 31]
         _latest[0] = (wall, start)
-    chance = getrandbits(35)
-    return f"{start}{pairs[chance >> 25]}{pairs[chance >> 15 & 1023]}{pairs[chance >> 5 & 1023]}{ALPHABET[chance & 31]}"
+    try:
+        return start + _chances.pop()
+    except IndexError:
+        return start + _draw()
+
+
+def _draw() -> str:
+    """Return the random part of one name, and keep many more: drawn together they cost a third."""
+    size = _RANDOM * _DRAWN
+    drawn = getrandbits(8 * size).to_bytes(size, "little").translate(_CHARACTERS).decode("ascii")
+    one, *more = [drawn[at : at + _RANDOM] for at in range(0, size, _RANDOM)]
+    _chances.extend(more)
+    return one
 
 
 def shown(reference: str) -> str:

@@ -21,7 +21,7 @@ PEER = Peer("10.0.0.1", 1, "loopback", "http", "")
 LINE = b"GET /a?b=c HTTP/1.1"
 HOST = b"Host: a.test"
 BROWSER = (
-    HOST, b"User-Agent: Mozilla/5.0", b"Accept: text/html;q=0.9,*/*", b"accept-language:ja", b"Referer: https://a.test/",
+    HOST, b"User-Agent: Mozilla/5.0", b"Accept: text/html;q=0.9,*/*", b"accept-language:ja", b"Referer: https://a.test",
     b"Cookie: a=1; __Host-sekisho-app=x; b=2", b"X-Forwarded-For: 1.2.3.4", b"X-Empty:", b"Connection: keep-alive",
 )  # fmt: skip
 LINES = (b"GET /a HTTP/1.1", b"HEAD /%E3%81%82?x HTTP/1.1", b"GET /a HTTP/1.1", b"POST /%7e%c3%a9? HTTP/1.1")
@@ -54,6 +54,9 @@ def whole(data: bytes) -> object:
 
 def taken(reader: HeadReader, data: bytes) -> object:
     """The same by whatever the reader knows."""
+    head = reader.next(data, PEER)
+    if head is not None:
+        return shown(head)
     try:
         head = reader.take(data, PEER)
     except RequestFault as fault:
@@ -118,6 +121,12 @@ def test_the_next_request_of_a_connection_is_read_by_the_block_before() -> None:
     for line in (*LINES, *ODD_LINES, *LINES):
         data = request(*BROWSER, line=line)
         assert taken(reader, data) == whole(data), line
+    for line in LINES:
+        assert reader.next(request(*BROWSER, line=line), PEER) is not None, line
+    for line in ODD_LINES:
+        assert reader.next(request(*BROWSER, line=line), PEER) is None, line
+    assert reader.next(request(*BROWSER, b"X-More: 1"), PEER) is None
+    assert reader.next(request(*BROWSER)[:-2], PEER) is None
     two = request(*BROWSER) + request(*BROWSER, line=b"GET /second HTTP/1.1")
     assert taken(reader, two) == whole(request(*BROWSER))
     assert reader.size == len(request(*BROWSER))
@@ -144,8 +153,9 @@ def test_what_was_forgotten_counts_for_no_connection() -> None:
     exceptions[0] = PathExceptions(jsessionid=True, shift_jis=False)
     known.forget()
     assert not known.fields.table
-    assert isinstance(reader.take(request(*BROWSER), PEER), OldAppHead)
-    assert isinstance(reader.take(request(*BROWSER, line=b"GET /a;jsessionid=1 HTTP/1.1"), PEER), OldAppHead)
+    for data in (request(*BROWSER), request(*BROWSER, line=b"GET /a;jsessionid=1 HTTP/1.1")):
+        assert reader.next(data, PEER) is None
+        assert isinstance(reader.take(data, PEER), OldAppHead)
 
 
 def test_another_name_of_the_connection_is_misdirected() -> None:

@@ -236,19 +236,24 @@ def test_buckets_that_make_no_sense(rate: Rate, capacity: int) -> None:
 @pytest.mark.parametrize(
     ("wall", "chance", "text"),
     [
-        (0.0, 0, "0000000000000000"), (0.001, 1, "0000000010000001"), (0.031, 31, "00000000Z000000Z"),
-        (1.024, 1 << 20, "0000001000010000"), (1.79e9, (1 << 35) - 1, "1M3250V00ZZZZZZZ"),
-        (33.792, 1 << 5, "0000011000000010"), (2.0**45 / 1000 + 0.001, 1 << 15, "0000000010001000"),
+        (0.0, b"\0\0\0\0\0\0\0", "0000000000000000"), (0.001, b"\0\0\0\0\0\0\1", "0000000010000001"),
+        (0.031, b"\1\2\3\4\5\6\x1f", "00000000Z123456Z"), (1.024, b"\x20\x21\x3f\0\0\0\0", "00000010001Z0000"),
+        (1.79e9, b"\xff\xff\xff\xff\xff\xff\xff", "1M3250V00ZZZZZZZ"),
+        (33.792, b"\0\0\0\0\0\1\0", "0000011000000010"),
+        (2.0**45 / 1000 + 0.001, b"\0\0\0\1\0\0\0", "0000000010001000"),
     ],
 )  # fmt: skip
 def test_a_reference_is_the_time_and_then_chance(
-    wall: float, chance: int, text: str, monkeypatch: pytest.MonkeyPatch
+    wall: float, chance: bytes, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(reference, "getrandbits", lambda bits: asked.append(bits) or chance)
+    monkeypatch.setattr(reference, "_chances", [])
+    monkeypatch.setattr(
+        reference, "getrandbits", lambda bits: asked.append(bits) or int.from_bytes(chance * (bits // 56), "little")
+    )
     assert new_reference(wall) == text
     assert new_reference(wall) == text  # the same moment again
-    assert asked == [35, 35]
+    assert asked == [8 * 7 * 256], "one draw for many names"
     assert reference_time(text) == int(wall * 1000) % (1 << 45) / 1000
     assert shown("0123456789ABCDEF") == "0123-4567-89AB-CDEF"
 
