@@ -21,7 +21,7 @@ from tests.system.test_elasticsearch_shipping import call, prepared
 from tests.system.test_templates_accepted import sample
 
 __all__ = ["elasticsearch_node", "prepared"]
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 NOW = 1_790_000_000.0
 ITEMS: list[Panel | Search] = [item for board in boards(["juki", "zeimu"]) for item in board.items]
 

@@ -29,7 +29,7 @@ from tests.support.small_copy import NOON, Writer
 from tests.system.test_elasticsearch_shipping import access, call, prepared, ship_all, stored_ids
 
 __all__ = ["elasticsearch_node", "prepared"]
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 HOUR = 3600
 
 

@@ -27,7 +27,7 @@ from tests.support.elasticsearch_node import elasticsearch_node
 from tests.support.ten_questions import NOW, asked_by, commands
 
 __all__ = ["elasticsearch_node", "office", "places"]
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 HOURS = 4000.0
 Asked = Callable[[CopySearch], Coroutine[Any, Any, Any]]
 

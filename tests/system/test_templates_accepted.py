@@ -26,7 +26,7 @@ from tests.support.elasticsearch_node import elasticsearch_node
 from tests.system.test_elasticsearch_shipping import access, admin, call, prepared
 
 __all__ = ["elasticsearch_node", "prepared"]
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 NOW = 1_790_000_000.0
 SAMPLES: dict[str, Any] = {
     "keyword": "値 " + "x" * 200, "text": "出来事の説明", "long": 2**53, "float": 0.25, "boolean": True,
