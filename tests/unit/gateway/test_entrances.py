@@ -62,7 +62,7 @@ def test_a_broken_further_pair_stops_start_and_reload(config: Path) -> None:
     with pytest.raises(CertificateFaults, match=r"listeners\.public: .*docs\.key: got another certificate's key"):
         Entrances(Settings.load(config), {}, time.time(), lambda action, fields: None)
     ((key, got),) = faults_of(config)
-    assert key == "listeners.public"
+    assert key == "listeners.public.certificates[0].key"
     assert got.endswith("docs.key: got another certificate's key")
 
 
