@@ -14,10 +14,12 @@ import contextlib
 import errno
 import fcntl
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 _LOOK_BACK: Final = 65_536  # bytes
+_AT_ONCE: Final = 64  # files that are open at once
 _KNOWN: Final = 4096  # directories whose names are known to be durable
 _durable_names: set[Path] = set()
 
@@ -92,11 +94,8 @@ def write_all(descriptor: int, data: bytes) -> None:
             written += more
 
 
-def replace(path: Path, data: bytes, mode: int = 0o644, *, sync_parent: bool = True) -> None:
-    """Make `path` hold exactly `data`: readers see the old content or the new one, never a mixture, also after a crash.
-
-    With `sync_parent` false the caller syncs the directory itself, once for many files.
-    """
+def replace(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Make `path` hold exactly `data`: readers see the old content or the new one, never both, also after a crash."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.unlink(missing_ok=True)
     descriptor = create(temporary, 0o600)
@@ -107,8 +106,30 @@ def replace(path: Path, data: bytes, mode: int = 0o644, *, sync_parent: bool = T
     finally:
         close(descriptor)
     temporary.rename(path)
-    if sync_parent:
-        sync_directory(path.parent)
+    sync_directory(path.parent)
+
+
+def replace_all(files: Sequence[tuple[Path, bytes]], mode: int = 0o644) -> None:
+    """Make each path hold exactly its data, as `replace` does; the caller syncs the directories.
+
+    All are written before the first is synced: so the disk has one turn for many of them.
+    """
+    for start in range(0, len(files), _AT_ONCE):
+        opened: list[tuple[int, Path, Path]] = []
+        try:
+            for path, data in files[start : start + _AT_ONCE]:
+                temporary = path.with_name(path.name + ".tmp")
+                temporary.unlink(missing_ok=True)
+                opened.append((create(temporary, 0o600), temporary, path))
+                write_all(opened[-1][0], data)
+                os.fchmod(opened[-1][0], mode)
+            for descriptor, _, _ in opened:
+                os.fsync(descriptor)
+        finally:
+            for descriptor, _, _ in opened:
+                close(descriptor)
+        for _, temporary, path in opened:
+            temporary.rename(path)
 
 
 def append(path: Path, data: bytes) -> None:

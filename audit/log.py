@@ -110,10 +110,11 @@ class TileLog:
                 number = (self.size >> (8 * level)) // WIDTH
                 width = len(row) // ENTRY_SIZE
                 pending.append((_path(self.folder / f"tile/{level}", number, width), bytes(row)))
-        for path, data in pending:
-            durable.make_directory(path.parent)
-            durable.replace(path, data, sync_parent=False)
-        for folder in {path.parent for path, _ in pending}:
+        folders = {path.parent for path, _ in pending}
+        for folder in folders:
+            durable.make_directory(folder)
+        durable.replace_all(pending)
+        for folder in folders:
             durable.sync_directory(folder)
         self._flushed = self.size
         for path, _ in full:  # a full tile makes its partial ones superfluous

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from audit import stored
 from audit.entries import SIZE, EntriesInvalid, Expired, load
-from audit.segment import ACTIVE, Chain, Chained, LineFault, Link, Segment, chained, claimed, segments
+from audit.segment import ACTIVE, PLAIN, Chain, Chained, LineFault, Link, Segment, chained, claimed, segments
 from audit.stored import Piece, Recent, SegmentDamaged
 
 MANY: Final = 250  # records: who got so many in one look need not wait before the next, more may be there
@@ -77,6 +77,7 @@ class JournalReader:
         self._chain = Chain(writer, after)
         self._resume = after
         self._segment: Segment | None = None
+        self._plain = self.folder  # where it is once it is sealed
         self._offset = 0
         self._number = 0
 
@@ -219,6 +220,7 @@ class JournalReader:
 
     def _go(self, segment: Segment, offset: int = 0, number: int = 0) -> None:
         self._segment, self._offset, self._number = segment, offset, number
+        self._plain = segment.under(PLAIN).path
 
     def _load(self, segment: Segment, limit: int) -> bytes | None:
         try:
@@ -311,8 +313,10 @@ class JournalReader:
         """
         segment = self._segment
         assert segment is not None  # noqa: S101 (`piece` has entered one)
-        if not segment.sealed:  # or sealed since, and perhaps grown before that: read its rest under its new name
-            sealed = stored.now(segment)
+        if not segment.sealed:
+            if not self._plain.exists():
+                return False
+            sealed = stored.now(segment)  # perhaps it grew before that: its rest is read under its new name
             if sealed is None or sealed.form == ACTIVE:
                 return False
             self._segment = sealed

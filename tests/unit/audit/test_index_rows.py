@@ -103,8 +103,8 @@ requests = st.tuples(
 )
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.lists(requests, min_size=1, max_size=9))
+@settings(max_examples=12, deadline=None)
+@given(st.lists(requests, min_size=1, max_size=20))
 def test_rows_of_bytes_are_those_of_documents(drawn: list[tuple[str, str | None, bool, Outcome | None]]) -> None:
     records: Unchained = []
     for number, (path, query, other, _) in enumerate(drawn):

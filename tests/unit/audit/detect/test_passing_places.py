@@ -83,7 +83,7 @@ records = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(st.tuples(steps, records), max_size=25), min_size=1, max_size=2))
 def test_findings_and_state_are_those_of_whole_records(drawn: list[list[tuple[float, tuple[Any, ...]]]]) -> None:
     with tempfile.TemporaryDirectory() as name:
