@@ -69,12 +69,16 @@ def wait_for(port: int) -> None:
 
 
 def start(name: str, text: str, folder: Path, port: int, core: int | str, workers: int = 1) -> subprocess.Popen[bytes]:
-    """Start one nginx on a core, or on "0,1", with this `http` part of a configuration; returns when it listens."""
+    """Start one nginx on a core, or on "0,1", with this `http` part of a configuration; returns when it serves.
+
+    Its port is open before its workers are there; whoever adds up its processes then would miss them.
+    """
     config = folder / f"{name}-{port}.conf"
     config.write_text(_COMMON.format(folder=folder, name=f"{name}-{port}", workers=workers) + text)
     command = ["taskset", "-c", str(core), "nginx", "-c", str(config), "-p", str(folder)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     wait_for(port)
+    serving(process, workers)
     return process
 
 
@@ -89,11 +93,11 @@ def ended(process: subprocess.Popen[Any]) -> Iterator[subprocess.Popen[Any]]:
 
 
 def serving(process: subprocess.Popen[bytes], workers: int = 1) -> set[int]:
-    """Return nginx's workers, once all of them are there: its port is open before; raises TimeoutError."""
+    """Return a server's workers, once all of them are there; raises TimeoutError after ten seconds."""
     until = time.monotonic() + 10
     while len(found := tree(process.pid) - {process.pid}) < workers:
         if time.monotonic() > until:
-            raise TimeoutError(f"nginx: got {len(found)} workers, expected {workers}")
+            raise TimeoutError(f"workers: got {len(found)}, expected {workers}")
         time.sleep(0.02)
     return found
 

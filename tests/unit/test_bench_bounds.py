@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import bodies, bounds, fanout, holding, latency, run, workers
+from benchmarks import bodies, bounds, fanout, holding, latency, nginx, run, workers
 from benchmarks.bounds import BOUNDS, PATH, Bound, Judged, judged, table, verdict
-from benchmarks.measure import Cost, LoadFault, Spread, beside, read
+from benchmarks.measure import Cost, LoadFault, Spread, beside, read, tree
 from benchmarks.parts import PARTS, Part
 from tests.support.promises import load_clauses
 
@@ -144,6 +145,13 @@ def test_two_workers_are_held_against_one_of_the_same_round() -> None:
     told = workers.summary(rows, [0.3])
     assert told["gain"]["gateway"]["median"] == 1.5
     assert told["more"]["gateway"]["median"] == pytest.approx(1.1)
+
+
+def test_a_servers_workers_are_waited_for_before_they_are_added_up() -> None:
+    late = "import subprocess, time; time.sleep(0.3); subprocess.run(['cat'])"
+    with subprocess.Popen([sys.executable, "-c", late], stdin=subprocess.PIPE) as process:
+        workers_found = nginx.serving(process)
+        assert workers_found == tree(process.pid) - {process.pid} != set()
 
 
 def test_the_apps_own_latency_is_taken_off() -> None:
