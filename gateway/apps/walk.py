@@ -91,6 +91,10 @@ class _Asking:
         if done or len(self._answer.body) >= _BODY:
             self._end("")
 
+    def more(self, payload: memoryview, done: bool) -> None:
+        """Take what follows of a long answer."""
+        self.received(None, payload.tobytes(), done)
+
     def tunnelled(self, data: bytes) -> None:
         """Nothing was upgraded."""
 

@@ -10,6 +10,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from gateway.edge import waiting_for
+from gateway.edge.arriving import ARRIVING
 from gateway.edge.delivery import delivered
 from gateway.edge.draining import LOOK
 from gateway.edge.framing import FramingFault
@@ -40,6 +41,7 @@ class Bodies(Retrying):
     _first_byte: float | None = None
     _waiting = waiting_for.NOTHING
     _tunnel: Tunnel | None = None
+    _moved = 0.0  # when a piece came that was passed on unread, in the sweeper's time
     _total: float  # by when everything has to be over, in the sweeper's time
 
     @abstractmethod
@@ -116,6 +118,20 @@ class Bodies(Retrying):
         if done and self._chunked_out:
             out += b"0\r\n\r\n"
         self._client.write(out)
+        if done:
+            self._finish()
+
+    def more(self, payload: memoryview, done: bool) -> None:
+        """Relay further bytes of an answer of known length from where they were read."""
+        if self._ended:
+            return
+        now = self._services.sweeper.now
+        if now != self._moved:  # else a piece of the same moment said the same
+            self._moved = now
+            self._expect_more()
+        self.response_bytes += len(payload)
+        if self._client.transport is not None:
+            ARRIVING.pass_on(payload, self._client.transport)
         if done:
             self._finish()
 

@@ -50,6 +50,12 @@ class Counted:
         self.done = True
         return (data, b"") if size == left else (data[:left], data[left:])
 
+    def took(self, size: int) -> bool:
+        """Count bytes that go on unread, no more than are left; returns `done`."""
+        self.left -= size
+        self.done = self.left == 0
+        return self.done
+
 
 class UntilClose:
     """An answer that ends with its connection (RFC 9112 §6.3, rule 8)."""

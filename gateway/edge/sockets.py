@@ -1,7 +1,7 @@
 """The socket options that make a cut a cut (promise P3).
 
-Little may be in flight: TCP_NOTSENT_LOWAT bounds what the kernel accepts beyond what it has sent, the transport's
-own buffer is small too. A reset (SO_LINGER with 0 s) throws away what was accepted and not sent; nothing leaves after.
+Little may be in flight: TCP_NOTSENT_LOWAT bounds what the kernel accepts beyond what it has sent, the transport keeps
+one piece at most. A reset (SO_LINGER with 0 s) throws away what was accepted and not sent; nothing leaves after.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import sys
 import termios
 from typing import Final
 
-# Accepted and not sent when a cut comes is at most LOWAT in the kernel, and in the transport what it held when the app
-# was stopped and one read more: 112 KiB.
-READ: Final = 65536  # bytes taken from an app at once
+# Accepted and not sent when a cut comes: in the kernel LOWAT, and what one segment (64 KiB at most) goes beyond it; in
+# the transport what is left of one read, for the app is stopped as soon as a byte waits. With a client that reads
+# nothing that is 96 KiB, with one that stops 128 KiB.
+READ: Final = 98304  # bytes taken from an app at once
 NOTSENT_LOWAT: Final = 32768
-WRITE_HIGH: Final = 16384
-WRITE_LOW: Final = 8192
+WRITE_HIGH: Final = 1  # bytes that wait: TLS takes 0 for always
+WRITE_LOW: Final = 0
 _TCP_NOTSENT_LOWAT: Final = 25  # linux/tcp.h; the socket module has no name for it
 LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Protocol, cast
 
-from gateway.edge.framing import BodyReader, FramingFault, UntilClose
+from gateway.edge.arriving import ARRIVING, LARGE
+from gateway.edge.framing import BodyReader, Counted, FramingFault, UntilClose
 from gateway.edge.response import INTERIM_LIMIT, AnswerFault, AnswerReader, ResponseHead
-from gateway.edge.sockets import READ, reset
+from gateway.edge.sockets import reset
 from gateway.edge.timeouts import NEVER
 from gateway.edge.tunnel import switches
 from gateway.gate.request import RequestHead
 
 _WITH_BODY: Final = frozenset(range(200, 600)) - {204, 304}
-# Where all connections of the process read into, one after the other: the bytes are copied out before the next read.
-_ARRIVING: Final = memoryview(bytearray(READ))
 
 
 class Receiver(Protocol):
@@ -27,6 +26,9 @@ class Receiver(Protocol):
 
     def received(self, head: ResponseHead | None, payload: bytes, done: bool) -> None:
         """Part of the answer: its head once, payload as it comes, `done` with its last byte."""
+
+    def more(self, payload: memoryview, done: bool) -> None:
+        """Further bytes of the answer, in `ARRIVING`: they have to be out, or left to a transport, on return."""
 
     def tunnelled(self, data: bytes) -> None:
         """Bytes after a 101."""
@@ -108,11 +110,41 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where the next bytes go: one read brings no more than may wait for a client (promise P3)."""
         del sizehint
-        return _ARRIVING
+        return ARRIVING.memory
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was read."""
-        self.data_received(_ARRIVING[:nbytes].tobytes())
+        if nbytes < LARGE or not self._passed(nbytes):
+            self.data_received(ARRIVING.memory[:nbytes].tobytes())
+
+    def _passed(self, size: int) -> bool:
+        """Pass on what is only body, of known length."""
+        exchange, body, start = self.exchange, self._body, 0
+        if exchange is None:
+            return False
+        if body is None:
+            head = None if self._buffer or self.tunnel else self._long_answer(size, exchange.request.method)
+            if head is None:
+                return False
+            body, start = self._body, self._reader.size
+            exchange.received(head, b"", False)
+        if type(body) is not Counted or size - start > body.left:
+            return False
+        exchange.more(ARRIVING.memory[start:size], body.took(size - start))
+        return True
+
+    def _long_answer(self, size: int, method: str) -> ResponseHead | None:
+        """Begin a body of known length of which more is to come; None = there is none, or a fault."""
+        try:
+            head = self._reader.take(ARRIVING.memory[:LARGE].tobytes())
+            if head is None or head.status not in _WITH_BODY or method == "HEAD":
+                return None
+            if head.length <= size - self._reader.size:
+                return None
+            self._begin(head, method)
+        except AnswerFault:
+            return None
+        return head
 
     def data_received(self, data: bytes) -> None:
         """Read the answer."""

@@ -175,3 +175,9 @@ def test_the_upstreams_own_name_is_sent_where_the_registration_says_so() -> None
 
 def test_what_is_shown_is_short() -> None:
     assert len(fault("url", "/", "a" * 9000).got) == 120
+
+
+def test_a_long_page_is_read_to_its_end() -> None:
+    """The fault stands in the last of several reads of 64 KiB."""
+    page = "<p>" + "長い" * 50_000 + "</p>" + link("/a.do;jsessionid=x")
+    assert names({"/": answer(page)}) == ["jsessionid"]
