@@ -1,7 +1,7 @@
 # Each target sets up what it needs: .venv from the locked requirements (a second run only compares a stamp).
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
-.PHONY: demo tour test torture fuzz bench check mutate venv system
+.PHONY: demo tour test torture fuzz bench check mutate compiled venv system
 
 # The sample city in ./demo, until Ctrl-C; the next run resumes it.
 demo: venv
@@ -30,6 +30,10 @@ bench: venv system
 # What the unit tests notice of small changes to the gate, the policy engine and the journal; fails below 80 %.
 mutate: venv
 	$(PYTHON) -m tests.mutation.run $(MUTATE)
+
+# A copy of the program with its request path compiled, in .compiled; docs/operation.md says how and when to run it.
+compiled: venv
+	$(PYTHON) -m scripts.compiling .compiled
 
 # Style, types and import contracts.
 check: venv

@@ -97,12 +97,16 @@ tour.register(app)
 
 @app.command("version", cls=SpokenCommand, help=t("版", "version"))
 def version() -> None:
-    """Print the version."""
+    """Print the version, and whether the request path is compiled here."""
+    from importlib.machinery import EXTENSION_SUFFIXES
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as installed
+    from importlib.util import find_spec
 
+    path = find_spec("gateway.edge.connection")
+    compiled = path is not None and str(path.origin).endswith(tuple(EXTENSION_SUFFIXES))
     try:
-        typer.echo(f"sekisho {installed('sekisho')}")
+        typer.echo(f"sekisho {installed('sekisho')}{t('(コンパイル版)', ' (compiled)') if compiled else ''}")
     except PackageNotFoundError:
         typer.echo(t("sekisho がインストールされていません。", "sekisho is not installed."), err=True)
         raise typer.Exit(ExitCode.FAILED) from None

@@ -134,7 +134,10 @@ class RequestHead:
         """The origin-form target as judged and recorded."""
         return self.path if self.query is None else self.path + b"?" + self.query
 
-    sent = target  # the target that the app gets
+    @property
+    def sent(self) -> bytes:
+        """The target that the app gets."""
+        return self.path if self.query is None else self.path + b"?" + self.query
 
 
 class OldAppHead(RequestHead):

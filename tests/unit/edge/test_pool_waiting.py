@@ -15,6 +15,7 @@ import uvloop
 from gateway.edge.address import Upstream
 from gateway.edge.held import HeldUpstream
 from gateway.edge.pool import HealthChange, Pool
+from gateway.edge.response import ResponseHead
 from gateway.edge.services import EdgeTimeouts, UpstreamBounds
 from gateway.edge.timeouts import Sweeper
 from gateway.edge.upstream import UpstreamConnection
@@ -56,12 +57,14 @@ class Clock:
 
 
 @contextlib.asynccontextmanager
-async def pool_to(port: int, clock: Clock, **bounds: float) -> AsyncIterator[tuple[Pool, Sweeper, list[HealthChange]]]:
+async def pool_to(
+    port: int, clock: Clock, kind: type[Pool] = Pool, **bounds: float
+) -> AsyncIterator[tuple[Pool, Sweeper, list[HealthChange]]]:
     """A pool with these bounds in virtual time."""
     changes: list[HealthChange] = []
     sweeper = Sweeper(clock)
     granted = UpstreamBounds(**bounds)  # type: ignore[arg-type]  # counts and seconds alike
-    pool = Pool(Upstream.parse(f"http://127.0.0.1:{port}"), EdgeTimeouts(), sweeper, granted, changes.append)
+    pool = kind(Upstream.parse(f"http://127.0.0.1:{port}"), EdgeTimeouts(), sweeper, granted, changes.append)
     try:
         yield pool, sweeper, changes
     finally:
@@ -126,21 +129,23 @@ def test_no_waiter_is_stranded_where_connections_fail(waiting: int) -> None:
     uvloop.run(main())
 
 
+class Losing(Pool):
+    """Its connections are gone as soon as they are made."""
+
+    async def _dial(self, connection: UpstreamConnection) -> None:
+        await super()._dial(connection)
+        assert connection.transport is not None
+        connection.transport.abort()
+        connection.transport = None
+
+
 @pytest.mark.promise("P1.every-waiter-is-told")
-def test_a_connection_lost_as_it_was_made_strands_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_lost_as_it_was_made_strands_nobody() -> None:
     """It used to tell its own waiter only: those behind it waited for their time limit."""
 
     async def main() -> None:
-        async with listening() as port, pool_to(port, Clock(), connections=1, breaker_failures=100) as (pool, _, _):
-            dial = pool._dial
-
-            async def lost(connection: UpstreamConnection) -> None:
-                await dial(connection)
-                assert connection.transport is not None
-                connection.transport.abort()
-                connection.transport = None
-
-            monkeypatch.setattr(pool, "_dial", lost)
+        bounds = {"connections": 1, "breaker_failures": 100}
+        async with listening() as port, pool_to(port, Clock(), Losing, **bounds) as (pool, _, _):
             askers = [Asker() for _ in range(3)]
             for asker in askers:
                 pool.acquire(asker)
@@ -223,7 +228,7 @@ def test_bug_people_signed_in_by_ntlm_left_no_room_for_others() -> None:
             pool.acquire(first)
             theirs = await first.got()
             verdict: Any = SimpleNamespace(app=SimpleNamespace(id="docs"), app_session_id="one")
-            head: Any = SimpleNamespace(authenticates_connection=True)
+            head = ResponseHead((401, "1.1"), b"", {b"www-authenticate": b"NTLM"})
             held = HeldUpstream()
             held.answered(verdict, cast("Any", None), head, theirs, pool)
             pool.acquire(second)

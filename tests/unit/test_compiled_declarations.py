@@ -1,0 +1,59 @@
+"""What the compiled copy of the program is made from: the sources as they are, and declarations that follow from them.
+
+`make torture` builds the copy and runs the tests of edge and gate against it.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+
+import pytest
+
+from gateway.edge.connection import ClientConnection
+from gateway.edge.relay import Exchange
+from scripts.compiling.declarations import declarations
+from scripts.compiling.modules import HOT
+from scripts.compiling.program import Program
+from scripts.compiling.staging import staged
+from tests.support.steward_process import ROOT
+
+
+@cache
+def program() -> Program:
+    return Program(ROOT, HOT)
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_lines_stay_where_they_are(name: str) -> None:
+    source, given = program().modules[name].text.split("\n"), staged(program(), name).split("\n")
+    assert len(given) == len(source)
+    ast.parse("\n".join(given))
+    classes = {node.lineno for node in program().modules[name].classes}
+    kept = [new for new, old in zip(given, source, strict=True) if new == old]
+    changed = [number for number, (new, old) in enumerate(zip(given, source, strict=True), 1) if new not in ("", old)]
+    assert len(kept) > 0.8 * len(source)
+    assert all(number in classes or given[number - 1].endswith(source[number - 1].lstrip()) for number in changed)
+
+
+def test_every_attribute_is_declared() -> None:
+    module = program().modules["gateway.edge.connection"]
+    parent = program().modules["gateway.edge.client_socket"]
+    found = program().attributes(module, module.structures["ClientConnection"])
+    inherited = program().attributes(parent, parent.structures["ClientSocket"])
+    assert found.keys() == set(ClientConnection.__slots__)
+    assert inherited.keys() == set(ClientConnection.__mro__[1].__slots__)  # type: ignore[attr-defined]
+    assert "    cdef public bytes buffer" in declarations(program(), module.name).split("\n")
+
+
+def test_defaults_of_a_class_are_set_first() -> None:
+    text = staged(program(), "gateway.edge.relay")
+    init = text[text.index("def __init__") :]
+    for name in ("request_bytes", "_tried", "_waiting"):
+        assert f"self.{name} = " in init.split("self._client = client")[0]
+    assert Exchange.request_bytes == 0
+
+
+def test_a_text_may_be_a_member_of_an_enumeration() -> None:
+    """`str` is no type of C here: a reason is a `StrEnum`'s member where a text is said."""
+    assert "cpdef object cut(self, object reason, object detail=*)" in declarations(program(), "gateway.edge.relay")
