@@ -31,9 +31,9 @@ bench: venv system
 mutate: venv
 	$(PYTHON) -m tests.mutation.run $(MUTATE)
 
-# A copy of the program with its request path compiled, in .compiled; docs/operation.md says how and when to run it.
+# A copy of the program with its request path compiled, in .cache/compiled; docs/operation.md says how and when to run it.
 compiled: venv
-	$(PYTHON) -m scripts.compiling .compiled
+	$(PYTHON) -m scripts.compiling .cache/compiled
 
 # Style, types and import contracts.
 check: venv
