@@ -42,8 +42,8 @@ _SIGN_INS: Final = (Action.AUTH_PASSWORD, Action.AUTH_TOTP, Action.AUTH_PASSKEY,
 _SIGN_IN_FAILED: Final[Where] = {"event.action": _SIGN_INS, "event.outcome": ["failure"]}
 _REVOKED: Final[Where] = {"event.action": [Action.SESSION_ENDED], "sekisho.reason": ["session_revoked"]}
 _DEVICE: Final[Where] = {
-    **_REQUESTS, "sekisho.reason": ["device_unknown", "device_certificate_revoked", "device_owner_mismatch",
-                                    "device_changed", "device_locked"],
+    **_REQUESTS, "sekisho.reason": ["device_unknown", "device_certificate_revoked", "device_certificate_unchecked",
+                                    "device_owner_mismatch", "device_changed", "device_locked"],
 }  # fmt: skip
 _TROUBLE: Final = (Action.AUDIT_GAP, Action.AUDIT_REFUSED, Action.COPY_DIFFERS)
 _STORY: Final = (

@@ -190,6 +190,16 @@ _DEVICES: dict[str, str] = {
     "sekisho.posture.source": "keyword",
     "sekisho.posture.unreadable": "long",
     "sekisho.certificate.serial": "keyword",
+    "sekisho.crl.authority": "keyword",
+    "sekisho.crl.authority_id": "keyword",
+    "sekisho.crl.number": "keyword",
+    "sekisho.crl.this_update": "date",
+    "sekisho.crl.next_update": "date",
+    "sekisho.crl.entries": "long",
+    "sekisho.crl.digest": "keyword",
+    "sekisho.crl.added": "long",
+    "sekisho.crl.lifted": "long",
+    "sekisho.crl.file": "keyword",
 }
 
 _SYSTEM: dict[str, str] = {

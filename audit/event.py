@@ -63,6 +63,7 @@ class Action(StrEnum):
     POSTURE_FAILED = "posture.failed"
     POSTURE_RECOVERED = "posture.recovered"
     CERTIFICATE_REVOKED = "certificate.revoked"
+    CERTIFICATE_REINSTATED = "certificate.reinstated"  # a list has it no more: a hold ended
     ADMIN_REQUESTED = "admin.requested"
     ADMIN_DONE = "admin.done"
     PROCESS_STARTED = "process.started"
@@ -98,6 +99,10 @@ class Action(StrEnum):
     CERTIFICATE_EXPIRING = "certificate.expiring"  # one that is served ends soon
     UPSTREAM_FAILED = "upstream.failed"  # a server of an app failed so often that a worker leaves it alone for a while
     UPSTREAM_RECOVERED = "upstream.recovered"
+    CRL_ACCEPTED = "crl.accepted"  # an authority's revocation list is in force from now on
+    CRL_REFUSED = "crl.refused"  # a file with one cannot be used; the former list stays
+    CRL_STALE = "crl.stale"  # the one in force is past its time, or there is none
+    CRL_DROPPED = "crl.dropped"  # the settings name it no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,7 @@ SHAPES: Final[Mapping[Action, Shape]] = {
     Action.POSTURE_FAILED: Shape("sekisho.posture", "event", ("host",), ("error",)),
     Action.POSTURE_RECOVERED: Shape("sekisho.posture", "event", ("host",), ("info",)),
     Action.CERTIFICATE_REVOKED: Shape("sekisho.posture", "event", ("iam", "host"), ("deletion",)),
+    Action.CERTIFICATE_REINSTATED: Shape("sekisho.posture", "event", ("iam", "host"), ("change",)),
     Action.ADMIN_REQUESTED: _ADMIN,
     Action.ADMIN_DONE: Shape("sekisho.admin", "event", ("configuration",), ("end",)),
     Action.PROCESS_STARTED: Shape(*_PROCESS, ("start",)),
@@ -195,6 +201,10 @@ SHAPES: Final[Mapping[Action, Shape]] = {
     Action.CERTIFICATE_EXPIRING: Shape("sekisho.health", "alert", ("configuration",), ("info",)),
     Action.UPSTREAM_FAILED: Shape("sekisho.health", "event", ("host",), ("error",)),
     Action.UPSTREAM_RECOVERED: _HEALTH,
+    Action.CRL_ACCEPTED: Shape("sekisho.posture", "event", ("iam",), ("change",)),
+    Action.CRL_REFUSED: Shape("sekisho.health", "alert", ("configuration",), ("error",)),
+    Action.CRL_STALE: Shape("sekisho.health", "alert", ("configuration",), ("error",)),
+    Action.CRL_DROPPED: Shape("sekisho.posture", "event", ("iam",), ("deletion",)),
 }
 
 BASE: Final[Mapping[Action, Mapping[str, Any]]] = {

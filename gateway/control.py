@@ -22,12 +22,14 @@ from audit.event import Action, event
 from audit.journal import Journal, JournalUnhealthy
 from gateway.admin.server import build_admin_app
 from gateway.alerting import Alerting
+from gateway.edge.authorities import read_authority
 from gateway.identity.context import ControlContext
 from gateway.identity.digests import KeyedDigests
 from gateway.identity.passwords import PasswordHasher
 from gateway.keyfiles import SEALING
 from gateway.portal.published import published_pages
 from gateway.portal.server import build_portal_app
+from gateway.posture.crl_sync import RevocationLists, Wanted
 from gateway.posture.device_sync import DeviceSync
 from gateway.settings import Settings
 from gateway.settings_parts.bounds import Writes
@@ -109,11 +111,36 @@ def _watch(context: ControlContext) -> tuple[ControlContext, list[asyncio.Task[N
         devices = DeviceSync(settings.mdm, context.reader, context.steward, context.journal, context.clock)
         watches.append(asyncio.create_task(devices.run()))
         context = replace(context, posture=devices)
+    wanted, whole = _wanted_lists(settings)
+    lists = RevocationLists(
+        wanted, context.reader, context.steward, context.journal, context.clock,
+        settings.listeners.public.crl_entries if settings.listeners.public else 0,
+        settings.timeouts.drain if whole else float("inf"),
+    )  # fmt: skip
+    watches.append(asyncio.create_task(lists.run()))
+    context = replace(context, lists=lists)
     if settings.alerts is not None and (settings.alerts.mail or settings.alerts.webhook):
         alerts = Alerting(settings, context.clock)
         watches.append(asyncio.create_task(alerts.run(context)))
         context = replace(context, alerts=alerts)
     return context, watches
+
+
+def _wanted_lists(settings: Settings) -> tuple[list[Wanted], bool]:
+    """Return the revocation lists that the settings name, and whether these are all of them.
+
+    An authority that cannot be read any more (workers would not have begun with it) leaves its list as it stands: it
+    runs out at its nextUpdate, and sign-in goes on meanwhile.
+    """
+    public, found, whole = settings.listeners.public, list[Wanted](), True
+    for each in public.client_crls if public is not None else ():
+        authority, faults = read_authority(each.authority, each.when_stale == "refuse")
+        if authority is not None:
+            found.append(Wanted(authority, each.file))
+        else:
+            _log.error("no list of this authority is taken in: %s", "; ".join(faults))
+            whole = False
+    return found, whole
 
 
 async def _publish_pages(context: ControlContext) -> None:

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 from audit.event import Action
 from gateway.edge.listener import Listening, inherited
 from gateway.edge.renewal import Renewal, Renewed
-from gateway.edge.server_certificates import CertificateFaults, CredentialFiles, Pair, ServerCertificate
+from gateway.edge.server_certificates import (
+    CertificateFaults,
+    CredentialFiles,
+    ListedAuthority,
+    Pair,
+    ServerCertificate,
+)
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
@@ -34,7 +40,9 @@ def credential_files(settings: Settings) -> dict[str, CredentialFiles]:
     listeners = settings.listeners
     found: dict[str, CredentialFiles] = {}
     if listeners.public is not None:
-        found["public"] = CredentialFiles(_pairs(listeners.public), listeners.public.client_ca, (settings.portal.host,))
+        public = listeners.public
+        listed = tuple(ListedAuthority(each.authority, each.when_stale == "refuse") for each in public.client_crls)
+        found["public"] = CredentialFiles(_pairs(public), public.client_ca, (settings.portal.host,), listed)
     if listeners.help is not None:
         found["help"] = CredentialFiles(_pairs(listeners.help), None, (settings.portal.host,))
     return found

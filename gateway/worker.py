@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -46,6 +47,7 @@ from gateway.settings import Settings
 from gateway.settings_parts.bounds import Writes
 from gateway.state.changes import Change
 from gateway.state.feed import FeedClient
+from gateway.state.serials import bucket_of, packed
 from gateway.state.shares import rates_of
 from gateway.state.view import View
 from gateway.supervision import child
@@ -234,6 +236,8 @@ class Worker:
         found: dict[LiveExchange, None] = {}
         sessions = change.sessions | change.ended.keys()
         named = {device.uuid for each in change.devices if (device := self.view.devices.get(each)) is not None}
+        if change.revoked:
+            found.update(dict.fromkeys(each for each in self.live.all() if _shows(each, change.revoked)))
         for index, ids in (
             ("session", sessions), ("user", change.users), ("device", change.devices), ("certificate", named),
             ("app", change.apps),
@@ -287,6 +291,12 @@ class Worker:
         del loop
         self._gate.counters.internal_errors += 1
         LOG.error("%s", context.get("message", "fault in the loop"), exc_info=context.get("exception"))
+
+
+def _shows(exchange: LiveExchange, buckets: AbstractSet[str]) -> bool:
+    """Whether an exchange's certificate is one of those whose revocation may have changed."""
+    certificate = exchange.request.peer.certificate
+    return certificate is not None and bucket_of(certificate.authority, packed(certificate.serial)) in buckets
 
 
 def _connections_that_fit(wanted: int) -> int:

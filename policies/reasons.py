@@ -38,6 +38,7 @@ class Reason(StrEnum):
     # device
     DEVICE_UNKNOWN = "device_unknown"
     DEVICE_CERTIFICATE_REVOKED = "device_certificate_revoked"
+    DEVICE_CERTIFICATE_UNCHECKED = "device_certificate_unchecked"
     DEVICE_OWNER_MISMATCH = "device_owner_mismatch"
     DEVICE_CHANGED = "device_changed"
     CERTIFICATE_HELP = "certificate_help"

@@ -19,6 +19,7 @@ from cli.files import read_secret
 from cli.language import t
 from cli.moments import age, shown
 from cli.private_file import write_private
+from cli.render.revocation_lists import list_troubles, shown_lists
 from cli.render.table import Column
 from cli.render.upstreams import server_troubles
 from cli.render.witnesses import shown_witnesses, witness_troubles
@@ -136,6 +137,7 @@ def _summary(answer: dict[str, Any]) -> dict[str, Any]:
         t("ロック", "locks"): answer["locks"],
         t("承認待ち", "approvals"): answer["approvals"],
         t("端末管理", "MDM"): _posture(answer.get("posture")),
+        t("失効リスト", "revocation lists"): shown_lists(answer.get("revocation_lists") or ()),
         t("通知", "alerts"): _alerts(answer.get("alerts")),
         t("記録の送り先", "outlets"): _outlets(answer.get("outlets")),
     }
@@ -232,6 +234,7 @@ def _troubles(answer: dict[str, Any]) -> list[str]:
     found += server_troubles(answer.get("upstreams") or {})
     if answer["policy"] is None:
         found.append(t("有効なポリシーがありません。すべて拒否されます。", "no active policy: everything is refused."))
+    found += list_troubles(answer.get("revocation_lists") or ())
     posture = answer.get("posture")
     if posture is not None and posture["failures"] >= _MDM_FAILURES:
         words = f"{posture['failures']} 回続けて端末管理 (MDM) から取得できません: {posture['fault']}"

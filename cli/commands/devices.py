@@ -11,13 +11,16 @@ import typer
 from cli.call import Call, tell
 from cli.client import segment
 from cli.command import changes, lists, shows
+from cli.commands import revocation_lists
 from cli.commands.sessions import ended
 from cli.confirm import carry_out
 from cli.language import t
 from cli.moments import age, shown
 from cli.render.table import Column
+from cli.spoken import SpokenGroup
 
 group = typer.Typer(no_args_is_help=True, help=t("端末", "devices"))
+group.add_typer(revocation_lists.group, name="crl", cls=SpokenGroup)
 
 _STATES: Mapping[object, tuple[str, str]] = {
     "compliant": ("適合", "compliant"),
@@ -135,13 +138,25 @@ def revoke_certificate(
     call: Call,
     device: DeviceName,
     serial: Annotated[str, typer.Argument(help=t("シリアル番号 (16進)", "serial number, hex"))],
+    issuer: Annotated[
+        str,
+        typer.Option(
+            "--issuer",
+            help=t(
+                "発行した認証局 (名前)。複数を信頼しているとき。any はすべて",
+                "issuing authority, where several are trusted; or any",
+            ),
+        ),
+    ] = "",
     receipt: Annotated[Path | None, typer.Option("--receipt", help=t("受領証の保存先", "file for the receipt"))] = None,
 ) -> None:
     """Revoke one certificate."""
     client = call.client()
 
     def send(shared: Mapping[str, Any]) -> dict[str, Any]:
-        return client.post(f"/v1/devices/{segment(device)}/revoke-certificate", {"serial": serial, **shared})
+        return client.post(
+            f"/v1/devices/{segment(device)}/revoke-certificate", {"serial": serial, "issuer": issuer, **shared}
+        )
 
     def question(rows: list[dict[str, Any]]) -> tuple[str, str]:
         label = str(rows[0]["device"])

@@ -19,7 +19,8 @@ _REASONS_JA: Final[Mapping[str, str]] = {
     "user_disabled": "アカウント停止中", "contract_ended": "契約期間の終わり", "user_locked": "利用者のロック",
     "device_locked": "端末のロック", "session_locked": "セッションのロック", "group_locked": "グループのロック",
     "app_locked": "アプリのロック", "device_unknown": "未登録の端末",
-    "device_certificate_revoked": "失効した端末証明書", "device_owner_mismatch": "別の人の端末",
+    "device_certificate_revoked": "失効した端末証明書", "device_certificate_unchecked": "失効が不明な端末証明書",
+    "device_owner_mismatch": "別の人の端末",
     "device_changed": "サインイン時と違う端末", "rate_limited": "要求が多すぎる", "overloaded": "混雑",
     "journal_unhealthy": "記録を書けない", "state_stale": "状態が古い",
     "control_unavailable": "ポータル応答なし", "internal_error": "内部エラー",
@@ -52,7 +53,9 @@ _ACTIONS_JA: Final[Mapping[str, str]] = {
     "settings.taken_up": "設定の再読み込み", "settings.refused": "設定の再読み込みの拒否",
     "program.replaced": "プログラムの入れ替え",
     "certificate.served": "証明書の切り替え", "certificate.refused": "使えない証明書",
-    "certificate.expiring": "証明書の期限",
+    "certificate.expiring": "証明書の期限", "certificate.reinstated": "端末証明書の失効の取り消し",
+    "crl.accepted": "失効リストの切り替え", "crl.refused": "使えない失効リスト", "crl.stale": "失効リストの期限切れ",
+    "crl.dropped": "失効リストの廃止",
     "upstream.failed": "アプリのサーバーの停止", "upstream.recovered": "アプリのサーバーの回復",
 }  # fmt: skip
 _VERDICTS_JA: Final[Mapping[str, str]] = {

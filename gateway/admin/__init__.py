@@ -7,7 +7,8 @@ arguments), `operator_use` its token's idleness.
 
 - Operators: `sign_in`, `approvals` of what others proposed (`approval_request`: the two-person rule).
 - People and access: `users`, `users_import` (rows by `csv_import`, paper by `letters`), `sessions` (whom they hit:
-  `targets`), `locks`, `devices`; `people` finds who is meant.
+  `targets`), `locks`, `devices` with `revocation_lists` (numbers as people type them: `certificate_numbers`); `people`
+  finds who is meant.
 - What is protected and how: `apps` (how their servers stand: `upstream_states`), `policy_versions`,
   `policy_questions`.
 - Looking: `events`, `bundles` (evidence to take away), `anomalies`, `status`, `alerts`, `elastic` (`reconcile`

@@ -8,20 +8,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from audit.event import Action, event
+from gateway.admin.certificate_numbers import Serial
 from gateway.admin.endpoint import Arguments, Call, Change, Listing, Reply, listed
 from gateway.admin.problem import AdminReason, Problem, not_found
+from gateway.admin.revocation_lists import authority_of
 from gateway.state.records import Device
 
 BY_HAND = "hand"  # source of devices that no MDM tells of
 Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)]
-
-
-def _serial(text: str) -> str:
-    """The form in which certificates are compared: as OpenSSL or a browser prints them, any of their spellings."""
-    digits = text.strip().lower().removeprefix("0x").replace(":", "").replace(" ", "").lstrip("0")
-    if not 0 < len(digits) <= 40 or any(digit not in "0123456789abcdef" for digit in digits):
-        raise ValueError("証明書のシリアル番号 (16進) を指定してください。")
-    return digits
 
 
 def _uuid(text: str) -> str:
@@ -54,10 +48,11 @@ class AddDevice(Change):
 
 
 class RevokeCertificate(Change):
-    """A certificate of a device by its serial number."""
+    """A certificate of a device by its serial number, and by its issuer where several authorities are trusted."""
 
     device: str
-    serial: Annotated[str, AfterValidator(_serial)]
+    serial: Serial
+    issuer: str = ""
 
 
 async def ls(call: Call[DeviceListing]) -> Reply:
@@ -109,12 +104,12 @@ async def add(call: Call[AddDevice]) -> Reply:
 async def revoke_certificate(call: Call[RevokeCertificate]) -> Reply:
     """End what one certificate is worth, from now on; live connections that showed it are reset."""
     given = call.arguments
-    device = device_named(call, given.device)
+    device, authority = device_named(call, given.device), await authority_of(call, given.issuer)
     if given.dry_run:
         plan = {"device": device.name, "owner": device.owner, "serial": given.serial}
         return Reply({"plan": [plan], "hit": 1}, rows=1)
     done = await call.context.steward.call(
-        "certificate.revoke", id=device.id, serial=given.serial, by=call.by, reason=given.reason
+        "certificate.revoke", id=device.id, serial=given.serial, authority=authority, by=call.by, reason=given.reason
     )
     return Reply({"device": device.id, "serial": given.serial, "receipt": done["receipt"]}, rows=1)
 

@@ -22,6 +22,7 @@ from gateway.admin import (
     reload,
     retention,
     reveals,
+    revocation_lists,
     sessions,
     sign_in,
     status,
@@ -76,6 +77,15 @@ def _people() -> tuple[Endpoint[Any], ...]:
         Endpoint("users.letter", "POST", one + "/letter", CHANGERS, users.ChangeUser, users.letter),
         Endpoint("devices.ls", "GET", "/v1/devices", EVERYONE, devices.DeviceListing, devices.ls),
         Endpoint("devices.show", "GET", "/v1/devices/{device}", EVERYONE, devices.OneDevice, devices.show),
+        Endpoint("devices.crl.ls", "GET", "/v1/revocation-lists", EVERYONE, Listing, revocation_lists.ls),
+        Endpoint(
+            "devices.crl.show",
+            "GET",
+            "/v1/revocation-lists/{authority}",
+            EVERYONE,
+            revocation_lists.OneList,
+            revocation_lists.show,
+        ),
         Endpoint("devices.add", "POST", "/v1/devices", CHANGERS, devices.AddDevice, devices.add),
         Endpoint(
             "devices.revoke_certificate",

@@ -51,6 +51,7 @@ async def status(call: Call[Arguments]) -> Reply:
         "outlets": outlets(call),
         "upstreams": of_workers(steward.get("workers", ())),
         "posture": context.posture.state() if context.posture is not None else None,
+        "revocation_lists": await asyncio.to_thread(context.lists.states) if context.lists is not None else [],
         "alerts": context.alerts.states() if context.alerts is not None else None,
     }
     return Reply(data, rows=1)

@@ -3,7 +3,8 @@
 Begin with `states`, the table of the one state machine, and `connection`, which walks it. What the edge knows of the
 rest of a worker is one contract, `services`; the gate is asked through `guarded`, so that its faults are refusals.
 
-- Before: `server_certificates` reads what a listener shows, `renewal` does so again when the files change.
+- Before: `server_certificates` reads what a listener shows, `renewal` does so again when the files change;
+  `authorities` knows who issues devices' certificates.
 - In: `listener` admits what `accepting` accepted (`client_hello`, `tls`, `proxy_protocol`), `client_socket` is the
   client's end, `resting` what it is between requests, `reader` makes the bytes a request, `blocks` knows header blocks
   that were read before and `known_fields` their lines, `framing` finds where a body ends.

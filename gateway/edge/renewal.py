@@ -35,7 +35,7 @@ class Renewal:
         self._files = files
         self._settled = self._last = _seen(files.paths())  # before they are read: a later change is seen
         credentials = files.read(now)
-        self._client_ca = credentials.client_ca
+        self._authorities = credentials.client_ca, credentials.authorities
         self.served = credentials.certificates
         self.contexts = HostContexts(credentials)
 
@@ -48,7 +48,7 @@ class Renewal:
         self._settled = seen
         try:
             credentials = self._files.read(now)
-            if credentials.client_ca != self._client_ca:
+            if (credentials.client_ca, credentials.authorities) != self._authorities:
                 # Sessions that were begun under the former one could be resumed, connections would go on.
                 return Renewed(self.served, (f"{self._files.client_ca}: {_ANOTHER}",))
             self.contexts.use(credentials)

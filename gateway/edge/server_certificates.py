@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from gateway.edge.authorities import Authority, read_authority, united
+
 _LEAST_RSA: Final = 2048  # bits (CA/Browser Forum, Baseline Requirements §6.1.5)
 _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 
@@ -30,6 +32,14 @@ class Pair:
 
     certificate: Path
     key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ListedAuthority:
+    """Where the certificate (PEM) of an authority with a revocation list lies; `checked` as in `Authority`."""
+
+    certificate: Path
+    checked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,7 @@ class Credentials:
 
     certificates: tuple[ServerCertificate, ...]  # the first is shown where no name matches
     client_ca: bytes | None  # PEM: who issues devices' certificates; None = none is asked for
+    authorities: tuple[Authority, ...] = ()  # these, and those below them that have a revocation list
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +80,12 @@ class CredentialFiles:
     pairs: tuple[Pair, ...]  # the default first
     client_ca: Path | None
     hosts: tuple[str, ...]  # names that one of the certificates has to cover
+    listed: tuple[ListedAuthority, ...] = ()  # of whom there is a revocation list
 
     def paths(self) -> tuple[Path, ...]:
         """Return every file."""
         own = tuple(path for pair in self.pairs for path in (pair.certificate, pair.key))
-        return own if self.client_ca is None else (*own, self.client_ca)
+        return own if self.client_ca is None else (*own, self.client_ca, *(each.certificate for each in self.listed))
 
     def read(self, now: float) -> Credentials:
         """Read them all; raises CertificateFaults with every fault of every file. Blocks: never call it in a loop.
@@ -82,16 +94,31 @@ class CredentialFiles:
         """
         client_ca: bytes | None = None
         faults: list[str] = []
+        known: tuple[Authority, ...] = ()
         if self.client_ca is not None:
-            authorities, faults = _chain(self.client_ca)
-            client_ca = b"".join(each.public_bytes(Encoding.PEM) for each in authorities)
+            trusted, known, faults = _authorities(self.client_ca, self.listed)
+            client_ca = b"".join(each.public_bytes(Encoding.PEM) for each in trusted)
         try:
             certificates = _certificates(self.pairs, self.hosts, now)
         except CertificateFaults as error:
             raise CertificateFaults((*error.faults, *faults)) from None
         if faults:
             raise CertificateFaults(faults)
-        return Credentials(certificates, client_ca)
+        return Credentials(certificates, client_ca, known)
+
+
+def _authorities(
+    client_ca: Path, files: Iterable[ListedAuthority]
+) -> tuple[list[x509.Certificate], tuple[Authority, ...], list[str]]:
+    """Return who is trusted, every authority that is known, and all that is wrong with their files."""
+    trusted, faults = _chain(client_ca)
+    listed: dict[str, Authority] = {}
+    for file in files:
+        authority, wrong = read_authority(file.certificate, file.checked)
+        faults += wrong
+        if authority is not None and listed.setdefault(authority.id, authority) is not authority:
+            faults.append(f"{file.certificate}: an authority that has a list already, expected each authority once")
+    return trusted, united(trusted, listed.values()), faults
 
 
 def _certificates(pairs: Iterable[Pair], hosts: Iterable[str], now: float) -> tuple[ServerCertificate, ...]:

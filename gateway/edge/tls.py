@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import ssl
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
-
+from gateway.edge.authorities import CertificateReader
 from gateway.edge.server_certificates import Credentials, ServerCertificate
-from gateway.gate.request import ClientCertificate, Peer
+from gateway.gate.request import Peer
 
 # For TLS 1.2: forward secrecy and AEAD (RFC 9325 §4.2). TLS 1.3's suites all have both.
 _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _names: WeakKeyDictionary[ssl.SSLObject | ssl.SSLSocket, str] = WeakKeyDictionary()
+_readers: WeakKeyDictionary[ssl.SSLObject | ssl.SSLSocket, CertificateReader] = WeakKeyDictionary()
 
 
 class HostContexts:
@@ -29,6 +27,7 @@ class HostContexts:
 
     def __init__(self, credentials: Credentials) -> None:
         """Raises ssl.SSLError where the TLS library does not take what was read."""
+        self._reader = CertificateReader(credentials.authorities)
         self.use(credentials)
         self.base = _context(None, credentials.client_ca)
         # The documented type wants an SSLSocket only; asyncio and uvloop hand over SSLObjects.
@@ -48,6 +47,7 @@ class HostContexts:
 
     def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
         named, default = self._served
+        _readers[connection] = self._reader
         if name is None:
             connection.context = default
             return
@@ -78,20 +78,6 @@ def _load(context: ssl.SSLContext, pem: bytes) -> None:
         context.load_cert_chain(f"/proc/self/fd/{memory.fileno()}")
 
 
-def read_certificate(der: bytes) -> ClientCertificate:
-    """Return what we use of a client certificate whose chain the TLS library verified; raises ValueError."""
-    certificate = x509.load_der_x509_certificate(der)
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    if len(names) != 1:
-        raise ValueError("client certificate without exactly one common name")
-    return ClientCertificate(
-        uuid=str(names[0].value).lower(),
-        serial=f"{certificate.serial_number:x}",
-        thumbprint=hashlib.sha256(der).hexdigest(),
-        not_after=certificate.not_valid_after_utc.timestamp(),
-    )
-
-
 def complete_peer(peer: Peer, transport: asyncio.BaseTransport) -> None:
     """Enter into `peer` what the finished handshake tells; raises ValueError for an unreadable client certificate."""
     connection: ssl.SSLObject = transport.get_extra_info("ssl_object")
@@ -100,4 +86,9 @@ def complete_peer(peer: Peer, transport: asyncio.BaseTransport) -> None:
     cipher = connection.cipher()
     peer.tls_cipher = "" if cipher is None else cipher[0]
     der = connection.getpeercert(binary_form=True)
-    peer.certificate = None if der is None else read_certificate(der)
+    if der is None:
+        return
+    reader = _readers.get(connection)
+    if reader is None:
+        raise ValueError("client certificate on a connection without a listener's authorities")
+    peer.certificate = reader.read(der)

@@ -4,10 +4,10 @@ Begin with `judge`, from a request to a `verdict`; `case` makes every verdict bu
 
 - Reading, called by the edge before anything is judged: `request` (the values), `headers` and `target` (strict),
   `old_paths` (for apps with named exceptions).
-- Judging: `route` (which place), `credentials` (our cookies), `presence` (session and device), `locks`, `limits`
-  (`leased` where workers share them), `cross_site`, `own_pages` (requests for our own pages). `facts` is all that a
-  decision may look at. What can be known before the request comes is worked out once: `standing` for an app session,
-  `instant` for one second of it, `passage` for the next request of a page.
+- Judging: `route` (which place), `credentials` (our cookies), `presence` (session and device), `revocation` (of
+  certificates), `locks`, `limits` (`leased` where workers share them), `cross_site`, `own_pages` (requests for our own
+  pages). `facts` is all that a decision may look at. What can be known before the request comes is worked out once:
+  `standing` for an app session, `instant` for one second of it, `passage` for the next request of a page.
   `body_limit` is how large a body an app takes, `overload` which share of requests a late worker refuses.
 - Recording: `decision_record` writes down a decision, `masking` what of a target may stand there, `reference` names it
   (受付番号).

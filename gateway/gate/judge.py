@@ -136,18 +136,18 @@ def _standing(view: View, case: Case, app: App, limits: Limits, terms: Terms) ->
     if user is None or user.disabled:
         case.name(session, user)
         return case.refuse(403, Reason.USER_DISABLED)
-    device, serial, revoked = device_of(view, case.request.peer.certificate, case.moment.wall)
+    device, serial, refusal = device_of(view, case.request.peer.certificate, case.moment.wall)
     standing = terms.memo.standing(token_digest, app_session, session, user, device, app, serial)
     case.standing = standing
     if user.contract_end is not None and user.contract_end <= case.moment.wall:
         return case.refuse(403, Reason.CONTRACT_ENDED)
-    if revoked:
-        return case.refuse(403, Reason.DEVICE_CERTIFICATE_REVOKED)
+    if refusal is not None:
+        return case.refuse(403, refusal)
     if session.device_id is not None and (device is None or device.id != session.device_id):
         return case.refuse(403, Reason.DEVICE_CHANGED)
     if device is not None and device.owner and device.owner != user.login:
         return case.refuse(403, Reason.DEVICE_OWNER_MISMATCH)
-    standing.vouch(token_digest, case.request.peer.certificate)
+    standing.vouch(view, token_digest, case.request.peer.certificate)
     terms.memo.show(cookies, standing)
     return _unlocked(view, case, standing) if view.locks else standing
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.gate.revocation import certificate_refusal
 from policies.reasons import Reason
 
 if TYPE_CHECKING:
@@ -70,15 +71,16 @@ def _expired(session: Session) -> Absent:
     return Absent(Reason.SESSION_EXPIRED, session_id=session.id, user_id=session.user_id)
 
 
-def device_of(view: View, certificate: ClientCertificate | None, wall: float) -> tuple[Device | None, str, bool]:
-    """Return the device of a client certificate, the certificate's serial ("" = none) and whether it is revoked.
+def device_of(
+    view: View, certificate: ClientCertificate | None, wall: float
+) -> tuple[Device | None, str, Reason | None]:
+    """Return the device of a client certificate, its serial ("" = none shown) and why it is refused, if it is.
 
-    A certificate that ran out while its connection lived, was revoked, or names no device of the MDM gives no device.
+    A certificate that ran out while its connection lived, is refused, or names no device of the MDM gives no device.
     """
     if certificate is None:
-        return None, "", False
-    if certificate.serial in view.revoked_serials:
-        return None, certificate.serial, True
-    if certificate.not_after <= wall:
-        return None, certificate.serial, False
-    return view.devices_by_uuid.get(certificate.uuid), certificate.serial, False
+        return None, "", None
+    refusal = certificate_refusal(view, certificate, wall)
+    if refusal is not None or certificate.not_after <= wall:
+        return None, certificate.serial, refusal
+    return view.devices_by_uuid.get(certificate.uuid), certificate.serial, None

@@ -105,6 +105,7 @@ _KIND_OF_REASON: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("device_unknown", "device_certificate_revoked", "device_owner_mismatch", "device_changed"), "device"
     ),
+    "device_certificate_unchecked": "unavailable",
     **dict.fromkeys(("denied_by_rule", "unmet_conditions", "no_applicable_rule", "not_permitted"), "policy"),
     **dict.fromkeys(("rate_limited", "overloaded"), "busy"),
     **dict.fromkeys(("journal_unhealthy", "state_stale", "control_unavailable", "internal_error"), "unavailable"),

@@ -41,6 +41,8 @@ class ClientCertificate:
     serial: str  # lower-case hex, no leading zeros
     thumbprint: str  # hex SHA-256 of the DER form
     not_after: float
+    authority: str = ""  # the issuer's id (`RevocationList.id`), "" = none of those that are known
+    checked: bool = False  # whether it counts only while a list of its authority is good
 
 
 def network_of(address: str) -> str:

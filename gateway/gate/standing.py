@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway.gate.facts import moments_of, recorded_form, standing_facts
+from gateway.gate.revocation import certificate_refusal, counts_until
 from gateway.state.records import LockTarget
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Standing:
             and self.serial == serial
         )
 
-    def vouch(self, digest: bytes, certificate: ClientCertificate | None) -> None:
+    def vouch(self, view: View, digest: bytes, certificate: ClientCertificate | None) -> None:
         """Note that the gate found these records in order for this token and certificate, until one of them runs out.
 
         What may still change without another record, a lock or a revoked serial, is looked at for each request.
@@ -80,7 +81,7 @@ class Standing:
         if self.user.contract_end is not None:
             ends.append(self.user.contract_end)
         if certificate is not None:
-            ends.append(certificate.not_after)
+            ends.append(counts_until(view, certificate))
         self._digest, self._certificate, self.until = digest, certificate, min(ends)
 
     def stands(self, view: View, request: RequestHead, app: App, wall: float) -> bool:
@@ -106,7 +107,8 @@ class Standing:
         ):
             return False
         if certificate is not None and (
-            certificate.serial in view.revoked_serials or view.devices_by_uuid.get(certificate.uuid) is not self.device
+            certificate_refusal(view, certificate, wall) is not None
+            or view.devices_by_uuid.get(certificate.uuid) is not self.device
         ):
             return False
         self._generation = view.generation

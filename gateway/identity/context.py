@@ -42,6 +42,13 @@ class PostureDesk(Protocol):
         """Read now and wait for it, within bounds; False where one has to be content with what is known."""
 
 
+class ListDesk(Protocol):
+    """The authorities' revocation lists, for those who ask how they are doing."""
+
+    def states(self) -> list[dict[str, object]]:
+        """How every list is doing."""
+
+
 class AlertDesk(Protocol):
     """The alerts, for those who ask whether they go out."""
 
@@ -58,7 +65,8 @@ class ControlContext:
 
     `reader` reads the store and never writes; every change goes through `steward`. `journal` is the writer
     `control`; a record of an act is awaited before the act takes effect. `clock` gives seconds since the epoch.
-    `posture` is None where no MDM is configured, `alerts` where this process tells nobody.
+    `posture` is None where no MDM is configured, `alerts` where this process tells nobody, `lists` where
+    nobody keeps revocation lists.
     """
 
     settings: Settings
@@ -71,3 +79,4 @@ class ControlContext:
     turns: Turns = field(default_factory=Turns)
     posture: PostureDesk | None = None
     alerts: AlertDesk | None = None
+    lists: ListDesk | None = None

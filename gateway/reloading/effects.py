@@ -26,7 +26,8 @@ USES: Final[Mapping[str, frozenset[str]]] = {
     "auditor": frozenset({"paths", "journal", "elasticsearch", "witness", "outlets", "retention"}),
     "control": frozenset({
         "portal", "paths", "workers.count", "timeouts.journal_stall", "sessions", "sign_in", "journal", "retention",
-        "mdm", "elasticsearch", "witness", "outlets", "alerts",
+        "mdm", "elasticsearch", "witness", "outlets", "alerts", "timeouts.drain", "listeners.public.client_ca",
+        "listeners.public.client_crls", "listeners.public.crl_entries",
     }),
 }  # fmt: skip
 """The tables of `sekisho.toml` that each process reads, or single settings and tables within one."""
@@ -63,6 +64,12 @@ def concerned(key: str) -> tuple[str, ...]:
     parts = key.split(".")
     above = {".".join(parts[:size]) for size in range(1, len(parts) + 1)}
     return tuple(name for name, used in USES.items() if above & used)
+
+
+def by_content(settings: Settings) -> frozenset[str]:
+    """Return who besides the workers holds what files say, and is replaced by every reload: the files may be others."""
+    public = settings.listeners.public
+    return frozenset({"control"} if public is not None and public.client_crls else ())
 
 
 def obstacle(difference: Difference) -> str:

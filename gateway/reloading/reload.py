@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from gateway.reloading.crew import Crew, NotReplaced
-from gateway.reloading.effects import WORKERS, Difference
+from gateway.reloading.effects import WORKERS, Difference, by_content
 from gateway.reloading.judging import Judged, judge
 from gateway.reloading.programs import AUDITOR, CONTROL, STEWARD, Accepted, Programs, accept
 from gateway.settings import Fault, SettingsFaults
@@ -49,7 +49,7 @@ class Reloading:
 
     def plan(self, judged: Judged, *, everybody: bool = False) -> Plan:
         """Return what taking up `judged` means; `everybody`: the program is new, too."""
-        concerned = {name for each in judged.changed for name in each.concerns}
+        concerned = {name for each in judged.changed for name in each.concerns} | by_content(judged.settings)
         names = [f"worker-{slot}" for slot in range(judged.settings.workers.count)]
         names += [name for name in (STEWARD, AUDITOR, CONTROL) if everybody or name in concerned]
         return Plan(judged.changed, tuple(names))

@@ -40,12 +40,33 @@ class TlsListener(Listener):
     )
 
 
+class ClientCrl(Section):
+    """The certificate revocation list (RFC 5280 §5) of one authority that issues devices' certificates."""
+
+    authority: Path = required(
+        "失効リストに署名する認証局の証明書(PEM、1枚)", "だれのリストかをファイルの中身に言わせない"
+    )
+    file: Path = required("失効リスト(PEM または DER)。定期の取得は cron などで", "置き換えれば 2〜4 秒で使われる")
+    when_stale: Literal["refuse", "warn"] = setting(
+        "refuse", "リストがないか期限を過ぎたときの、この認証局の証明書。refuse は拒む、warn は通して知らせる",
+        "nginx、HAProxy、Envoy、OpenSSL と同じ。失効を知らないまま通さない",
+    )  # fmt: skip
+
+
 class PublicListener(TlsListener):
     """Where browsers connect; asks for a device certificate and accepts none."""
 
     client_ca: Path = setting(
         Path("device-ca/ca.pem"), "端末証明書を発行する認証局(PEM)。これだけを信頼する", "init が作る場所"
     )
+    client_crls: tuple[ClientCrl, ...] = setting(
+        (), "認証局ごとの失効リスト。{ authority = …, file = …, when_stale = … } の並び",
+        "外の認証局が失効させた証明書を、次の要求から拒み、通信中の接続を切る",
+    )  # fmt: skip
+    crl_entries: int = setting(
+        200_000, "失効リスト1つの件数の上限", "1万台の端末の20年分。ワーカーごとに 100 万件で 25 MB ほど",
+        unit="件", ge=1, le=1_000_000,
+    )  # fmt: skip
 
 
 class BehindListener(Listener):

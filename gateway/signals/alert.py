@@ -23,6 +23,8 @@ class AlertKind(StrEnum):
     DISK_FILLING = "disk_filling"
     CERTIFICATE_REFUSED = "certificate_refused"
     CERTIFICATE_EXPIRING = "certificate_expiring"
+    CRL_REFUSED = "crl_refused"
+    CRL_STALE = "crl_stale"
     TEST = "test"
 
 
@@ -36,6 +38,8 @@ TITLES: Mapping[AlertKind, str] = {
     AlertKind.DISK_FILLING: "記録のディスクの空きが少なくなっています",
     AlertKind.CERTIFICATE_REFUSED: "新しいサーバー証明書を使えません",
     AlertKind.CERTIFICATE_EXPIRING: "サーバー証明書の期限が近づいています",
+    AlertKind.CRL_REFUSED: "新しい失効リスト(CRL)を使えません",
+    AlertKind.CRL_STALE: "失効リスト(CRL)がないか、期限を過ぎています",
     AlertKind.TEST: "通知の試験です",
 }
 
@@ -49,6 +53,8 @@ NEXT_STEPS: Mapping[AlertKind, str] = {
     AlertKind.DISK_FILLING: "空きを増やしてください。減り続けると、職員の要求、サインインと管理の順に止まります。",
     AlertKind.CERTIFICATE_REFUSED: "証明書と鍵のファイルを直してください。それまでは前の証明書を使い続けます。",
     AlertKind.CERTIFICATE_EXPIRING: "新しい証明書と鍵を同じ場所に置いてください。再起動なしで使われます。",
+    AlertKind.CRL_REFUSED: "リストのファイルを確かめてください。それまでは前のリストで判定します。",
+    AlertKind.CRL_STALE: "リストの取得を確かめてください。sekisho devices crl ls で状態を見られます。",
     AlertKind.TEST: "この通知が届けば、設定は正しく働いています。",
 }
 
@@ -92,6 +98,8 @@ ACTIONS = (
     "disk.filling",
     "certificate.refused",
     "certificate.expiring",
+    "crl.refused",
+    "crl.stale",
 )
 """The acts whose records may call for an alert."""
 
@@ -130,6 +138,9 @@ def alert_of(record: Mapping[str, Any]) -> Alert | None:
         case "certificate.refused" | "certificate.expiring" as act:
             kind, key = AlertKind(act.replace(".", "_")), str(record.get("sekisho.listener", ""))
             detail = f"{key}: {record.get('error.message', '') or record.get('message', '')}"
+        case "crl.refused" | "crl.stale" as act:
+            kind, key = AlertKind(act.replace(".", "_")), str(record.get("sekisho.crl.authority", ""))
+            detail = f"{key}: {record.get('error.message', '')}"
         case _:
             return None
     return Alert(

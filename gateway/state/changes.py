@@ -1,7 +1,7 @@
 """What changed: the row changes that cross from the steward to the workers, and their summary.
 
 A row change is `[table, key, row]`; `row` is the record's mapping (`Row.to_row`), or `None` where the row is gone.
-Tables of the feed: `user session app_session device app lock policy page`. Factors never travel.
+Tables of the feed: `user session app_session device crl revoked app lock policy page`. Factors never travel.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Change:
     devices: set[str] = field(default_factory=set)
     apps: set[str] = field(default_factory=set)
     groups: set[str] = field(default_factory=set)  # groups that a lock names
+    revoked: set[str] = field(default_factory=set)  # ids of the `RevokedSerials` that changed
     ended: dict[str, str] = field(default_factory=dict)
     policy: bool = False
     locks: bool = False
@@ -41,6 +42,7 @@ class Change:
             or self.locks
             or self.users
             or self.devices
+            or self.revoked
             or self.apps
             or self.ended
             or self.sessions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.state import ops_locks, ops_people, ops_sessions, ops_things
+from gateway.state import ops_crl, ops_locks, ops_people, ops_sessions, ops_things
 from gateway.state.command import Command
 
 COMMANDS: dict[str, Command] = {
@@ -10,4 +10,5 @@ COMMANDS: dict[str, Command] = {
     **ops_sessions.COMMANDS,
     **ops_locks.COMMANDS,
     **ops_things.COMMANDS,
+    **ops_crl.COMMANDS,
 }

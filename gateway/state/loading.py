@@ -9,7 +9,19 @@ import sqlalchemy as sa
 
 from gateway.state import schema
 from gateway.state.command import CommandRefused
-from gateway.state.records import App, AppSession, Device, Lock, PolicyState, PolicyVersion, Row, Session, User
+from gateway.state.records import (
+    App,
+    AppSession,
+    Device,
+    Lock,
+    PolicyState,
+    PolicyVersion,
+    RevocationList,
+    RevokedSerials,
+    Row,
+    Session,
+    User,
+)
 from gateway.state.store import Reader
 from gateway.state.tables import ActivePolicy, FeedChange, Page, Tables
 from gateway.state.transaction import Transaction
@@ -47,7 +59,10 @@ def load_tables(tx: Transaction, revision: int, now: float) -> Tables:
     """Everything that workers may know, but for the policy. Ended sessions only while their cookies may turn up."""
     tables = Tables()
     changes: list[FeedChange] = []
-    kinds: tuple[tuple[str, type[Row]], ...] = (("user", User), ("device", Device), ("app", App), ("lock", Lock))
+    kinds: tuple[tuple[str, type[Row]], ...] = (
+        ("user", User), ("device", Device), ("app", App), ("lock", Lock), ("crl", RevocationList),
+        ("revoked", RevokedSerials),
+    )  # fmt: skip
     for table, kind in kinds:
         changes += [(table, getattr(row, "id"), row) for row in tx.find(kind)]  # noqa: B009 (each of these has an id)
     query = sa.select(schema.pages.c.name, schema.pages.c.body)

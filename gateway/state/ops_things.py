@@ -20,6 +20,7 @@ from policies.masks import named
 from policies.model import PolicyIR
 
 _SERIAL = re.compile("[1-9a-f][0-9a-f]{0,39}")  # RFC 5280 §4.1.2.2: at most 20 octets
+_AUTHORITY = re.compile("[0-9a-f]{64}")
 _PAGES_LIMIT = 4 * 1024 * 1024  # characters in all: every worker holds them
 
 
@@ -126,19 +127,28 @@ def put_devices(tx: Transaction, args: Arguments, _around: Surroundings) -> Outc
 
 
 def revoke_certificate(tx: Transaction, args: Arguments, around: Surroundings) -> Outcome:
-    """`id serial by reason` → `receipt`: the certificate names no device any more; connections that showed it end."""
+    """`id serial by reason authority` → `receipt`: the certificate counts no more; connections that showed it end.
+
+    `authority` is the issuer's id (`RevocationList.id`): numbers are unique with it only (RFC 5280 §4.1.2.2). Left out,
+    the number of any issuer is meant.
+    """
     device_id, serial, by, reason = args.text("id"), args.text("serial"), args.text("by"), args.text("reason")
+    authority = args.text("authority", "")
     args.end()
     if not _SERIAL.fullmatch(serial):
         raise CommandRefused("bad_arguments", "serial: expected lower-case hex digits without leading zeros")
     device = tx.get(Device, device_id)
     if device is None:
         raise CommandRefused("unknown_device", "no such device")
-    if serial not in device.revoked_serials:
-        tx.put(replace(device, revoked_serials=(*device.revoked_serials, serial)))
+    if authority and not _AUTHORITY.fullmatch(authority):
+        raise CommandRefused("bad_arguments", "authority: expected the SHA-256 of a public key, or nothing")
+    named = f"{authority}:{serial}" if authority else serial
+    if named not in device.revoked_serials:
+        tx.put(replace(device, revoked_serials=(*device.revoked_serials, named)))
     fields = {
         "device.id": device.id, "sekisho.device.name": device.name, "sekisho.device.uuid": device.uuid,
         "sekisho.certificate.serial": serial, "sekisho.by": by, "sekisho.justification": reason,
+        "sekisho.crl.authority_id": authority or None,
     }  # fmt: skip
     draft = Draft("certificate.revoke", by, reason, (f"device:{device.id}", f"certificate:{serial}"), ())
     return Outcome({}, [event(Action.CERTIFICATE_REVOKED, around.now, fields)], draft)

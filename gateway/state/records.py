@@ -169,7 +169,7 @@ class Device(Row):
     patched_at: float | None  # date of the last security patch
     seen_at: float | None  # the MDM's last contact with the device
     read_at: float | None  # our last good read of the MDM
-    revoked_serials: tuple[str, ...]  # hex serial numbers of revoked certificates
+    revoked_serials: tuple[str, ...]  # hex numbers of revoked certificates: `AUTHORITY:SERIAL`, or of any issuer
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +225,29 @@ class Lock(Row):
     created_by: str
     created_at: float
     expires_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationList(Row):
+    """The certificate revocation list of one authority that is in force; what is on it are `RevokedSerials`."""
+
+    id: str  # of the authority: hex SHA-256 of its public key (SubjectPublicKeyInfo)
+    authority: str  # its name, for people (RFC 4514)
+    number: str  # CRL number in decimal digits, "" = the list has none
+    this_update: float
+    next_update: float
+    entries: int
+    digest: str  # hex SHA-256 of the list
+    read_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedSerials(Row):
+    """A part of what one authority has revoked (`gateway.state.serials`)."""
+
+    id: str  # AUTHORITY:BUCKET
+    authority: str
+    serials: str = field(repr=False)  # hex, 40 digits each, in order
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from gateway.state import records
 
-HEAD = "0005"  # the newest of `migrations/versions` (a test compares)
+HEAD = "0006"  # the newest of `migrations/versions` (a test compares)
 
 alembic_version = sa.table("alembic_version", sa.column("version_num", sa.Text()))  # Alembic's own table
 
@@ -100,6 +100,16 @@ locks = sa.Table(
     _time("created_at"), _time("expires_at", optional=True), _revision(),
 )  # fmt: skip
 
+revocation_lists = sa.Table(
+    "revocation_lists", METADATA,
+    _id(), _text("authority"), _text("number"), _time("this_update"), _time("next_update"),
+    sa.Column("entries", sa.BigInteger(), nullable=False), _text("digest"), _time("read_at"), _revision(),
+)  # fmt: skip
+
+revoked_serials = sa.Table(
+    "revoked_serials", METADATA, _id(), _text("authority", index=True), _text("serials"), _revision(),
+)  # fmt: skip
+
 policies = sa.Table(
     "policies", METADATA,
     _id("hash"), _text("title"), _text("source"), _text("created_by"), _time("created_at"), _text("state"),
@@ -148,6 +158,8 @@ RECORD_TABLES: dict[type[records.Row], sa.Table] = {
     records.Device: devices,
     records.App: apps,
     records.Lock: locks,
+    records.RevocationList: revocation_lists,
+    records.RevokedSerials: revoked_serials,
     records.PolicyVersion: policies,
     records.Approval: approvals,
 }

@@ -16,7 +16,19 @@ import sqlalchemy as sa
 from gateway.state import schema
 from gateway.state.codec import from_columns
 from gateway.state.dialect import reader_engine, writer_engine
-from gateway.state.records import App, Approval, Device, Factor, Lock, PolicyVersion, Row, Session, User
+from gateway.state.records import (
+    App,
+    Approval,
+    Device,
+    Factor,
+    Lock,
+    PolicyVersion,
+    RevocationList,
+    RevokedSerials,
+    Row,
+    Session,
+    User,
+)
 from gateway.state.sealing import Sealing
 from gateway.state.transaction import Transaction
 
@@ -157,6 +169,15 @@ class Reader:
     def device_by_uuid(self, uuid: str) -> Device | None:
         """The device whose certificate carries this name."""
         return self._one(Device, schema.devices.c.uuid == uuid)
+
+    def revocation_lists(self) -> list[RevocationList]:
+        """The certificate revocation lists in force, by the authority's name."""
+        return self._all(RevocationList, order=schema.revocation_lists.c.authority)
+
+    def revoked(self, authority: str) -> list[RevokedSerials]:
+        """What one authority has revoked, by bucket."""
+        table = schema.revoked_serials
+        return self._all(RevokedSerials, table.c.authority == authority, order=table.c.id)
 
     def receipts(self, limit: int = 100) -> list[str]:
         """Signed receipts, newest first."""

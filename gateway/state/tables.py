@@ -15,7 +15,7 @@ from gateway.state.records import AppSession, Row, Session
 
 FeedChange = tuple[str, str, Row | None]
 
-_ORDER = ("user", "device", "app", "policy", "page", "session", "app_session", "lock")
+_ORDER = ("user", "device", "crl", "revoked", "app", "policy", "page", "session", "app_session", "lock")
 
 
 @dataclass(frozen=True, slots=True)

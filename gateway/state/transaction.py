@@ -20,7 +20,7 @@ _MANY = 1000  # values of one IN list
 
 FEED_TABLES: dict[str, str] = {  # store table → name in the feed
     "users": "user", "sessions": "session", "app_sessions": "app_session", "devices": "device", "apps": "app",
-    "locks": "lock",
+    "locks": "lock", "revocation_lists": "crl", "revoked_serials": "revoked",
 }  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from gateway.state.changes import Change, RowChange
-from gateway.state.records import App, AppSession, AppState, Device, Lock, LockTarget, Session, User
+from gateway.state.records import App, AppSession, AppState, Device, Lock, LockTarget, RevocationList, Session, User
+from gateway.state.serials import bucket_of, holds, packed
 
 if TYPE_CHECKING:
     from policies.compile import CompiledPolicy
@@ -56,6 +57,8 @@ class View:
         "policy",
         "portal_tokens",
         "revision",
+        "revocation_lists",
+        "revoked_buckets",
         "revoked_serials",
         "sessions",
         "sessions_by_device",
@@ -76,7 +79,9 @@ class View:
         self.locks: dict[tuple[str, str], tuple[Lock, ...]] = {}
         self.policy: CompiledPolicy | None = None
         self.pages: dict[str, str] = {}
-        self.revoked_serials: frozenset[str] = frozenset()
+        self.revoked_serials: frozenset[str] = frozenset()  # by operators: `AUTHORITY:SERIAL`, or of any issuer
+        self.revocation_lists: dict[str, RevocationList] = {}  # by authority
+        self.revoked_buckets: dict[str, bytes] = {}  # what is on them (`gateway.state.serials`)
         self.ended: dict[str, Ended] = {}
         self.ended_tokens: dict[bytes, str] = {}
         self.sessions_by_user: dict[str, tuple[str, ...]] = {}
@@ -94,6 +99,8 @@ class View:
             "session": self._session,
             "app_session": self._app_session,
             "device": self._device,
+            "crl": self._crl,
+            "revoked": self._revoked,
             "app": self._app,
             "lock": self._lock,
             "page": self._page,
@@ -114,6 +121,20 @@ class View:
         """Why the session of this portal or app token is over; None when the token never was one of ours."""
         session_id = self.ended_tokens.get(digest)
         return None if session_id is None else self.ended.get(session_id)
+
+    def is_revoked(self, authority: str, serial: str) -> bool:
+        """Whether this authority's certificate is revoked: by an operator, or by the authority's own list.
+
+        `authority` is "" where it is not one of those that are known; raises ValueError for what is no serial number.
+        """
+        operators = self.revoked_serials
+        if operators and (serial in operators or f"{authority}:{serial}" in operators):
+            return True
+        if not self.revoked_buckets:
+            return False
+        number = packed(serial)
+        bucket = self.revoked_buckets.get(bucket_of(authority, number))
+        return bucket is not None and holds(bucket, number)
 
     # -- changing (the feed only) ---------------------------------------------------------------------------------
 
@@ -246,6 +267,19 @@ class View:
             into.devices.add(key)  # a fresher reading of the same facts is nothing to judge again for
         if (old.revoked_serials if old else ()) != (device.revoked_serials if device else ()):
             self.revoked_serials = frozenset(s for d in self.devices.values() for s in d.revoked_serials)
+
+    def _crl(self, key: str, row: dict[str, Any] | None, _into: Change) -> None:
+        if row is None:
+            self.revocation_lists.pop(key, None)
+        else:
+            self.revocation_lists[key] = RevocationList.from_row(row)
+
+    def _revoked(self, key: str, row: dict[str, Any] | None, into: Change) -> None:
+        into.revoked.add(key)
+        if row is None:
+            self.revoked_buckets.pop(key, None)
+        else:
+            self.revoked_buckets[key] = bytes.fromhex(row["serials"])
 
     def _app(self, key: str, row: dict[str, Any] | None, into: Change) -> None:
         into.apps.add(key)

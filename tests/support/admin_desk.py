@@ -73,7 +73,8 @@ class AdminDesk:
             "ControlContext",
             SimpleNamespace(
                 settings=Settings.parse(SETTINGS, folder / "sekisho.toml"), reader=self._reader, steward=self.steward,
-                journal=self.journal, clock=self.clock, posture=None, alerts=None, digests=KeyedDigests.load(self.key),
+                journal=self.journal, clock=self.clock, posture=None, alerts=None, lists=None,
+                digests=KeyedDigests.load(self.key),
             ),
         )  # fmt: skip
         self.client: TestClient[Any, Any]

@@ -201,9 +201,16 @@ async def lives(socket: aiohttp.ClientWebSocketResponse) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def device_city(folder: Path, interval: float = 1.0, **environment: str) -> AsyncIterator[DeviceCity]:
-    """A whole gateway that reads a simulated MDM each `interval` seconds; PC-1 and PC-2 belong to s0001 and s0002."""
+async def device_city(
+    folder: Path, interval: float = 1.0, before: Callable[[Path], None] | None = None, **environment: str
+) -> AsyncIterator[DeviceCity]:
+    """A whole gateway that reads a simulated MDM each `interval` seconds; PC-1 and PC-2 belong to s0001 and s0002.
+
+    `before` gets the installation's folder before anything starts.
+    """
     config = await asyncio.to_thread(install, folder)
+    if before is not None:
+        before(config.parent)
     world = scenarios.empty()
     for number in (1, 2):
         world.enrol(f"PC-{number}", f"s{number:04}@city.example.jp", time.time())

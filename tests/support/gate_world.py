@@ -11,7 +11,7 @@ from gateway.gate.limits import OPEN, Limits
 from gateway.gate.request import ClientCertificate, Moment, Peer, RequestHead
 from gateway.gate.verdict import NOTHING_SHARED, Forward, Verdict
 from gateway.state.changes import Change
-from gateway.state.records import App, AppSession, Device, Lock, Session, User
+from gateway.state.records import App, AppSession, Device, Lock, Row, Session, User
 from gateway.state.view import View
 from policies.compile import compile_policy
 from policies.decision import Effect, Obligation
@@ -133,9 +133,10 @@ class World:
         self.put("app_session", APP_SESSION.token_hash, APP_SESSION)
         self.view.set_policy(compile_policy(policy(*sorted(RULES, key=lambda item: item.id))), Change(1))
 
-    def put(self, table: str, key: str, record: User | Device | App | Session | AppSession | Lock) -> None:
-        """Apply one row as the feed does."""
-        self.view.apply([(table, key, record.to_row())], Change(self.view.revision + 1))
+    def put(self, table: str, key: str, record: Row | None) -> None:
+        """Apply one row as the feed does; None = the row is gone."""
+        row = None if record is None else record.to_row()
+        self.view.apply([(table, key, row)], Change(self.view.revision + 1))
 
     def lock(self, target: str, target_id: str, message: str = "", expires_at: float | None = None) -> None:
         """Lock one thing."""

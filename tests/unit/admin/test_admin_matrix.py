@@ -39,7 +39,7 @@ AAL2 = "urn:sekisho:aal2"
 PATHS = {"login": "nobody", "session": "none", "lock": "none", "app": "none", "approval": "none", "device": "none",
          "version": "active", "reference": "0000000000000000", "case": "none", "document": "none",
          "letter": "none", "reveal": "none",
-         "hold": "none"}  # fmt: skip
+         "hold": "none", "authority": "none"}  # fmt: skip
 GUARDED = [endpoint for endpoint in endpoints() if endpoint.roles]
 WITHOUT = ["none", "wrong", "browser", "expired", "one_factor", "disabled", "locked", "no_role"]
 
@@ -92,7 +92,7 @@ def context(filled: Path, tmp_path: Path) -> Iterator[ControlContext]:
         "ControlContext",
         SimpleNamespace(
             settings=settings, reader=reader, steward=StewardClient(tmp_path / "run" / "nobody.sock", deadline=1.0),
-            journal=journal, clock=time.time, posture=None, alerts=None,
+            journal=journal, clock=time.time, posture=None, alerts=None, lists=None,
         ),
     )  # fmt: skip
     reader.close()

@@ -156,6 +156,7 @@ _OURS_OF_SEKISHO = """
     trimmed.entry trimmed.segments log.root log.writer case.id case.severity case.verdict finding.command
     finding.evidence finding.joins finding.kind finding.subject
     disk.limited expired.class expired.sha256 expired.writer key.new key.old key.statement log.origin reconcile.gaps
+    crl.authority crl.authority_id crl.digest crl.file crl.number
     export.digest reconcile.kind reconcile.names witness.name witness.state
 """
 OURS_OF_SEKISHO = frozenset(_OURS_OF_SEKISHO.split())

@@ -97,7 +97,7 @@ KINDS = {
     "certificate": "certificate_help",
     "policy": "denied_by_rule unmet_conditions no_applicable_rule not_permitted",
     "busy": "rate_limited overloaded",
-    "unavailable": "journal_unhealthy state_stale control_unavailable internal_error",
+    "unavailable": "device_certificate_unchecked journal_unhealthy state_stale control_unavailable internal_error",
     "app": "app_unreachable app_timed_out app_answer_invalid", "host": "unknown_host misdirected",
 }  # fmt: skip
 

@@ -26,6 +26,8 @@ from gateway.first_state import FirstAccount
 from gateway.installation import Options, create, plan
 from gateway.settings import Settings
 from gateway.settings_parts.field import SecretPath
+from gateway.settings_parts.listeners import ClientCrl
+from tests.support.revocation_lists import authority, placed, revocation_list
 
 NOW = 1_790_000_000.0
 HOST = "portal.city.example.jp"
@@ -282,3 +284,32 @@ def test_what_cannot_be_looked_at_is_a_fault(city: Settings, monkeypatch: pytest
 
     monkeypatch.setattr(machine, "examine", breaks)
     assert of(doctor.examine(city, NOW, offline=True), "machine") == [State.FAULT]
+
+
+def test_revocation_lists(city: Settings, tmp_path: Path) -> None:
+    """Good, nearly over, over, one that cannot be believed, none; and one over that is to be gone on with."""
+    made = authority(tmp_path / "ca", "県の認証局", NOW)
+    at = {
+        "good": (-1, 6), "late": (-95, 5), "over": (-2, -1), "warned": (-2, -1), "broken": (0, 0), "absent": (0, 0),
+    }  # fmt: skip
+    for name, (begun, ends) in at.items():
+        if begun:
+            crl = revocation_list(
+                made.certificate, made.key, [1], this_update=NOW + begun * 86_400, next_update=NOW + ends * 86_400
+            )  # fmt: skip
+            placed(tmp_path / f"{name}.crl", crl)
+    (tmp_path / "broken.crl").write_text("nothing")
+    lists = tuple(
+        ClientCrl(authority=tmp_path / "ca" / "ca.pem", file=tmp_path / f"{name}.crl",
+                  when_stale="warn" if name == "warned" else "refuse")
+        for name in at
+    )  # fmt: skip
+    assert city.listeners.public is not None
+    public = city.listeners.public.model_copy(update={"client_crls": lists})
+    settings = city.model_copy(update={"listeners": city.listeners.model_copy(update={"public": public})})
+    found = [each for each in certificates.examine(settings, NOW) if each.check.startswith("certificates.crl")]
+    assert [each.state for each in found] == [
+        State.GOOD, State.NOTE, State.FAULT, State.FAULT, State.FAULT, State.FAULT,
+    ]  # fmt: skip
+    assert "refused" in found[2].found.en
+    assert "unchecked" in found[3].found.en

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.reloading.effects import USES, WORKERS, concerned, differences
+from gateway.reloading.effects import USES, WORKERS, by_content, concerned, differences
 from gateway.reloading.recycling import due
 from gateway.settings import Settings
 from gateway.settings_parts.bounds import Limits
@@ -75,6 +75,16 @@ def test_a_rate_concerns_who_shares_it_out() -> None:
     assert rates
     assert {concerned(f"limits.{kind}_rate.burst") for kind in rates} == {(WORKERS, "steward")}
     assert concerned("limits.header_count") == (WORKERS,)
+
+
+def test_control_reads_the_authorities_of_lists_anew(tmp_path: Path) -> None:
+    """A changed certificate at the same path is no difference of the settings."""
+    without = settings('[listeners.public]\naddress = "127.0.0.1:0"\n', tmp_path)
+    named = '[listeners.public]\naddress = "127.0.0.1:0"\nclient_crls = [{ authority = "ca.pem", file = "x.crl" }]\n'
+    assert by_content(without) == frozenset()
+    assert by_content(settings(named, tmp_path)) == {"control"}
+    (changed,) = differences(without, settings(named, tmp_path))
+    assert (changed.key, changed.concerns) == ("listeners.public.client_crls", (WORKERS, "control"))
 
 
 def test_every_setting_concerns_somebody() -> None:

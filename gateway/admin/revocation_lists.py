@@ -1,0 +1,99 @@
+"""Commands about the revocation lists of the authorities that issue devices' certificates."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cryptography import x509
+from pydantic import AfterValidator
+
+from gateway.admin.certificate_numbers import optional_serial
+from gateway.admin.endpoint import Arguments, Call, Listing, Reply, listed
+from gateway.admin.problem import AdminReason, Problem, not_found
+from gateway.edge.authorities import read_authority, united
+from gateway.state.serials import bucket_of, holds, packed
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+    from gateway.state.store import Reader
+
+ANY = "any"  # issuer of a number that is meant whoever issued it
+
+
+class OneList(Arguments):
+    """A list by its authority's name or the beginning of its id; `serial`: whether this number is revoked by it."""
+
+    authority: str
+    serial: Annotated[str, AfterValidator(optional_serial)] = ""
+
+
+async def ls(call: Call[Listing]) -> Reply:
+    """Every list that the settings name, and those that are kept besides: number, age, state, last fault."""
+    return listed(await asyncio.to_thread(_states, call), call.arguments.limit)
+
+
+async def show(call: Call[OneList]) -> Reply:
+    """One list; with `serial`, `revoked` says whether it has this number."""
+    wanted = call.arguments
+    rows = await asyncio.to_thread(_states, call)
+    found = [row for row in rows if row["authority"] == wanted.authority or row["id"].startswith(wanted.authority)]
+    if not found:
+        raise not_found("失効リスト", wanted.authority)
+    if len(found) > 1:
+        ids = "、".join(row["id"][:16] for row in found)
+        raise Problem(
+            AdminReason.CONFLICT, f"{wanted.authority} の失効リストは {len(found)} 件あります。ID で指定: {ids}"
+        )
+    (row,) = found
+    if wanted.serial:
+        has = await asyncio.to_thread(_has, call.context.reader, row["id"], wanted.serial)
+        row = {**row, "serial": wanted.serial, "revoked": has}
+    return Reply(row, rows=1)
+
+
+async def authority_of(call: Call[Any], issuer: str) -> str:
+    """Return the id of the authority that an operator names as the issuer of a certificate, "" = whoever issued it.
+
+    Where only one is trusted, none needs to be named. Raises Problem where several are and none of them is meant.
+    """
+    if issuer == ANY:
+        return ""
+    known = await asyncio.to_thread(_known, call.context.settings)
+    if not issuer and len(known) <= 1:
+        return ""
+    found = [name for name, title in known if issuer and (title == issuer or name.startswith(issuer))]
+    if len(found) == 1:
+        return found[0]
+    names = "、".join(f"{title} ({name[:16]})" for name, title in known)
+    raise Problem(
+        AdminReason.CONFLICT,
+        f"端末証明書の認証局が {len(known)} あります。シリアル番号は認証局ごとのものです。--issuer で指定してください"
+        f" ({ANY} はすべて): {names}",
+    )
+
+
+def _states(call: Call[Any]) -> list[dict[str, Any]]:
+    return [] if call.context.lists is None else call.context.lists.states()
+
+
+def _has(reader: Reader, authority: str, serial: str) -> bool:
+    number = packed(serial)
+    wanted = bucket_of(authority, number)
+    return any(holds(bytes.fromhex(row.serials), number) for row in reader.revoked(authority) if row.id == wanted)
+
+
+def _known(settings: Settings) -> list[tuple[str, str]]:
+    """Return the id and the name of each authority that issues devices' certificates. Blocks.
+
+    Files that cannot be read any more name none: they were good when the workers began.
+    """
+    public = settings.listeners.public
+    if public is None:
+        return []
+    try:
+        trusted = x509.load_pem_x509_certificates(public.client_ca.read_bytes())
+    except (OSError, ValueError):
+        trusted = []
+    listed = [read_authority(each.authority, checked=True)[0] for each in public.client_crls]
+    return [(each.id, each.name) for each in united(trusted, [each for each in listed if each is not None])]
