@@ -57,7 +57,7 @@ def read_crl(data: bytes, authority: x509.Certificate, now: float, most: int) ->
     """Verify a list (PEM or DER) that `authority` is to have signed; raises CrlFaults with every fault.
 
     `most` entries at most. One that is past its nextUpdate is read all the same: what it revokes is revoked, and
-    whoever asks for a good list sees its time. Blocks: about 3 s of CPU for a million entries.
+    whoever asks for a good list sees its time. Blocks, for seconds where there are a million.
     """
     try:
         crl = x509.load_pem_x509_crl(data) if _PEM in data else x509.load_der_x509_crl(data)
