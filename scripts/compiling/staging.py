@@ -1,7 +1,7 @@
 """The sources as Cython gets them: each line where it was, so that a traceback names the line of the source.
 
-A structure cannot extend classes that only promise methods, and its attributes have no defaults in the class: `__init__`
-sets them first.
+A structure cannot extend classes that only promise methods, and its attributes have no defaults in the class:
+`__init__` sets them first.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def staged(program: Program, name: str) -> str:
 
 def _field(node: ast.stmt) -> str:
     """Return the name that a statement of a class's body declares or sets, "" for any other statement."""
-    target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0] if isinstance(node, ast.Assign) else None
+    target = (
+        node.target if isinstance(node, ast.AnnAssign) else node.targets[0] if isinstance(node, ast.Assign) else None
+    )
     return target.id if isinstance(target, ast.Name) else ""
 
 
