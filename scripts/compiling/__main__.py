@@ -1,4 +1,4 @@
-"""`python -m scripts.compiling FOLDER [--quick]`: a compiled copy of the program in FOLDER, in place of the last one."""
+"""`python -m scripts.compiling FOLDER [--quick]`: a compiled copy of the program in FOLDER, in place of the last."""
 
 from __future__ import annotations
 
