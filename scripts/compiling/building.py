@@ -74,8 +74,19 @@ def _compile(stage: Path, made: Path, module: str, optimise: str) -> str:
     library = made / source.replace(".py", EXTENSION_SUFFIXES[0])
     compiler = shlex.split(os.environ.get("CC", "cc"))
     include = f"-I{_HEADERS}"
-    flags = ["-shared", "-fPIC", optimise, "-fwrapv", "-DNDEBUG", "-w", include]
-    c = [*compiler, *flags, source[:-3] + ".c", "-o", library]
+    c = [
+        *compiler,
+        "-shared",
+        "-fPIC",
+        optimise,
+        "-fwrapv",
+        "-DNDEBUG",
+        "-w",
+        include,
+        source[:-3] + ".c",
+        "-o",
+        library,
+    ]
     for command in (cython, c):
         try:
             done = subprocess.run(

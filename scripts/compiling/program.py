@@ -171,7 +171,8 @@ def _declared(each: ast.ClassDef) -> dict[str, ast.expr]:
                 listed = ast.literal_eval(node.value)
                 found |= {slot: ast.Name("object") for slot in listed if slot not in found}
             elif not slotted:
-                found[name] = ast.Name("object")
+                told = isinstance(node.value, ast.Constant) and isinstance(node.value.value, bool)
+                found[name] = ast.Name("bool" if told else "object")
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             found[node.target.id] = node.annotation
     return found
