@@ -65,7 +65,7 @@ def write_script(path: Path, host: str, tokens: Sequence[str]) -> None:
     cookies = ", ".join(f'"{cookie(token)}"' for token in tokens)
     lines += [
         f"local cookies = {{ {cookies} }}",
-        "local number = 0",
+        "number = 0",  # not local: each thread has the script of its own, and is told its number through this
         'function setup(thread) number = number + 1; thread:set("number", number) end',
         'function init(args) wrk.headers["Cookie"] = cookies[(number - 1) % #cookies + 1] end',
         'function wrk.resolve(host, service) wrk.addrs = wrk.lookup("127.0.0.1", service) end',
