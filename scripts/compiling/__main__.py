@@ -1,4 +1,4 @@
-"""`python -m scripts.compiling FOLDER [--quick]`: a compiled copy of the program, in place of an earlier one."""
+"""`python -m scripts.compiling FOLDER [--quick]`: a compiled copy of the program, in place of the last."""
 
 from __future__ import annotations
 
