@@ -9,6 +9,7 @@ number is bounded, and what nobody would send twice. Like blocks, lines hold coo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from gateway.gate.headers import COOKIES, DROP, FRAMING, LIST, Kind, app_cookie, classify, host_of
@@ -16,6 +17,8 @@ from gateway.gate.request import RequestFault, RequestHead
 
 LINES: Final = 2048
 LONGEST: Final = 1024  # bytes
+NEW: Final = 4  # lines of a block that are read alone
+LEARNED: Final = 40  # lines of a block that are kept: who sends more is no browser
 
 Parse = Callable[[bytes], list[tuple[bytes, bytes]]]
 """Has llhttp read one whole head and returns its fields; raises RequestFault."""
@@ -50,15 +53,39 @@ class KnownFields:
             return _composed(list(map(self._of, lines)))
         except KeyError:
             pass
-        if len(self.table) + len(lines) > LINES:
+        new = [line for line in lines if line not in self.table]
+        if len(new) > NEW:  # the whole reading costs less, and lets them be learned
+            return None
+        for line in new:
+            field = _read(line, parse) if len(line) <= min(LONGEST, longest) else None
+            if field is None:
+                return None
+            self._keep(line, field)
+        try:
+            return _composed(list(map(self._of, lines)))
+        except KeyError:  # the table was full in between
+            return None
+
+    def learn(self, block: bytes, fields: Sequence[tuple[bytes, bytes]]) -> None:
+        """Keep the lines of a block that was read whole, where llhttp read them as one of these `fields` each."""
+        lines = block[2:-4].split(b"\r\n")
+        if len(lines) != len(fields) or len(lines) > LEARNED:
+            return
+        for line, read in zip(lines, fields, strict=True):
+            if line not in self.table and len(line) <= LONGEST:
+                field = _read(line, partial(_already, [read]))
+                if field is not None:
+                    self._keep(line, field)
+
+    def _keep(self, line: bytes, field: KnownField) -> None:
+        if len(self.table) >= LINES:
             self.table.clear()
-        for line in lines:
-            if line not in self.table:
-                field = _read(line, parse) if len(line) <= min(LONGEST, longest) else None
-                if field is None:
-                    return None
-                self.table[line] = field
-        return _composed(list(map(self._of, lines)))
+        self.table[line] = field
+
+
+def _already(fields: list[tuple[bytes, bytes]], _: bytes) -> list[tuple[bytes, bytes]]:
+    """Stand in for llhttp where it has read a line among others."""
+    return fields
 
 
 def _composed(fields: Sequence[KnownField]) -> RequestHead | None:

@@ -82,6 +82,7 @@ class HeadReader:
         head = self.read(data[:size], peer)
         if head.exceptions is None:  # what a line asks for is the same on all other hosts
             known.remember(block, head)
+            known.fields.learn(block, self._fields)
         return head
 
     def _ask(self, line: bytes) -> Asked | None:

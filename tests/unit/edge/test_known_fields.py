@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.edge.blocks import KnownBlocks
 from gateway.edge.known_fields import LINES as KEPT
-from gateway.edge.known_fields import LONGEST, KnownFields
+from gateway.edge.known_fields import LEARNED, LONGEST, NEW, KnownFields
 from gateway.edge.reader import HeadReader
 from gateway.edge.services import EdgeLimits
 from gateway.gate.request import OldAppHead, PathExceptions, Peer, RequestFault, RequestHead
@@ -163,6 +163,28 @@ def test_another_name_of_the_connection_is_misdirected() -> None:
     taken(reader_with(known), request(*BROWSER))
     with pytest.raises(RequestFault, match="421"):
         reader_with(known).take(request(*BROWSER), Peer("10.0.0.1", 1, "public", "https", "other.test"))
+
+
+def test_many_new_lines_are_read_together() -> None:
+    """A few are read alone; more are read with the whole head, and a block of very many leaves none behind."""
+    alone: list[bytes] = []
+    fields, reader = KnownFields(), reader_with(KnownBlocks())
+
+    def parse(data: bytes) -> list[tuple[bytes, bytes]]:
+        alone.append(data)
+        return reader._parse(data)
+
+    few = b"".join(b"\r\nX-%d: 1" % number for number in range(NEW - 1))
+    assert fields.head_of(b"\r\nHost: a.test" + few + b"\r\n\r\n", parse, 16384) is not None
+    assert len(alone) == NEW
+    more = b"".join(b"\r\nY-%d: 1" % number for number in range(NEW + 1))
+    assert fields.head_of(b"\r\nHost: a.test" + more + b"\r\n\r\n", parse, 16384) is None
+    assert len(alone) == NEW
+    known = KnownBlocks()
+    taken(reader_with(known), request(HOST, *(b"Z-%d: 1" % number for number in range(LEARNED - 1))))
+    assert len(known.fields.table) == LEARNED
+    taken(reader_with(known), request(HOST, *(b"A-%d: 1" % number for number in range(LEARNED))))
+    assert len(known.fields.table) == LEARNED
 
 
 def test_lines_are_bounded() -> None:
