@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.support.city import City, running_city
 from tests.support.real_parts import program
-from tests.support.visitor import CHROMIUM
+from tests.support.visitor import CHROMIUM, PATIENCE, STARTS_WITHIN
 
 WIDTHS = (360, 768, 1280)
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +30,9 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium, headless."""
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(program("chromium")), args=list(CHROMIUM))
+        browser = driver.chromium.launch(
+            executable_path=str(program("chromium")), args=list(CHROMIUM), timeout=STARTS_WITHIN
+        )
         yield browser
         browser.close()
 
@@ -38,7 +41,7 @@ def chromium() -> Iterator[Browser]:
 def browser_context(chromium: Browser) -> Iterator[BrowserContext]:
     """A browser without a past. The demo's certificate authority is not in its store, so it is told to accept it."""
     context = chromium.new_context(ignore_https_errors=True, locale="ja-JP")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE)
     yield context
     context.close()
 

@@ -22,7 +22,7 @@ from mdm_sim.server import GraphServer, Tenant, serve
 from mdm_sim.world import SimDevice
 from tests.support.city import City, running_city
 from tests.support.real_parts import program
-from tests.support.visitor import CHROMIUM, Visitor
+from tests.support.visitor import CHROMIUM, PATIENCE, STARTS_WITHIN, Visitor
 
 POLICIES = Path("/etc/chromium/policies/managed/sekisho-test.json")
 POLICY = """
@@ -51,11 +51,11 @@ def _simulator() -> Iterator[tuple[GraphServer, str]]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    runner, port = asyncio.run_coroutine_threadsafe(serve(server, "127.0.0.1", 0), loop).result(10)
+    runner, port = asyncio.run_coroutine_threadsafe(serve(server, "127.0.0.1", 0), loop).result(60)
     try:
         yield server, f"http://127.0.0.1:{port}"
     finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
@@ -119,9 +119,9 @@ def _browser(home: Path) -> Iterator[BrowserContext]:
     with sync_playwright() as driver:
         context = driver.chromium.launch_persistent_context(
             home / "profile", executable_path=str(program("chromium")), args=list(CHROMIUM), locale="ja-JP",
-            env={**os.environ, "HOME": str(home)},
+            env={**os.environ, "HOME": str(home)}, timeout=STARTS_WITHIN,
         )  # fmt: skip
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE)
         yield context
         context.close()
 

@@ -20,6 +20,7 @@ CHROMIUM = (
 )  # fmt: skip
 PASSWORD = "tsuki-no-hikari-88"
 PATIENCE = 45_000  # milliseconds that a page may take on a busy machine
+STARTS_WITHIN = 120_000  # milliseconds, the browser itself
 
 
 class Visitor:

@@ -49,7 +49,7 @@ class Receiver:
 
     async def told(self, kind: str) -> dict[str, Any]:
         """The next alert of this kind."""
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(120):
             while (alert := await self.alerts.get())["kind"] != kind:
                 pass
             return alert
@@ -65,7 +65,7 @@ async def _mdm_fails(city: DeviceCity, receiver: Receiver) -> None:
             lambda r, code=code: r["event.action"] == "posture.failed" and r["error.code"] == code,  # type: ignore[misc]
             "control",
         )
-        assert failed["sekisho.count"] == count
+        assert failed["sekisho.count"] >= count
     alert = await receiver.told("mdm_stale")
     assert "続けて 3 回失敗" in alert["text"]
     after = await city.devices()
@@ -74,7 +74,7 @@ async def _mdm_fails(city: DeviceCity, receiver: Receiver) -> None:
     }
     assert all((after[name].read_at or 0) < time.time() - 10 for name in after)
     city.simulator.faults.set("none")
-    recovered = await city.until(lambda r: r["event.action"] == "posture.recovered", "control", within=40)
+    recovered = await city.until(lambda r: r["event.action"] == "posture.recovered", "control", within=120)
     assert recovered["sekisho.count"] >= 3
 
 

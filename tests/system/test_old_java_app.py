@@ -15,6 +15,7 @@ import yarl
 
 from cli.client import AdminClient
 from cli.failure import Failure
+from tests.support.growing_files import contents
 from tests.support.old_java_app import OldJavaApp, old_java_app
 from tests.support.operator import ask, operator, tell
 from tests.support.running_city import HOST, RunningCity, running_city
@@ -131,4 +132,4 @@ async def test_an_old_app_is_tried_excepted_used_and_brought_back(requires_java:
 
 def found_anywhere(folder: Path, secret: str) -> list[Path]:
     """The files of an installation that hold the secret, its logs included."""
-    return [path for path in folder.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+    return [path for path, data in contents(folder) if secret.encode() in data]
