@@ -6,8 +6,8 @@ from typing import Final
 
 HOT: Final = tuple(
     [f"gateway.edge.{name}" for name in (
-        "blocks", "bodies", "client_socket", "connection", "forward", "framing", "held", "known_fields", "live", "pool", "pools", "reader",
-        "relay", "response", "resting", "retrying", "timeouts", "upload", "upstream",
+        "blocks", "bodies", "client_socket", "connection", "forward", "framing", "held", "known_fields", "live", "pool",
+        "pools", "reader", "relay", "response", "resting", "retrying", "timeouts", "upload", "upstream",
     )]
     + [f"gateway.gate.{name}" for name in (
         "assertion", "decision_record", "headers", "instant", "judge", "leased", "limits", "masking", "passage",
