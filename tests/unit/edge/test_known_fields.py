@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.edge.blocks import KnownBlocks
-from gateway.edge.known_fields import LINES as KEPT
 from gateway.edge.known_fields import LEARNED, LONGEST, NEW, KnownFields
+from gateway.edge.known_fields import LINES as KEPT
 from gateway.edge.reader import HeadReader
 from gateway.edge.services import EdgeLimits
 from gateway.gate.request import OldAppHead, PathExceptions, Peer, RequestFault, RequestHead
