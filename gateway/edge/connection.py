@@ -84,8 +84,17 @@ class ClientConnection(RestingConnection):
         self.buffer = self.buffer + data if self.buffer else data
         if (state is IDLE or state is HEAD) and not self.full:
             self._advance()
-        elif len(self.buffer) > self._services.limits.ahead_bytes and not self.held:
-            self._services.reached["ahead_bytes"] += 1
+            if self.buffer and self._state > HEAD:
+                self._hold_ahead()
+        else:
+            self._hold_ahead()
+
+    def _hold_ahead(self) -> None:
+        """Read no more where much came that has to wait: requests ahead of their turn, or a body ahead of its head."""
+        if len(self.buffer) > self._services.limits.ahead_bytes and not self.held:
+            head = self._head
+            if head is None or not (head.chunked or head.content_length):  # a body that follows its head is no fault
+                self._services.reached["ahead_bytes"] += 1
             self.hold(True)
 
     def eof_received(self) -> bool:
