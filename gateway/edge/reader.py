@@ -54,7 +54,10 @@ class HeadReader:
         `peer` is the same as of that one.
         """
         known, before, block = self._known, self._before, self._block
-        if before is None or not data.endswith(block) or self._turn != known.turn or len(data) > self._longest:
+        if before is None or not data.endswith(block) or len(data) > self._longest:
+            return None
+        if self._turn != known.turn:
+            self.rest()
             return None
         line = data[: -len(block)]  # one that is in order holds no line end, so this is the whole of it
         asked = known.lines.get(line) or self._ask(line)
@@ -79,6 +82,7 @@ class HeadReader:
             if bare is not None and (not peer.server_name or peer.server_name == bare.host):
                 self._block, self._before, self._turn = block, bare, known.turn
                 return _again(bare, asked, peer)
+        self.rest()  # what follows may take long: the cookies of the request before are not kept meanwhile
         head = self.read(data[:size], peer)
         if head.exceptions is None:  # what a line asks for is the same on all other hosts
             known.remember(block, head)
@@ -89,6 +93,8 @@ class HeadReader:
         """Hold a request line to the rules of `read`; None where it is odd, as the head may have an earlier fault."""
         parts = line.split(b" ")
         if len(parts) != 3 or parts[2] != b"HTTP/1.1" or len(parts[1]) > self._limits.target_bytes:
+            return None
+        if len(line) > self._limits.header_line_bytes:
             return None
         method = _METHODS.get(parts[0])
         if method is None:

@@ -21,5 +21,5 @@ _MOST: Final = 60
 
 def retry_after(wait: float, request_id: str) -> int:
     """Return what to tell whoever could pass in `wait` seconds, ≤ 0 = not known; `request_id` brings the chance."""
-    least = min(_MOST, ceil(wait if wait > 0 else UNKNOWN))
+    least = ceil(min(_MOST, wait if wait > 0 else UNKNOWN))
     return least + int(chance(request_id) * (least / 2 + 1))

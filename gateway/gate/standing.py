@@ -108,6 +108,7 @@ class Standing:
             return False
         if certificate is not None and (
             certificate_refusal(view, certificate, wall) is not None
+            or counts_until(view, certificate) < self.until  # a newer list that runs out sooner
             or view.devices_by_uuid.get(certificate.uuid) is not self.device
         ):
             return False

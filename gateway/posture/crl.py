@@ -22,6 +22,7 @@ from gateway.state.serials import SERIAL_BYTES
 
 ENTRY_BYTES: Final = 128  # of one entry at most: 20 of a number, a date, a reason; lists in use have 35 to 60
 HEAD_BYTES: Final = 65_536
+_NUMBER_BITS: Final = 160
 _SKEW: Final = 300.0  # seconds that the authority's clock may be ahead of ours
 _PEM: Final = b"-----BEGIN X509 CRL-----"
 _KNOWN: Final = (x509.CRLNumber, x509.AuthorityKeyIdentifier, x509.IssuingDistributionPoint, x509.DeltaCRLIndicator)
@@ -125,17 +126,18 @@ def _extensions(crl: x509.CertificateRevocationList, authority: x509.Certificate
     """Return the CRL number ("" = none), and why the extensions forbid to use the list."""
     try:
         extensions = list(crl.extensions)
-    except (ValueError, x509.DuplicateExtension):
+    except Exception:  # noqa: BLE001  # what stands there is anybody's; the library has several classes for it
         return "", ["got extensions that cannot be read, expected those of RFC 5280 §5.2"]
     number, faults = "", list[str]()
     for extension in extensions:
         value = extension.value
         if isinstance(value, x509.CRLNumber):
-            number = str(value.crl_number)
+            number = _told(value.crl_number)
+            if value.crl_number.bit_length() > _NUMBER_BITS:
+                faults.append(f"got a CRL number {number}, expected one of at most {_NUMBER_BITS} bits (§5.2.3)")
         elif isinstance(value, x509.DeltaCRLIndicator):
-            faults.append(
-                f"got a delta list (of what changed since CRL number {value.crl_number}), expected a complete list"
-            )
+            since = _told(value.crl_number)
+            faults.append(f"got a delta list (of what changed since CRL number {since}), expected a complete list")
         elif isinstance(value, x509.IssuingDistributionPoint):
             faults += _scope_faults(value)
         elif isinstance(value, x509.AuthorityKeyIdentifier):
@@ -145,6 +147,12 @@ def _extensions(crl: x509.CertificateRevocationList, authority: x509.Certificate
                 f"got the critical extension {extension.oid.dotted_string}, expected none that is unknown (§5.2)"
             )
     return number, faults
+
+
+def _told(number: int) -> str:
+    """Spell a number, but for one so long that Python would not."""
+    bits = number.bit_length()
+    return str(number) if bits <= _NUMBER_BITS else f"of {bits} bits"
 
 
 def _scope_faults(scope: x509.IssuingDistributionPoint) -> Iterator[str]:
@@ -176,7 +184,7 @@ def _serials(crl: x509.CertificateRevocationList) -> tuple[bytes, ...]:
     for at, entry in enumerate(crl, start=1):
         try:
             extensions = list(entry.extensions)
-        except (ValueError, x509.DuplicateExtension):
+        except Exception:  # noqa: BLE001  # as with those of the list
             raise CrlFaults([f"entry {at}: got extensions that cannot be read"]) from None
         for extension in extensions:
             value = extension.value

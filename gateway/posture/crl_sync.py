@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from audit.event import Action, event, timestamp
 from audit.journal import JournalUnhealthy
 from gateway.edge.authorities import Authority
@@ -31,6 +33,7 @@ LOOK_EACH: Final = 2.0  # seconds between two looks at the files: a change count
 TOLD_EACH: Final = 86_400.0  # seconds between two records of a list that is missing or past its time
 NAMED: Final = 1000  # so many changed numbers get a record each; of more, how many they are
 _PART: Final = 200  # buckets of one command
+_PASSING: Final = (StewardUnavailable, CommandRefused, JournalUnhealthy, SQLAlchemyError)  # a database restarts, too
 _log = logging.getLogger("sekisho.posture")
 
 Seen = tuple[int, ...]
@@ -84,15 +87,15 @@ class RevocationLists:
                 if not forgotten and asyncio.get_running_loop().time() - started >= self._forget_after:
                     await self._forget()
                     forgotten = True
-            except (StewardUnavailable, CommandRefused, JournalUnhealthy) as fault:  # the next look tries again
+            except _PASSING as fault:  # the next look tries again
                 _log.warning("revocation lists: %s", fault)
             await asyncio.sleep(LOOK_EACH)
 
     async def look(self) -> None:
         """Look at every file once, and take in those that changed and are at rest.
 
-        Raises StewardUnavailable, CommandRefused, JournalUnhealthy once all were looked at: what was not taken in is
-        looked at again, and none has to wait for another.
+        Raises StewardUnavailable, CommandRefused, JournalUnhealthy, SQLAlchemyError once all were looked at: what was
+        not taken in is looked at again, and none has to wait for another.
         """
         failed: Exception | None = None
         for name, wanted in self._wanted.items():
@@ -100,7 +103,7 @@ class RevocationLists:
             try:
                 await self._look_at(wanted, kept)
                 await self._tell_want(wanted, kept, self._in_force().get(name), self._clock())
-            except (StewardUnavailable, CommandRefused, JournalUnhealthy) as fault:
+            except _PASSING as fault:
                 failed = fault
         if failed is not None:
             raise failed
@@ -163,11 +166,11 @@ class RevocationLists:
             next_update=read.next_update, entries=read.entries, digest=read.digest, read_at=0.0,
         )  # fmt: skip
         former = self._in_force().get(authority.id)
-        if former is not None and former.digest == row.digest:
-            return
         if former is not None and (fault := older(former, row)):
             raise CrlFaults([fault])
         added, lifted = await asyncio.to_thread(self._difference, authority.id, read.serials)
+        if former is not None and former.digest == row.digest and not (added or lifted):
+            return  # where they differ a later list was begun, its file is gone, and this one is in force again
         shared: dict[str, Any] = {"list": row.to_row(), "named": len(added) + len(lifted) <= NAMED}
         for part in _parts(authority.id, added):
             await self._steward.call("crl.revoke", serials=[spelled(each) for each in part], **shared)
@@ -225,6 +228,9 @@ def _read(wanted: Wanted, now: float, most: int) -> ReadCrl:
         return read_crl(data, wanted.authority.certificate, now, most)
     except CrlFaults as error:
         raise CrlFaults([f"{wanted.file}: {fault}" for fault in error.faults]) from None
+    except Exception as error:  # noqa: BLE001  # no file, whoever wrote it, may end the process that reads it
+        _log.exception("%s: reading a revocation list failed", wanted.file)
+        raise CrlFaults([f"{wanted.file}: cannot be read ({type(error).__name__})"]) from None
 
 
 def _parts(authority: str, serials: Iterable[bytes]) -> Iterator[list[bytes]]:

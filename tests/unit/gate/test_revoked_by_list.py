@@ -94,3 +94,13 @@ def test_a_list_that_comes_late_ends_the_want() -> None:
     assert judged(world, SHOWN, NOW + 2) == UNCHECKED
     listed(world, NOW + 50)
     assert judged(world, SHOWN, NOW + 2) == "forward"
+
+
+def test_bug_a_newer_list_that_ran_out_sooner_counted_until_the_end_of_the_one_before() -> None:
+    world = World()
+    listed(world, NOW + 100)
+    assert judged(world, SHOWN) == "forward"
+    listed(world, NOW + 10)
+    for wall in (NOW + 1, NOW + 2, NOW + 9.9):
+        assert judged(world, SHOWN, wall) == "forward"
+    assert judged(world, SHOWN, NOW + 50) == UNCHECKED

@@ -26,6 +26,10 @@ OTHER = issuing("県の認証局", NOW - DAY)
 NAMESAKE = issuing("市の認証局", NOW - DAY)
 UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.32473.1"), b"\x05\x00")
 
+# authorityCertIssuer is an x400Address
+X400 = x509.UnrecognizedExtension(x509.AuthorityKeyIdentifier.oid, bytes.fromhex("3007a102a300820101"))
+X400_OF_ENTRY = x509.UnrecognizedExtension(x509.CertificateIssuer.oid, bytes.fromhex("3002a300"))
+
 
 def made(serials: Any = (0xAB12,), **given_: Any) -> x509.CertificateRevocationList:
     times = {"this_update": NOW - 60, "next_update": NOW + LATER}
@@ -103,6 +107,11 @@ REFUSED: list[tuple[str, Callable[[], x509.CertificateRevocationList | bytes], s
      "entry 2: got removeFromCRL"),
     ("key id of another key", lambda: made(extensions=[
         (x509.AuthorityKeyIdentifier.from_issuer_public_key(OTHER.key.public_key()), False)]), "got a list by the key"),
+    ("a number without end", lambda: made(number=1 << 16_000), "got a CRL number of 16001 bits"),
+    ("a delta to a number without end", lambda: made(extensions=[(x509.DeltaCRLIndicator(1 << 16_000), True)]),
+     "CRL number of 16001 bits"),
+    ("a name that the library does not read", lambda: made(extensions=[(X400, False)]), "extensions that cannot"),
+    ("an entry with such a name", lambda: made({9: [(X400_OF_ENTRY, False)]}), "entry 1: got extensions that"),
     ("too many", lambda: made(range(1, 1002)), "got 1001 entries, expected at most 1000"),
 ]  # fmt: skip
 
