@@ -16,7 +16,6 @@ from pydantic import BaseModel
 from gateway.settings import Settings
 
 WORKERS: Final = "workers"
-SUPERVISOR: Final = "supervisor"
 USES: Final[Mapping[str, frozenset[str]]] = {
     WORKERS: frozenset({"portal", "paths", "listeners", "limits", "timeouts", "upstreams", "journal", "workers"}),
     "steward": frozenset({
