@@ -122,7 +122,7 @@ class JournalReader:
         if segment.expired:
             return self._pass(segment)
         if self._recent is not None:
-            known = self._recent.behind(self.writer, segment.key, self._chain.link, self._offset)
+            known = self._recent.behind(self.writer, segment.key, self._chain.link, self._offset, limit)
             if known is not None:
                 self._chain.pass_over(known[1])
                 return self._took(*known)

@@ -101,10 +101,14 @@ class Recent:
         self._size -= len(first.data)
         self._pieces[writer] = tuple(rest)
 
-    def behind(self, writer: str, key: tuple[int, int], link: Link, offset: int) -> tuple[bytes, bytes] | None:
+    def behind(
+        self, writer: str, key: tuple[int, int], link: Link, offset: int, limit: int
+    ) -> tuple[bytes, bytes] | None:
         """Return lines and entries that follow the record at `link`, which ends at `offset` of the segment `key`.
 
-        None where these are not remembered, or follow another record than this.
+        Whole lines, at most `limit` bytes of them or one line that is longer: the asker's limit bounds what it holds of
+        all writers together, and a piece was cut to that of the reader who kept it. None where none are remembered, or
+        they follow another record than this.
         """
         for piece in self._pieces.get(writer, ()):
             number = link.seq - piece.before.seq
@@ -113,8 +117,18 @@ class Recent:
             at = number * SIZE
             if (piece.entries[at - SIZE : at] if number else piece.before.entry) != link.entry:
                 return None
-            return piece.data[offset - piece.offset :], piece.entries[at:]
+            begin = offset - piece.offset
+            if len(piece.data) - begin <= limit:
+                return piece.data[begin:], piece.entries[at:]
+            end = _within(piece.data, begin, limit)
+            return piece.data[begin:end], piece.entries[at : at + piece.data.count(b"\n", begin, end) * SIZE]
         return None
+
+
+def _within(data: bytes, begin: int, limit: int) -> int:
+    """Return where the whole lines from `begin` on end that are at most `limit` bytes, or the first one."""
+    end = data.rfind(b"\n", begin, begin + limit) + 1
+    return end or data.find(b"\n", begin) + 1
 
 
 def now(segment: Segment) -> Segment | None:
@@ -127,8 +141,9 @@ def now(segment: Segment) -> Segment | None:
 
 
 def piece(segment: Segment, offset: int, limit: int) -> bytes:
-    """Return about `limit` bytes of the lines from `offset` on, none at the end.
+    """Return `limit` bytes of the lines from `offset` on, or all of a first line that is longer; none at the end.
 
+    Of a compressed segment it is the rest of a frame, whatever the limit.
     Raises FileNotFoundError when the segment has another form by now, OSError, `SegmentDamaged`.
     """
     if segment.form == COMPRESSED:
@@ -136,9 +151,10 @@ def piece(segment: Segment, offset: int, limit: int) -> bytes:
     descriptor = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = os.pread(descriptor, limit, offset)
-        if data and b"\n" not in data:
-            data += os.pread(descriptor, _CHUNK, offset + len(data))
-        return data
+        if not data or b"\n" in data:
+            return data
+        data += os.pread(descriptor, _CHUNK, offset + len(data))
+        return data[: data.find(b"\n") + 1] or data
     finally:
         os.close(descriptor)
 

@@ -34,15 +34,16 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _PLAIN: Final = rb'[^"\\\x00-\x1f\x7f]'  # of a JSON string: stands for itself
 _WHOLE: Final = rb"(?:0|[1-9][0-9]{0,17})"
 _REAL: Final = rb"(?:0|[1-9][0-9]{0,8})\.(?:0|[0-9]{0,2}[1-9])"  # as `round(…, 3)` is written
+_TIME: Final = rb"[0-9T:.Z-]{24}"  # ASCII: the row says nothing else of it, and folding leaves it as it is
 _ONLY_OWN: Final = re.compile(
-    rb'"@timestamp":"(%b{24})","http.request.id":"(%b+)","http.request.method":"([A-Z]+)","url.path":"(%b*)"'
-    rb'(?:,"url.query":"%b*")?\}\}\n' % (_PLAIN, _PLAIN, _PLAIN, _PLAIN)
+    rb'"@timestamp":"(%b)","http.request.id":"(%b+)","http.request.method":"([A-Z]+)","url.path":"(%b*)"'
+    rb'(?:,"url.query":"%b*")?\}\}\n' % (_TIME, _PLAIN, _PLAIN, _PLAIN)
 )
 _ENDED: Final = re.compile(
-    rb'%b,"@timestamp":"(%b{24})","http.request.id":"(%b+)","event.outcome":"success",'
+    rb'%b,"@timestamp":"(%b)","http.request.id":"(%b+)","event.outcome":"success",'
     rb'("sekisho.outcome":"complete","http.request.body.bytes":%b,"http.response.body.bytes":%b,'
     rb'"event.duration":%b,"http.response.status_code":([1-9][0-9]{2}),"sekisho.upstream.first_byte_ms":%b)\}\}\n'
-    % (re.escape(COMPLETED), _PLAIN, _PLAIN, _WHOLE, _WHOLE, _WHOLE, _REAL)
+    % (re.escape(COMPLETED), _TIME, _PLAIN, _WHOLE, _WHOLE, _WHOLE, _REAL)
 )
 _OF_OTHERS: Final = IMPLIED | {
     "v", "writer", "epoch", "seq", "prev", "event.id", "event.end", "@timestamp", "http.request.id",

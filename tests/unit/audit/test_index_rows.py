@@ -162,6 +162,20 @@ def test_members_that_stand_for_themselves(tmp_path: Path, members: bytes) -> No
     assert stored(tmp_path / "index") == expected(journals)
 
 
+@pytest.mark.parametrize("which", [0, 1], ids=["decided", "ended"])
+def test_bug_a_time_in_other_digits_is_left_to_documents(tmp_path: Path, which: int) -> None:
+    """The time of an end was taken for ASCII whatever it was: the row said nothing of what was to be folded."""
+    records = [decided(1), completed(1, answered())]
+    members, own = records[which]
+    before, stamp, behind = own.partition(timestamp(NOW + which + 0.001).encode())
+    assert stamp
+    records[which] = members, before + "２０２６０７１３".encode() + behind  # 24 bytes, as every time
+    journals = written(tmp_path / "journal", records)
+
+    assert indexed(journals, tmp_path / "index") == (0, 1)
+    assert stored(tmp_path / "index") == expected(journals)
+
+
 def test_a_request_that_is_open_is_completed_after_a_restart(tmp_path: Path) -> None:
     first, second = decided(1), completed(1, answered())
     journals = written(tmp_path / "journal", [first])

@@ -91,7 +91,7 @@ def test_another_journal_is_not_continued_with_what_is_remembered(journals: Path
     first = everything(JournalReader(tmp_path / "other", "worker-0"))[9]
     after = Link(first.epoch, first.seq, first.entry)
 
-    assert recent.behind("worker-0", (1, 1), after, 1000) is None
+    assert recent.behind("worker-0", (1, 1), after, 1000, 1 << 20) is None
     found = everything(JournalReader(tmp_path / "other", "worker-0", after, recent=recent))
     assert [each.seq for each in found] == list(range(11, 31))
 
@@ -109,6 +109,24 @@ def test_older_pieces_make_room(journals: Path) -> None:
     small = Recent()
     kept(journals, small, 1)
     assert len(small._pieces["worker-0"]) <= 64
+
+
+@pytest.mark.parametrize("limit", [1, 3000, 20_000])
+@pytest.mark.parametrize("remembered", [True, False])
+def test_bug_who_reads_many_writers_gets_no_more_of_one_than_asked_for(
+    journals: Path, limit: int, remembered: bool
+) -> None:
+    """Each writer's share of one budget was a whole piece of memory, or a mebibyte beside a rest without a line."""
+    plain = everything(JournalReader(journals, "worker-0"))
+    recent = Recent()
+    kept(journals, recent, 1 << 20)
+    reader = JournalReader(journals, "worker-0", recent=recent if remembered else None)
+    found: list[Record] = []
+    while records := reader.read(limit):
+        assert len(records) == 1 or sum(len(each.line) for each in records) <= limit
+        found += records
+
+    assert found == plain
 
 
 def test_the_auditor_remembers_what_it_took_in(journals: Path, tmp_path: Path) -> None:
