@@ -111,11 +111,11 @@ def _watch(context: ControlContext) -> tuple[ControlContext, list[asyncio.Task[N
         devices = DeviceSync(settings.mdm, context.reader, context.steward, context.journal, context.clock)
         watches.append(asyncio.create_task(devices.run()))
         context = replace(context, posture=devices)
-    wanted, whole = _wanted_lists(settings)
+    wanted, forget_after = _wanted_lists(settings)
     lists = RevocationLists(
         wanted, context.reader, context.steward, context.journal, context.clock,
         settings.listeners.public.crl_entries if settings.listeners.public else 0,
-        settings.timeouts.drain if whole else float("inf"),
+        forget_after,
     )  # fmt: skip
     watches.append(asyncio.create_task(lists.run()))
     context = replace(context, lists=lists)
@@ -126,13 +126,14 @@ def _watch(context: ControlContext) -> tuple[ControlContext, list[asyncio.Task[N
     return context, watches
 
 
-def _wanted_lists(settings: Settings) -> tuple[list[Wanted], bool]:
-    """Return the revocation lists that the settings name, and whether these are all of them.
+def _wanted_lists(settings: Settings) -> tuple[list[Wanted], float]:
+    """Return the revocation lists that the settings name, and after how many seconds others are forgotten.
 
     An authority that cannot be read any more (workers would not have begun with it) leaves its list as it stands: it
-    runs out at its nextUpdate, and sign-in goes on meanwhile.
+    runs out at its nextUpdate, and sign-in goes on meanwhile. So does one that was replaced in its file since: workers
+    judge by the former one until they are replaced, and who came back without them does not know what they read.
     """
-    public, found, whole = settings.listeners.public, list[Wanted](), True
+    public, found, whole = settings.listeners.public, list[Wanted](), not child.started_again()
     for each in public.client_crls if public is not None else ():
         authority, faults = read_authority(each.authority, each.when_stale == "refuse")
         if authority is not None:
@@ -140,7 +141,7 @@ def _wanted_lists(settings: Settings) -> tuple[list[Wanted], bool]:
         else:
             _log.error("no list of this authority is taken in: %s", "; ".join(faults))
             whole = False
-    return found, whole
+    return found, settings.timeouts.drain if whole else float("inf")
 
 
 async def _publish_pages(context: ControlContext) -> None:

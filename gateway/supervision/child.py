@@ -20,6 +20,7 @@ from typing import Final
 PARENT = "SEKISHO_PARENT_PID"
 READY = "SEKISHO_READY_FD"
 TURN = "SEKISHO_TURN_FD"  # where a process that takes another's place is told to go on
+AGAIN = "SEKISHO_STARTED_AGAIN"  # set where it died and came back: the others run with what they had read before
 LISTEN = "SEKISHO_LISTEN"  # "public:7,help:8", read by gateway.edge.listener
 SETTINGS = "SEKISHO_SETTINGS_FD"  # the text of the settings in force
 RETIRE: Final = signal.SIGUSR1
@@ -47,6 +48,11 @@ def settings_text(config: Path) -> str:
     """
     number = os.environ.get(SETTINGS)
     return (Path(f"/proc/self/fd/{int(number)}") if number else config).read_text(encoding="utf-8")
+
+
+def started_again() -> bool:
+    """Whether this process died and came back by itself, beside others that read their files earlier than it did."""
+    return AGAIN in os.environ
 
 
 def await_turn() -> None:

@@ -7,6 +7,7 @@ one only is started with `waits`: it loads its code and says so, and goes on whe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -71,35 +72,32 @@ class Supervised:
         self.gone = asyncio.Event()  # set while no process runs
 
     def start(self, *, waits: bool = False) -> None:
-        """Start the process now. Raises OSError."""
-        read_end, write_end = os.pipe()
-        turn, ours = os.pipe() if waits else (-1, -1)
+        """Start the process now. Raises OSError, and what `extra` raises; nothing is left open or running then."""
         variables, fds = self.spec.extra()
-        environment = {
-            **os.environ, **variables, child.PARENT: str(os.getpid()), child.READY: str(write_end),
-            **({child.TURN: str(turn)} if waits else {}),
-        }  # fmt: skip
-        for name in child.NOT_INHERITED:
-            environment.pop(name, None)
-        command = [sys.executable, "-m", "gateway.supervision.child", self.spec.module, *self.spec.args]
-        passed = (*fds, write_end, turn) if waits else (*fds, write_end)
-        try:
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+            read_end, write_end = _pipe(ours, theirs)
+            told, turn = _pipe(theirs, ours) if waits else (-1, -1)
+            environment = {
+                **os.environ, **variables, child.PARENT: str(os.getpid()), child.READY: str(write_end),
+                **({child.TURN: str(told)} if waits else {}), **({child.AGAIN: "1"} if self.restarts else {}),
+            }  # fmt: skip
+            for name in child.NOT_INHERITED:
+                environment.pop(name, None)
+            command = [sys.executable, "-m", "gateway.supervision.child", self.spec.module, *self.spec.args]
+            passed = (*fds, write_end, told) if waits else (*fds, write_end)
             process = subprocess.Popen(  # noqa: S603 (our own modules, no shell)
                 command, env=environment, pass_fds=passed, stdin=subprocess.DEVNULL, start_new_session=True
             )
-        except OSError:
-            os.close(read_end)
-            if waits:
-                os.close(ours)
-            raise
-        finally:
-            os.close(write_end)
-            if waits:
-                os.close(turn)
-        process.returncode = 0  # it is waited for here, by its pidfd: Popen itself is not to look
-        self._pipe, self._turn = read_end, ours
+            process.returncode = 0  # it is waited for here, by its pidfd: Popen itself is not to look
+            try:
+                self._watch(process.pid)
+            except OSError:
+                os.kill(process.pid, signal.SIGKILL)
+                os.waitpid(process.pid, 0)
+                raise
+            ours.pop_all()
+        self._pipe, self._turn = read_end, turn
         self._loop.add_reader(self._pipe, self._said)
-        self._watch(process.pid)
         self._started(self)
 
     def adopt(self, pid: int, restarts: int) -> None:
@@ -110,7 +108,8 @@ class Supervised:
         self.serving.set()
 
     def _watch(self, pid: int) -> None:
-        self.pid, self._pidfd = pid, os.pidfd_open(pid)
+        self._pidfd = os.pidfd_open(pid)
+        self.pid = pid
         self._loop.add_reader(self._pidfd, self._ended)
         self.started_at = time.monotonic()
         self.gone.clear()
@@ -125,14 +124,14 @@ class Supervised:
             self._restart = self._loop.call_later(delay, self._again)
 
     def go(self) -> None:
-        """Let a process that waits for its turn go on; raises OSError.
+        """Let a process that waits for its turn go on; raises OSError, and what `extra` raises: it ends then.
 
         Its variables are given once more: what was so when it was started need not be so any more, above all which
         workers run. Those that number descriptors are the same as then.
         """
         turn, self._turn = self._turn, -1
-        variables, _ = self.spec.extra()
         try:
+            variables, _ = self.spec.extra()
             os.write(turn, orjson.dumps(dict(variables)))
         finally:
             os.close(turn)
@@ -199,3 +198,11 @@ class Supervised:
         self.gone.set()
         died = Death(pid, code if code >= 0 else None, -code if code < 0 else None, delay)
         self._died(self, died)
+
+
+def _pipe(readers: contextlib.ExitStack, writers: contextlib.ExitStack) -> tuple[int, int]:
+    """Open a pipe whose ends are closed with these; raises OSError."""
+    read_end, write_end = os.pipe()
+    readers.callback(os.close, read_end)
+    writers.callback(os.close, write_end)
+    return read_end, write_end
