@@ -10,7 +10,8 @@ settings or a new program in place while requests go on. The others are composit
   server of an app failed, `counters` what is told as numbers; `leasing` shares rates with the other workers.
 - `steward` alone writes the store and tells the workers what changed; both ends of that are in `state`.
 - `control` serves people: pages (`portal`) and the administrators' API (`admin`), over `identity` (who), `posture`
-  (which device) and `apps` (what is protected). `alerting` follows the trail and tells persons by `signals`.
+  (which device) and `apps` (what is protected). `listening` holds its sockets; `alerting` follows the trail and tells
+  persons by `signals`.
 - The auditor is `audit.daemon`, started like the rest.
 
 An installation is made by `installation`: `certificates`, `keyfiles` and `new_files` put its files there, `first_state`

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import logging
 import os
 import time
@@ -20,6 +19,7 @@ from aiohttp import web
 
 from audit.event import Action, event
 from audit.journal import Journal, JournalUnhealthy
+from gateway.admin.protection import unread
 from gateway.admin.server import build_admin_app
 from gateway.alerting import Alerting
 from gateway.edge.authorities import read_authority
@@ -27,6 +27,7 @@ from gateway.identity.context import ControlContext
 from gateway.identity.digests import KeyedDigests
 from gateway.identity.passwords import PasswordHasher
 from gateway.keyfiles import SEALING
+from gateway.listening import CLOSING, listen
 from gateway.portal.published import published_pages
 from gateway.portal.server import build_portal_app
 from gateway.posture.crl_sync import RevocationLists, Wanted
@@ -40,7 +41,6 @@ from gateway.supervision import child
 
 WRITER = "control"
 _STEWARD_PATIENCE = 30.0  # seconds: the steward may still be starting
-_CLOSING_SECONDS = 5.0
 _log = logging.getLogger("sekisho.control")
 
 
@@ -85,8 +85,11 @@ async def run(settings: Settings, asked_to_stop: asyncio.Event) -> None:
         await _record_start(context)
         await _publish_pages(context)
         context, watches = _watch(context)
-        runners.append(await _serve(build_portal_app(context), settings.paths.control_socket))
-        runners.append(await _serve(build_admin_app(context), settings.paths.admin_socket))
+        for app, path in (
+            (build_portal_app(context), settings.paths.control_socket),
+            (build_admin_app(context), settings.paths.admin_socket),
+        ):
+            runners.append(await listen(app, path, unread(context, path.name)))
         child.ready()
         stopping = asyncio.create_task(asked_to_stop.wait())
         done, _ = await asyncio.wait([stopping, *watches], return_when=asyncio.FIRST_COMPLETED)
@@ -101,7 +104,7 @@ async def run(settings: Settings, asked_to_stop: asyncio.Event) -> None:
         await context.steward.close()
         context.hasher.close()
         context.reader.close()
-        context.journal.close(_CLOSING_SECONDS)
+        context.journal.close(CLOSING)
 
 
 def _watch(context: ControlContext) -> tuple[ControlContext, list[asyncio.Task[None]]]:
@@ -155,20 +158,6 @@ async def _publish_pages(context: ControlContext) -> None:
             if time.monotonic() >= end:
                 raise
             await asyncio.sleep(0.05)
-
-
-async def _serve(app: web.Application, path: Path) -> web.AppRunner:
-    """Listen on a unix socket that only our own user can open; a socket left by a dead process is replaced."""
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_CLOSING_SECONDS)
-    await runner.setup()
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()  # noqa: ASYNC240 (once, at the start, on a local folder)
-    before = os.umask(0o177)
-    try:
-        await web.UnixSite(runner, str(path)).start()
-    finally:
-        os.umask(before)
-    return runner
 
 
 async def _main(settings: Settings) -> None:

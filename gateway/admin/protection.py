@@ -35,6 +35,8 @@ HEADERS: Final = {
 }
 _LONGEST = 200  # characters of an address that are recorded
 _NO_SUCH = "この住所に操作はありません。sekisho の版を確かめてください。"
+_NO_REQUEST = "HTTP/1.1 の要求として読めません。sekisho の版を確かめてください。"
+_BROKE = "関所の内部の誤りです。受付番号を添えて管理者に知らせてください。"
 _NOT_SO = "この住所の操作は別のメソッドです。"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -64,18 +66,36 @@ def explaining(context: ControlContext) -> Middleware:
     return explain
 
 
-async def _refused(
-    context: ControlContext, request: web.Request, problem: Problem, **headers: str
-) -> web.StreamResponse:
+def unread(context: ControlContext, socket: str) -> Callable[[int], Awaitable[web.Response]]:
+    """Return what refuses, on record, bytes on this socket that are no request at all, by about the given status."""
+
+    async def refuse(status: int) -> web.Response:
+        problem = (
+            Problem(Reason.MALFORMED_REQUEST.value, _NO_REQUEST, status=status) if status < 500
+            else Problem(AdminReason.INTERNAL_ERROR, _BROKE)
+        )  # fmt: skip
+        response = await _on_record(context, {"socket": socket}, problem)
+        response.headers.update(HEADERS)
+        return response
+
+    return refuse
+
+
+async def _refused(context: ControlContext, request: web.Request, problem: Problem, **headers: str) -> web.Response:
+    asked = {"method": text(request.method[:_LONGEST]), "path": text(request.path[:_LONGEST])}
+    response = await _on_record(context, asked, problem)
+    response.headers.update(headers)
+    return response
+
+
+async def _on_record(context: ControlContext, asked: dict[str, str], problem: Problem) -> web.Response:
     trail = Trail(context, UNKNOWN, new_reference(context.clock()))
-    trail.arguments = {"method": text(request.method[:_LONGEST]), "path": text(request.path[:_LONGEST])}
+    trail.arguments = dict(asked)
     try:
         await trail.refused(problem.reason)
     except JournalUnhealthy:
         problem = Problem(AdminReason.JOURNAL_UNHEALTHY, UNHEALTHY)
-    response = answered(problem, trail.request_id)
-    response.headers.update(headers)
-    return response
+    return answered(problem, trail.request_id)
 
 
 def answered(problem: Problem, request_id: str) -> web.Response:
