@@ -103,6 +103,7 @@ class Action(StrEnum):
     CRL_REFUSED = "crl.refused"  # a file with one cannot be used; the former list stays
     CRL_STALE = "crl.stale"  # the one in force is past its time, or there is none
     CRL_DROPPED = "crl.dropped"  # the settings name it no more
+    CRL_RENUMBERED = "crl.renumbered"  # a person said that the authority's numbers began anew: a lower one may follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +206,7 @@ SHAPES: Final[Mapping[Action, Shape]] = {
     Action.CRL_REFUSED: Shape("sekisho.health", "alert", ("configuration",), ("error",)),
     Action.CRL_STALE: Shape("sekisho.health", "alert", ("configuration",), ("error",)),
     Action.CRL_DROPPED: Shape("sekisho.posture", "event", ("iam",), ("deletion",)),
+    Action.CRL_RENUMBERED: Shape("sekisho.posture", "event", ("iam",), ("change",)),
 }
 
 BASE: Final[Mapping[Action, Mapping[str, Any]]] = {

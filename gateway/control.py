@@ -30,7 +30,8 @@ from gateway.keyfiles import SEALING
 from gateway.listening import CLOSING, listen
 from gateway.portal.published import published_pages
 from gateway.portal.server import build_portal_app
-from gateway.posture.crl_sync import RevocationLists, Wanted
+from gateway.posture.crl_files import Wanted
+from gateway.posture.crl_sync import RevocationLists
 from gateway.posture.device_sync import DeviceSync
 from gateway.settings import Settings
 from gateway.settings_parts.bounds import Writes

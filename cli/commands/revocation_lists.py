@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
-from cli.call import Call
+from cli.call import Call, tell
 from cli.client import segment
-from cli.command import lists, shows
+from cli.command import changes, lists, shows
+from cli.confirm import carry_out
 from cli.language import t
 from cli.moments import age, shown
 from cli.render.revocation_lists import state, when_stale
@@ -49,6 +51,20 @@ DETAIL = (
 )
 
 
+PLAN = (
+    Column("authority", "認証局", "authority"),
+    Column("number", "番号", "number"),
+    Column("former_number", "いまの番号", "number in force"),
+    Column("this_update", "発行", "this update", shown),
+    Column("former_this_update", "いまの発行", "this update in force", shown),
+    Column("entries", "件数", "entries"),
+    Column("added", "失効になる", "newly revoked"),
+    Column("lifted", "また使える", "count again"),
+    Column("digest", "SHA-256", "SHA-256"),
+)
+Name = Annotated[str, typer.Argument(help=t("認証局の名前、または鍵の先頭", "authority: name, or start of its id"))]
+
+
 @lists(group, "ls", "失効リストの一覧と状態", "the lists and how they stand")
 def ls(call: Call) -> None:
     """List the revocation lists."""
@@ -60,12 +76,30 @@ def ls(call: Call) -> None:
 @shows(group, "show", "失効リストの詳細。--serial で番号を照会", "show one list; --serial looks a number up")
 def show(
     call: Call,
-    authority: Annotated[
-        str, typer.Argument(help=t("認証局の名前、または鍵の先頭", "authority: name, or start of its id"))
-    ],
+    authority: Name,
     serial: Annotated[str, typer.Option("--serial", help=t("シリアル番号 (16進)", "serial number, hex"))] = "",
 ) -> None:
     """Show one revocation list."""
     answer = call.client().get(f"/v1/revocation-lists/{segment(authority)}", serial=serial or None)
     answer.pop("request_id", None)
     call.one(answer, tuple(each for each in DETAIL if each.key in answer))
+
+
+@changes(group, "accept", "番号が戻った失効リストを使う (認証局の復旧のあと)", "use a list whose numbers began anew")
+def accept(call: Call, authority: Name) -> None:
+    """Put the list in the authority's file in force although its number or time went back."""
+    client = call.client()
+
+    def send(shared: Mapping[str, Any]) -> dict[str, Any]:
+        return client.post(f"/v1/revocation-lists/{segment(authority)}/accept", dict(shared))
+
+    def question(rows: list[dict[str, Any]]) -> tuple[str, str]:
+        (row,) = rows
+        name, lifted = str(row["authority"]), row["lifted"]
+        ja = f"{name} の失効リストを、番号の戻ったものに替えます。証明書 {lifted} 件がまた使えます。"
+        return t(ja, f"goes back to an older list of {name}; {lifted} certificates count again."), name
+
+    answer = carry_out(call, send, PLAN, question)
+    if answer is not None:
+        row = answer["list"]
+        tell(t(f"失効リスト {row['number']} が有効です。", f"list {row['number']} is in force."))

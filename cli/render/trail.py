@@ -55,7 +55,7 @@ _ACTIONS_JA: Final[Mapping[str, str]] = {
     "certificate.served": "証明書の切り替え", "certificate.refused": "使えない証明書",
     "certificate.expiring": "証明書の期限", "certificate.reinstated": "端末証明書の失効の取り消し",
     "crl.accepted": "失効リストの切り替え", "crl.refused": "使えない失効リスト", "crl.stale": "失効リストの期限切れ",
-    "crl.dropped": "失効リストの廃止",
+    "crl.dropped": "失効リストの廃止", "crl.renumbered": "失効リストの番号のやり直し",
     "upstream.failed": "アプリのサーバーの停止", "upstream.recovered": "アプリのサーバーの回復",
 }  # fmt: skip
 _VERDICTS_JA: Final[Mapping[str, str]] = {

@@ -86,6 +86,14 @@ def _people() -> tuple[Endpoint[Any], ...]:
             revocation_lists.OneList,
             revocation_lists.show,
         ),
+        Endpoint(
+            "devices.crl.accept",
+            "POST",
+            "/v1/revocation-lists/{authority}/accept",
+            CISO_ONLY,
+            revocation_lists.AcceptList,
+            revocation_lists.accept,
+        ),
         Endpoint("devices.add", "POST", "/v1/devices", CHANGERS, devices.AddDevice, devices.add),
         Endpoint(
             "devices.revoke_certificate",

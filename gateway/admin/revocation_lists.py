@@ -9,9 +9,10 @@ from cryptography import x509
 from pydantic import AfterValidator
 
 from gateway.admin.certificate_numbers import optional_serial
-from gateway.admin.endpoint import Arguments, Call, Listing, Reply, listed
+from gateway.admin.endpoint import Arguments, Call, Change, Listing, Reply, listed
 from gateway.admin.problem import AdminReason, Problem, not_found
 from gateway.edge.authorities import read_authority, united
+from gateway.posture.crl import CrlFaults
 from gateway.state.serials import bucket_of, holds, packed
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ class OneList(Arguments):
     serial: Annotated[str, AfterValidator(optional_serial)] = ""
 
 
+class AcceptList(Change):
+    """A list by its authority's name or the beginning of its id, to follow although it is older."""
+
+    authority: str
+
+
 async def ls(call: Call[Listing]) -> Reply:
     """Every list that the settings name, and those that are kept besides: number, age, state, last fault."""
     return listed(await asyncio.to_thread(_states, call), call.arguments.limit)
@@ -36,20 +43,44 @@ async def ls(call: Call[Listing]) -> Reply:
 async def show(call: Call[OneList]) -> Reply:
     """One list; with `serial`, `revoked` says whether it has this number."""
     wanted = call.arguments
-    rows = await asyncio.to_thread(_states, call)
-    found = [row for row in rows if row["authority"] == wanted.authority or row["id"].startswith(wanted.authority)]
-    if not found:
-        raise not_found("失効リスト", wanted.authority)
-    if len(found) > 1:
-        ids = "、".join(row["id"][:16] for row in found)
-        raise Problem(
-            AdminReason.CONFLICT, f"{wanted.authority} の失効リストは {len(found)} 件あります。ID で指定: {ids}"
-        )
-    (row,) = found
+    row = await _named(call, wanted.authority)
     if wanted.serial:
         has = await asyncio.to_thread(_has, call.context.reader, row["id"], wanted.serial)
         row = {**row, "serial": wanted.serial, "revoked": has}
     return Reply(row, rows=1)
+
+
+async def accept(call: Call[AcceptList]) -> Reply:
+    """Put the list in an authority's file in force although its number or time went back; it has to be a good one."""
+    given = call.arguments
+    row, desk = await _named(call, given.authority), call.context.lists
+    if desk is None or row["state"] == "not_configured":
+        raise Problem(AdminReason.CONFLICT, f"{row['authority']} は設定 (client_crls) にありません。")
+    try:
+        plan = await desk.plan(row["id"])
+        if plan is None:
+            message = f"{row['file']} のリストは有効か、番号も発行時刻も戻っていません。何も変更していません。"
+            raise Problem(AdminReason.CONFLICT, message)
+        if given.dry_run:
+            return Reply({"plan": [plan], "hit": 1}, rows=1)
+        done = await desk.accept(row["id"], str(plan["digest"]), call.by, given.reason)
+    except CrlFaults as faults:
+        raise Problem(AdminReason.CONFLICT, f"リストを使えません: {faults}") from None
+    if not done:
+        raise Problem(AdminReason.CONFLICT, f"{row['file']} が替わりました。もう一度確かめてください。")
+    return Reply({"list": plan}, rows=1)
+
+
+async def _named(call: Call[Any], name: str) -> dict[str, Any]:
+    """Return the one list of this name, or with this beginning of its id; raises Problem."""
+    rows = await asyncio.to_thread(_states, call)
+    found = [row for row in rows if row["authority"] == name or row["id"].startswith(name)]
+    if not found:
+        raise not_found("失効リスト", name)
+    if len(found) > 1:
+        ids = "、".join(row["id"][:16] for row in found)
+        raise Problem(AdminReason.CONFLICT, f"{name} の失効リストは {len(found)} 件あります。ID で指定: {ids}")
+    return found[0]
 
 
 async def authority_of(call: Call[Any], issuer: str) -> str:

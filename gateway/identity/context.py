@@ -43,10 +43,16 @@ class PostureDesk(Protocol):
 
 
 class ListDesk(Protocol):
-    """The authorities' revocation lists, for those who ask how they are doing."""
+    """The authorities' revocation lists, for those who ask how they are doing or have one begin anew."""
 
     def states(self) -> list[dict[str, object]]:
         """How every list is doing."""
+
+    async def plan(self, name: str) -> dict[str, object] | None:
+        """What `accept` would do with the file of this authority's id, None = nothing."""
+
+    async def accept(self, name: str, digest: str, by: str, reason: str) -> bool:
+        """Put the list with this digest in force although it is older than the one that is; False = it is not there."""
 
 
 class AlertDesk(Protocol):

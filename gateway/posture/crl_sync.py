@@ -10,15 +10,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from audit.event import Action, event, timestamp
 from audit.journal import JournalUnhealthy
-from gateway.edge.authorities import Authority
-from gateway.posture.crl import CrlFaults, ReadCrl, most_bytes, read_crl
+from gateway.posture.crl import CrlFaults, ReadCrl
+from gateway.posture.crl_files import Seen, Wanted, read_file, row_of, state_of
 from gateway.state.command import CommandRefused, StewardUnavailable
 from gateway.state.ops_crl import MOST, older
 from gateway.state.records import RevocationList
@@ -36,16 +35,6 @@ _PART: Final = 200  # buckets of one command
 _PASSING: Final = (StewardUnavailable, CommandRefused, JournalUnhealthy, SQLAlchemyError)  # a database restarts, too
 _log = logging.getLogger("sekisho.posture")
 
-Seen = tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One list that the settings name."""
-
-    authority: Authority
-    file: Path
-
 
 @dataclass(slots=True)
 class Kept:
@@ -55,6 +44,19 @@ class Kept:
     settled: Seen | None = None  # as it was when it was last read
     fault: str = ""  # why what it holds is not in force, "" = it is
     told: float = float("-inf")  # when its want was last recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A good list that lies in its file and is older than the one in force."""
+
+    former: RevocationList
+    row: RevocationList
+    fault: str  # what forbids it to follow
+    added: int  # numbers that it would revoke
+    lifted: int  # numbers that would count again
+    read: ReadCrl
+    seen: Seen
 
 
 class RevocationLists:
@@ -76,6 +78,7 @@ class RevocationLists:
         self._clock = clock
         self._most = most
         self._forget_after = forget_after
+        self._turn = asyncio.Lock()  # a list is taken in by one at a time
 
     async def run(self) -> None:
         """Look for ever; ends only by cancellation."""
@@ -101,12 +104,52 @@ class RevocationLists:
         for name, wanted in self._wanted.items():
             kept = self._kept[name]
             try:
-                await self._look_at(wanted, kept)
+                async with self._turn:
+                    await self._look_at(wanted, kept)
                 await self._tell_want(wanted, kept, self._in_force().get(name), self._clock())
             except _PASSING as fault:
                 failed = fault
         if failed is not None:
             raise failed
+
+    async def plan(self, name: str) -> dict[str, object] | None:
+        """Return what `accept` would do with the file of this authority's id, None = nothing.
+
+        Raises KeyError for one that the settings do not name, CrlFaults where the file holds no good list at all.
+        """
+        offered = await self._offered(name)
+        if offered is None:
+            return None
+        former = {"former_number": offered.former.number, "former_this_update": offered.former.this_update}
+        counts = {"fault": offered.fault, "added": offered.added, "lifted": offered.lifted}
+        return {**offered.row.to_row(), **former, **counts}
+
+    async def _offered(self, name: str) -> Offered | None:
+        """Return what a file holds where only its number or time forbids it to follow."""
+        wanted = self._wanted[name]
+        seen = await asyncio.to_thread(state_of, wanted.file)
+        read = await asyncio.to_thread(read_file, wanted, self._clock(), self._most)
+        row, former = row_of(wanted, read), self._in_force().get(name)
+        if former is None or not (fault := older(former, row)):
+            return None
+        added, lifted = await asyncio.to_thread(self._difference, name, read.serials)
+        return Offered(former, row, fault, len(added), len(lifted), read, seen)
+
+    async def accept(self, name: str, digest: str, by: str, reason: str) -> bool:
+        """Put the list with this digest in force although it is older than the one that is; False = it is not there.
+
+        Raises KeyError, CrlFaults, CommandRefused, StewardUnavailable; whatever it may be, a next look goes on with it.
+        """
+        wanted, kept = self._wanted[name], self._kept[name]
+        async with self._turn:
+            offered = await self._offered(name)
+            if offered is None or offered.row.digest != digest:
+                return False
+            await self._steward.call("crl.renumber", list=offered.row.to_row(), by=by, reason=reason)
+            kept.settled = None  # from here on a look would take it as well
+            await self._take(wanted, offered.read)
+            kept.fault, kept.settled = "", offered.seen
+        return True
 
     def states(self) -> list[dict[str, object]]:
         """How every list is doing: those that the settings name, and those that are still kept besides."""
@@ -136,12 +179,12 @@ class RevocationLists:
     # -- one file -----------------------------------------------------------------------------------------------------
 
     async def _look_at(self, wanted: Wanted, kept: Kept) -> None:
-        seen = await asyncio.to_thread(_seen, wanted.file)
+        seen = await asyncio.to_thread(state_of, wanted.file)
         at_rest, kept.last = seen == kept.last, seen
         if seen == kept.settled or not at_rest:
             return
         try:
-            read = await asyncio.to_thread(_read, wanted, self._clock(), self._most)
+            read = await asyncio.to_thread(read_file, wanted, self._clock(), self._most)
             await self._take(wanted, read)
         except CrlFaults as faults:
             await self._refused(wanted, kept, faults)
@@ -160,11 +203,7 @@ class RevocationLists:
 
     async def _take(self, wanted: Wanted, read: ReadCrl) -> None:
         """Put a verified list in force: what is new first, at once; then what is lifted; then the list itself."""
-        authority = wanted.authority
-        row = RevocationList(
-            id=authority.id, authority=authority.name, number=read.number, this_update=read.this_update,
-            next_update=read.next_update, entries=read.entries, digest=read.digest, read_at=0.0,
-        )  # fmt: skip
+        authority, row = wanted.authority, row_of(wanted, read)
         former = self._in_force().get(authority.id)
         if former is not None and (fault := older(former, row)):
             raise CrlFaults([fault])
@@ -213,26 +252,6 @@ class RevocationLists:
         await self._journal.record(event(action, self._clock(), fields))
 
 
-def _read(wanted: Wanted, now: float, most: int) -> ReadCrl:
-    """Read and verify a file; raises CrlFaults. Blocks."""
-    limit = most_bytes(most)
-    try:
-        with wanted.file.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise CrlFaults([f"{wanted.file}: cannot be read ({error.strerror})"]) from None
-    if len(data) > limit:
-        expected = f"a list of at most {most} entries (settings: listeners.public.crl_entries)"
-        raise CrlFaults([f"{wanted.file}: got more than {limit} bytes, expected {expected}"])
-    try:
-        return read_crl(data, wanted.authority.certificate, now, most)
-    except CrlFaults as error:
-        raise CrlFaults([f"{wanted.file}: {fault}" for fault in error.faults]) from None
-    except Exception as error:  # noqa: BLE001  # no file, whoever wrote it, may end the process that reads it
-        _log.exception("%s: reading a revocation list failed", wanted.file)
-        raise CrlFaults([f"{wanted.file}: cannot be read ({type(error).__name__})"]) from None
-
-
 def _parts(authority: str, serials: Iterable[bytes]) -> Iterator[list[bytes]]:
     """Divide numbers into commands: few buckets each, since a changed bucket is written and told as a whole."""
     spread: dict[str, list[bytes]] = {}
@@ -252,12 +271,3 @@ def _parts(authority: str, serials: Iterable[bytes]) -> Iterator[list[bytes]]:
             part, buckets = [], 0
     if part:
         yield part
-
-
-def _seen(path: Path) -> Seen:
-    """Return what tells one state of a file from another; one that is not there has a state too."""
-    try:
-        state = path.stat()
-    except OSError as error:
-        return (error.errno or 0,)
-    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from audit.event import Action, event, timestamp
 from gateway.state.arguments import Arguments
@@ -55,6 +56,25 @@ def put(tx: Transaction, args: Arguments, around: Surroundings) -> Outcome:
     tx.put(listed)
     fields = {**fields_of(listed), "sekisho.crl.added": added, "sekisho.crl.lifted": lifted}
     return Outcome({}, [event(Action.CRL_ACCEPTED, around.now, {**fields, "event.outcome": "success"})])
+
+
+def renumber(tx: Transaction, args: Arguments, around: Surroundings) -> Outcome:
+    """`list by reason`: a person says that the authority began its numbers anew with this list, which may now follow.
+
+    What is revoked stays so until the list itself comes by the three steps. Only the protection against older lists is
+    set to this one: until it is in force, and after, none that was issued before it is taken.
+    """
+    listed, by, reason = args.record(RevocationList, "list"), args.text("by"), args.text("reason")
+    args.end()
+    stored = tx.get(RevocationList, listed.id)
+    if stored is None or not older(stored, listed):
+        raise CommandRefused("crl_not_older", "expected a list that is older than the one in force")
+    tx.put(replace(stored, number="", this_update=listed.this_update))
+    told = {
+        "sekisho.by": by, "sekisho.justification": reason, "error.message": older(stored, listed),
+        "event.outcome": "success",
+    }  # fmt: skip
+    return Outcome({}, [event(Action.CRL_RENUMBERED, around.now, {**fields_of(stored), **told})])
 
 
 def drop(tx: Transaction, args: Arguments, around: Surroundings) -> Outcome:
@@ -151,4 +171,5 @@ COMMANDS = {
     "crl.lift": Command(lift, seen=True),
     "crl.put": Command(put, seen=True),
     "crl.drop": Command(drop, seen=True),
+    "crl.renumber": Command(renumber, seen=True),
 }

@@ -21,6 +21,7 @@ from gateway.state.store import Reader
 from tests.support.device_city import DeviceCity, device_city, lives, stream_is_over
 from tests.support.operator import ask, operator, tell
 from tests.support.revocation_lists import Prefecture, issue, number_of
+from tests.support.steward_process import user
 
 WAIT = 30.0  # seconds for a file to be looked at twice, verified and told to every worker
 
@@ -157,6 +158,25 @@ async def _asked(city: DeviceCity, prefecture: Prefecture, first: Device) -> Non
     await _until_answer(city, one, ours, 200)
 
 
+async def _begun_anew(city: DeviceCity, prefecture: Prefecture, first: Device) -> None:
+    """The authority counts from one again: a person is shown what would change, says so, and its list counts."""
+    one, stolen = await city.person(1, first), issue(prefecture.made, first.uuid, time.time())
+    client = await operator(city, "ciso", number=92)
+    (row,) = (await ask(client, "/v1/revocation-lists"))["items"]
+    path, reason = f"/v1/revocation-lists/{row['id'][:12]}/accept", "認証局の復旧"
+    with pytest.raises(Failure, match="戻っていません"):
+        await tell(client, path, reason=reason)
+    prefecture.publish(number_of(stolen), number=1, since=-30)
+    await _until_fault(client, "expected one above")
+    shown = await tell(client, path, reason=reason, dry_run=True)
+    assert [(each["number"], each["added"], each["lifted"]) for each in shown["plan"]] == [("1", 1, 0)]
+    assert (await tell(client, path, reason=reason))["list"]["digest"] == shown["plan"][0]["digest"]
+    await _until_answer(city, one, stolen, 403)
+    told = await _told(city, "crl.renumbered", "steward", number=row["number"])
+    assert (told["sekisho.by"], told["sekisho.justification"]) == (user(92).login, reason)
+    await _told(city, "crl.accepted", "steward", digest=shown["plan"][0]["digest"])
+
+
 async def _stale(city: DeviceCity, prefecture: Prefecture, first: Device) -> None:
     """Past its nextUpdate a list proves nothing: refused, what lives ends, and both are told; a new one heals it."""
     one, shown = await city.person(1, first), issue(prefecture.made, first.uuid, time.time())
@@ -177,6 +197,7 @@ async def _stale(city: DeviceCity, prefecture: Prefecture, first: Device) -> Non
 
 @pytest.mark.promise("P3.certificate-revocation-list-ends-live")
 @pytest.mark.promise("P1.unchecked-certificate-refused")
+@pytest.mark.promise("P1.revocation-list-begins-anew-by-a-person")
 def test_an_authority_s_list_counts_from_one_request_to_the_next(tmp_path: Path) -> None:
     async def main() -> None:
         prefecture = Prefecture(tmp_path)
@@ -192,5 +213,6 @@ def test_an_authority_s_list_counts_from_one_request_to_the_next(tmp_path: Path)
             await _broken(city, prefecture, first)
             await _stale(city, prefecture, first)
             await _asked(city, prefecture, first)
+            await _begun_anew(city, prefecture, first)
 
     asyncio.run(main())

@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from audit.event import check
 from gateway.edge.authorities import Authority
-from gateway.posture.crl import most_bytes
-from gateway.posture.crl_sync import NAMED, TOLD_EACH, RevocationLists, Wanted
+from gateway.posture.crl import CrlFaults, most_bytes
+from gateway.posture.crl_files import Wanted
+from gateway.posture.crl_sync import NAMED, TOLD_EACH, RevocationLists
 from gateway.state.command import StewardUnavailable
 from gateway.state.serials import split
 from tests.support.revocation_lists import DAY, LATER, authority, placed, revocation_list
@@ -242,6 +243,87 @@ def test_a_large_first_list_goes_in_parts_and_is_told_by_its_number(desk: Desk) 
     assert desk.records[0]["sekisho.crl.added"] == NAMED + 1
     assert desk.revoked == set(serials)
     assert desk.asked.count("crl.revoke") > 1
+
+
+@pytest.mark.promise("P1.revocation-list-begins-anew-by-a-person")
+def test_bug_an_authority_whose_numbers_began_anew_needs_no_moment_without_its_list(desk: Desk) -> None:
+    """Its list had to be taken out of the settings and put back: in between, what it revoked was not revoked."""
+    desk.publish(5, 6, number=7)
+    desk.look()
+    desk.publish(5, 8, number=1, since=-30)
+    assert desk.look() == ["crl.refused"]
+    plan = asyncio.run(desk.lists.plan(desk.id))
+    assert plan is not None
+    assert (plan["number"], plan["former_number"], plan["added"], plan["lifted"]) == ("1", "7", 1, 1)
+    assert "expected one above 7" in str(plan["fault"])
+    assert not asyncio.run(desk.lists.accept(desk.id, "0" * 64, "ciso", "復旧"))
+    desk.records.clear()
+    revoked: list[set[int]] = []
+    call = desk.call
+
+    async def looked_at(op: str, **args: Any) -> dict[str, Any]:
+        result = await call(op, **args)
+        revoked.append(desk.revoked)
+        return result
+
+    desk.call = looked_at  # type: ignore[method-assign]
+    assert asyncio.run(desk.lists.accept(desk.id, str(plan["digest"]), "ciso", "認証局の復旧"))
+
+    assert revoked == [{5, 6}, {5, 6, 8}, {5, 8}, {5, 8}]
+    first, *_, last = desk.records
+    assert (first["event.action"], last["event.action"]) == ("crl.renumbered", "crl.accepted")
+    assert (first["sekisho.by"], first["sekisho.justification"]) == ("ciso", "認証局の復旧")
+    assert (first["sekisho.crl.number"], last["sekisho.crl.number"]) == ("7", "1")
+    assert all(check(each) == [] for each in desk.records)
+    assert (desk.state["state"], desk.state["number"], desk.state["fault"]) == ("good", "1", "")
+    assert desk.look(3) == []
+    desk.publish(9, number=1, since=-20)
+    assert desk.look() == ["crl.refused"]
+    desk.publish(9, number=2, since=-31)
+    assert desk.look() == ["crl.refused"]
+    desk.publish(5, number=2, since=-10)
+    assert desk.look()[-1] == "crl.accepted"
+    assert asyncio.run(desk.lists.plan(desk.id)) is None
+
+
+def test_a_list_that_begins_anew_and_was_interrupted_goes_on_and_opens_no_way_back(desk: Desk) -> None:
+    desk.publish(5, 6, number=7)
+    desk.look()
+    desk.publish(5, number=1, since=-30)
+    desk.look()
+    plan = asyncio.run(desk.lists.plan(desk.id))
+    assert plan is not None
+    call = desk.call
+
+    async def once(op: str, **args: Any) -> dict[str, Any]:
+        desk.down = op != "crl.renumber"
+        return await call(op, **args)
+
+    desk.call = once  # type: ignore[method-assign]
+    with pytest.raises(StewardUnavailable):
+        asyncio.run(desk.lists.accept(desk.id, str(plan["digest"]), "ciso", "復旧"))
+    desk.call, desk.down = call, False  # type: ignore[method-assign]
+    assert desk.revoked == {5, 6}
+    accepted = desk.file.read_bytes()
+    desk.publish(number=6, since=-45)  # an old one of before
+    assert desk.look() == ["crl.refused"]
+    assert desk.revoked == {5, 6}
+    desk.file.write_bytes(accepted)
+    assert desk.look() == ["certificate.reinstated", "crl.accepted"]
+
+
+@pytest.mark.parametrize("what", ["junk", "newer", "the same"])
+def test_only_an_older_list_is_for_a_person_to_accept(desk: Desk, what: str) -> None:
+    desk.publish(5, number=7)
+    desk.look()
+    if what == "junk":
+        desk.file.write_bytes(b"junk")
+        with pytest.raises(CrlFaults, match="not a certificate revocation list"):
+            asyncio.run(desk.lists.plan(desk.id))
+        return
+    if what == "newer":
+        desk.publish(5, number=8)
+    assert asyncio.run(desk.lists.plan(desk.id)) is None
 
 
 def test_a_list_that_nobody_names_any_more_is_forgotten(desk: Desk) -> None:
