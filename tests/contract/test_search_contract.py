@@ -203,7 +203,7 @@ def test_process_answers_and_falls_back_to_the_journals(places: tuple[Path, Path
         child.stdin.write(line)
         child.stdin.flush()
         rows = child.stdout.read().splitlines()
-        assert child.wait(20) == 0
+        assert child.wait(60) == 0
         return sorted(stable(json.loads(row)) for row in rows)
 
     wanted = sorted(map(stable, search(journals, Query(filters={"user.name": "sato"}, limit=1000))))

@@ -22,7 +22,7 @@ def deaths(found: list[Cell]) -> list[Cell]:
     return [each for each in changing(found) if each.call in CHANGING and each.fault in {KILL_AFTER, "EIO"}]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.promise("P2.no-acknowledged-record-missing")
 @pytest.mark.promise("P2.failed-sync-is-never-success")
 def test_no_acknowledged_record_is_missing_whatever_fails(tmp_path: Path, requires_strace: Path) -> None:
@@ -31,7 +31,7 @@ def test_no_acknowledged_record_is_missing_whatever_fails(tmp_path: Path, requir
     assert {cell: said for cell, said in found.items() if said} == {}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.promise("P2.places-survive-faults")
 @pytest.mark.parametrize("subject", [cursor_subject(), auditor_subject()], ids=lambda each: each.name)
 def test_no_place_told_as_durable_is_lost_whatever_fails(

@@ -17,7 +17,7 @@ def test_told_after_write_and_after_fdatasync(tmp_path: Path, requires_strace: P
     program = [sys.executable, "-m", "tests.support.journal_process", str(tmp_path / "journal"), "60"]
     command = [str(requires_strace), "-f", "-y", "-qq", "-o", str(tmp_path / "trace"), "-s", "4096",
                "-e", f"trace={CALLS}", *program]  # fmt: skip
-    ended = subprocess.run(command, capture_output=True, timeout=60, check=True)
+    ended = subprocess.run(command, capture_output=True, timeout=110, check=True)
     said = re.findall(r"^[wsx] \d+$", ended.stdout.decode(), re.MULTILINE)
     trace = (tmp_path / "trace").read_text()
     assert len(said) == 60

@@ -97,8 +97,12 @@ async def endless_line(attack: Attack) -> str:
             with contextlib.suppress(ConnectionError):
                 await loop.sock_sendall(sock, b"GET /")
                 while sent < size:
-                    for _ in range(1000):
-                        sent += sock.send(b"a")
+                    try:
+                        for _ in range(1000):
+                            sent += sock.send(b"a")
+                    except BlockingIOError:  # the worker reads later than this writes
+                        await loop.sock_sendall(sock, b"a")
+                        sent += 1
                     await asyncio.sleep(0)
             await asyncio.sleep(0)
     return f"a line of {sent:,} bytes in 1-byte writes over {connections} connections"
@@ -147,7 +151,7 @@ async def stalled_handshakes(attack: Attack) -> str:
     opened = [await asyncio.open_connection(host, int(port)) for _ in range(count)]
     for _, writer in opened:
         writer.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + os.urandom(100))
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         for reader, writer in opened:
             with contextlib.suppress(ConnectionError):
                 assert await reader.read() == b""

@@ -46,7 +46,7 @@ def ask(city: City, method: str, host: str, target: str, body: bytes = b"", **fi
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}:{city.port}", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in fields.items()]
     with (
-        socket.create_connection(("127.0.0.1", city.port), timeout=10) as plain,
+        socket.create_connection(("127.0.0.1", city.port), timeout=30) as plain,
         context.wrap_socket(plain, server_hostname=host) as tls,
     ):
         return exchanged(tls, method, lines, body)

@@ -107,7 +107,7 @@ def everything_is_on_record(city: RestartingCity, done: int) -> None:
     assert acts[3]["sekisho.settings.changed"] == ["limits.header_count: 100 -> 90"]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(500)
 @pytest.mark.promise("P1.nothing-lost-in-a-restart")
 @pytest.mark.promise("P1.broken-settings-change-nothing")
 @pytest.mark.promise("P7.restarted-websocket-says-why")

@@ -54,7 +54,7 @@ def unpacked(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(unpacked: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         started(unpacked, "cli.main", *arguments),
-        cwd=cwd, env=environment(unpacked), capture_output=True, text=True, timeout=60, check=False,
+        cwd=cwd, env=environment(unpacked), capture_output=True, text=True, timeout=110, check=False,
     )  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def test_the_base_is_a_witness_without_the_server(unpacked: Path, tmp_path: Path
         assert process.stdout is not None
         assert process.stdout.readline().startswith("listening on 127.0.0.1:")
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.communicate()
