@@ -73,9 +73,10 @@ def test_a_64_counts_as_one_client(address: str, network: str) -> None:
     assert network_of(address) == Peer(address, 1, "public", "https", "").network == network
 
 
-async def answered(edge: Edge, address: str) -> bool:
-    """Whether a client at `address` is served; its connection stays open for the edge's life."""
+async def answered(edge: Edge, address: str, opened: list[asyncio.StreamWriter]) -> bool:
+    """Whether a client at `address` is served; its connection stays open for as long as `opened` keeps it."""
     reader, writer = await edge.connect()
+    opened.append(writer)
     writer.write(proxy_v2(address) + GET)
     try:
         async with asyncio.timeout(30):
@@ -91,8 +92,9 @@ def test_new_addresses_of_one_64_do_not_make_room() -> None:
 
     async def main() -> list[bool]:
         async with running(hello, listener="behind", limits=EdgeLimits(connections_per_address=2)) as edge:
+            opened: list[asyncio.StreamWriter] = []
             return [
-                await answered(edge, address)
+                await answered(edge, address, opened)
                 for address in ("2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1")
             ]
 

@@ -74,7 +74,8 @@ async def pool_to(
 @contextlib.asynccontextmanager
 async def listening() -> AsyncIterator[int]:
     """An app that takes connections and says nothing."""
-    server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+    taken: list[asyncio.StreamWriter] = []  # else Python 3.13 closes what nobody refers to
+    server = await asyncio.start_server(lambda _reader, writer: taken.append(writer), "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
