@@ -282,7 +282,7 @@ class ClientConnection(RestingConnection):
         exchange = self._exchange
         if exchange is None:
             return
-        closing = close or answer.close or not exchange.request.keep_alive
+        closing = close or answer.close or self.exhausted or not exchange.request.keep_alive
         self._answer(answer, exchange.request, states.CLOSING if closing else states.FAILED)
 
     def take_buffered(self) -> None:

@@ -81,6 +81,41 @@ def test_the_last_request_of_a_connection_is_counted() -> None:
     assert answer.count(b"Connection: close\r\n") == 1
 
 
+async def speechless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """An app that ends the connection instead of answering."""
+    await read_request(reader)
+    writer.close()
+
+
+@pytest.mark.parametrize("drains", [False, True])
+def test_bug_a_connection_whose_last_request_failed_went_on(drains: bool) -> None:
+    """It went on past its bound, and past a worker's drain, for as long as the app did not answer."""
+
+    async def main() -> bytes:
+        arrived, may_end = asyncio.Event(), asyncio.Event()
+
+        async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            arrived.set()
+            await may_end.wait()
+            await speechless(reader, writer)
+
+        async with running(app, limits=EdgeLimits(requests_per_connection=10_000 if drains else 1)) as edge:
+            reader, writer = await edge.connect()
+            writer.write(GET.replace(b"GET", b"PUT") * 2)
+            await asyncio.wait_for(arrived.wait(), 30)
+            if drains:
+                edge.listeners.only_last_requests()
+            may_end.set()
+            answers = await asyncio.wait_for(reader.read(), 30)
+            writer.close()
+            assert len(edge.gatekeeper.judged) == 1
+            return answers
+
+    answers = uvloop.run(main())
+    assert answers.startswith(b"HTTP/1.1 502 ")
+    assert answers.count(b"HTTP/1.1 ") == answers.count(b"Connection: close\r\n") == 1
+
+
 @pytest.mark.parametrize(
     ("path", "limit"),
     [
