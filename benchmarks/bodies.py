@@ -22,6 +22,7 @@ from typing import Any, Final
 from benchmarks import nginx, progress, yardstick
 from benchmarks.candidates import GATEWAY_CORE, LOAD_CORE, gateway, token
 from benchmarks.measure import Spread, cpu_seconds, load, tree, write_script
+from tests.support.ports import free_port
 from tests.support.running_city import HOST
 
 SIZE: Final = 1 << 20
@@ -81,7 +82,7 @@ async def measure(rounds: int) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         write_body(folder)
-        app, fronts = nginx.free_port(), {"nginx": nginx.free_port(), "tuned": nginx.free_port()}
+        app, fronts = free_port(), {"nginx": free_port(), "tuned": free_port()}
         started: list[subprocess.Popen[bytes]] = []
         try:
             started.append(nginx.start("bodies", _APP.format(port=app, folder=folder), folder, app, LOAD_CORE))

@@ -16,9 +16,10 @@ from typing import Final
 
 from benchmarks.load import HEADERS
 from benchmarks.measure import Cost, cpu_seconds, load, tree
-from benchmarks.nginx import free_port, start_proxy, wait_for
+from benchmarks.nginx import start_proxy, wait_for
 from gateway.state.records import App, AppSession, PolicyVersion
 from tests.support.gate_world import APP
+from tests.support.ports import free_port
 from tests.support.running_city import HOST, ROOT, RunningCity, running_city
 from tests.support.steward_process import session, user
 

@@ -26,6 +26,7 @@ from benchmarks.candidates import GATEWAY_CORE, LOAD_CORE, gateway, token
 from benchmarks.holding import PAGE, resident
 from benchmarks.load import TARGET
 from benchmarks.measure import THREADS, Answered, Spread, beside, cpu_seconds, write_script, wrk
+from tests.support.ports import free_port
 from tests.support.running_city import HOST, ROOT
 
 DELAY: Final = 200  # ms
@@ -87,7 +88,7 @@ async def candidates(stack: contextlib.AsyncExitStack, folder: Path, app: int) -
     """
     room = {"SEKISHO_UPSTREAMS__CONNECTIONS": str(2 * WAITING), "SEKISHO_TIMEOUTS__OVERLOAD_LAG": "10"}
     city, _ = await stack.enter_async_context(gateway(folder, app, **room))
-    front = nginx.free_port()
+    front = free_port()
     proxy = nginx.start_proxy(folder, front, app, GATEWAY_CORE, idle=2 * WAITING)
     stack.enter_context(nginx.ended(proxy))
     return {

@@ -26,6 +26,7 @@ from benchmarks.candidates import LOAD_CORE, WARM, gateway, token
 from benchmarks.flame_svg import render
 from benchmarks.load import TARGET
 from benchmarks.measure import THREADS, write_script, wrk
+from tests.support.ports import free_port
 from tests.support.running_city import HOST
 from tests.support.steward_process import ROOT
 
@@ -63,7 +64,7 @@ async def sampled(seconds: int, raw: Path) -> None:
     """Load a gateway for so long, and have its worker's stacks written to `raw`."""
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        script, app = folder / "load.lua", nginx.free_port()
+        script, app = folder / "load.lua", free_port()
         write_script(script, HOST, [token(number) for number in range(THREADS)])
         stack.enter_context(nginx.ended(nginx.start_app(folder, app, LOAD_CORE)))
         city, _ = await stack.enter_async_context(gateway(folder, app))

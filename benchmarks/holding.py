@@ -26,6 +26,7 @@ from benchmarks import nginx, progress, yardstick
 from benchmarks.candidates import LOAD_CORE, SESSIONS, gateway, token
 from benchmarks.live_clients import Held, Ticket
 from benchmarks.load import BODY, request_bytes
+from tests.support.ports import free_port
 from tests.support.running_city import HOST, ROOT
 
 _FIRST: Final = 200  # connections after which the worker's own tables and pools have their size
@@ -121,7 +122,7 @@ async def measure(count: int) -> dict[str, Any]:
     taken: dict[str, dict[str, float]] = {}
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        app = nginx.free_port()
+        app = free_port()
         stack.enter_context(nginx.ended(nginx.start_app(folder, app, LOAD_CORE)))
         streams, speaking = start_streams()
         stack.enter_context(nginx.ended(streams))

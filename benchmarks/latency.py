@@ -26,6 +26,7 @@ from benchmarks import nginx, progress, yardstick
 from benchmarks.candidates import GATEWAY_CORE, LOAD_CORE, SESSIONS, gateway, token
 from benchmarks.load import BODY, request_bytes
 from benchmarks.measure import beside
+from tests.support.ports import free_port
 from tests.support.running_city import HOST
 
 RATES: Final = (500, 2000)  # requests a second
@@ -118,7 +119,7 @@ async def measure(seconds: float, rounds: int) -> dict[str, Any]:
     gc.freeze()
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        app, front = nginx.free_port(), nginx.free_port()
+        app, front = free_port(), free_port()
         stack.enter_context(nginx.ended(nginx.start_app(folder, app, LOAD_CORE)))
         stack.enter_context(nginx.ended(nginx.start_proxy(folder, front, app, GATEWAY_CORE)))
         city, _ = await stack.enter_async_context(gateway(folder, app))

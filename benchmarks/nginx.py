@@ -48,14 +48,6 @@ http {{ access_log off; keepalive_requests 100000000;
 """
 
 
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 def wait_for(port: int) -> None:
     """Wait until something listens; raises TimeoutError after ten seconds."""
     until = time.monotonic() + 10

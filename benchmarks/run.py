@@ -43,6 +43,7 @@ from benchmarks.candidates import (
 )
 from benchmarks.measure import CONNECTIONS, THREADS, Cost, LoadFault, Spread, load, write_script
 from benchmarks.parts import PARTS
+from tests.support.ports import free_port
 from tests.support.running_city import HOST
 from tests.support.steward_process import ROOT
 
@@ -121,7 +122,7 @@ async def rounds(count: int, seconds: float) -> list[Round]:
         folder = Path(name)
         write_script(folder / "load.lua", HOST, [token(number) for number in range(min(THREADS, SESSIONS))])
         program = yardstick.build(folder) if yardstick.go() else None
-        port = nginx.free_port()
+        port = free_port()
         app = nginx.start_app(folder, port, LOAD_CORE)
         try:
             for place in range(count):

@@ -27,6 +27,7 @@ from benchmarks import nginx, progress, yardstick
 from benchmarks.candidates import GATEWAY_CORE, LOAD_CORE, WARM, gateway, on_cores, token
 from benchmarks.load import BODY, TARGET, request_bytes
 from benchmarks.measure import THREADS, beside, cpu_seconds, write_script, wrk
+from tests.support.ports import free_port
 from tests.support.running_city import HOST
 
 _CLIENTS: Final = 8  # threads that open new connections
@@ -95,7 +96,7 @@ async def measure(seconds: float, rounds: int) -> dict[str, Any]:
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         write_script(folder / "load.lua", HOST, [token(number) for number in range(THREADS)])
-        app, front = nginx.free_port(), nginx.free_port()
+        app, front = free_port(), free_port()
         stack.enter_context(nginx.ended(nginx.start_app(folder, app, LOAD_CORE)))
         city, _ = await stack.enter_async_context(gateway(folder, app))
         tls = city.root / "tls"

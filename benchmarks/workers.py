@@ -23,6 +23,7 @@ from benchmarks import nginx, progress, yardstick
 from benchmarks.candidates import WARM, gateway, token
 from benchmarks.load import TARGET
 from benchmarks.measure import THREADS, Cost, Spread, beside, cpu_seconds, write_script, wrk
+from tests.support.ports import free_port
 from tests.support.running_city import HOST
 
 COUNTS: Final = (1, 2)
@@ -46,7 +47,7 @@ async def candidates(stack: contextlib.AsyncExitStack, folder: Path, app: int, c
     own = folder / str(count)
     own.mkdir()
     city, _ = await stack.enter_async_context(gateway(own, app, workers=count, cores=CORES))
-    front, cores = nginx.free_port(), ",".join(str(core) for core in CORES)
+    front, cores = free_port(), ",".join(str(core) for core in CORES)
     proxy = stack.enter_context(nginx.ended(nginx.start_proxy(folder, front, app, cores, workers=count)))
     return {
         "gateway": (
@@ -81,7 +82,7 @@ async def measure(seconds: float, rounds: int) -> dict[str, Any]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         script = folder / "load.lua"
         write_script(script, HOST, [token(number) for number in range(THREADS)])
-        app = nginx.free_port()
+        app = free_port()
         stack.enter_context(nginx.ended(nginx.start_app(folder, app, ",".join(str(core) for core in CORES))))
         turns = {count: await candidates(stack, folder, app, count) for count in COUNTS}
         for _ in progress.rounds("workers", rounds):

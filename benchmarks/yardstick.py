@@ -23,6 +23,7 @@ from benchmarks.load import HEADERS
 from benchmarks.measure import Cost, tree
 from policies.load import load_policy
 from policies.model import Condition
+from tests.support.ports import free_port
 from tests.support.running_city import HOST, ROOT
 
 SOURCE: Final = Path(__file__).parent / "go"
@@ -91,7 +92,7 @@ def _running(
     program: Path, arguments: list[str], collect: str, cores: Sequence[int] = (GATEWAY_CORE,), threads: int = 1
 ) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """The program on these cores with so many threads for Go code, at a free port."""
-    port, folder = nginx.free_port(), program.parent
+    port, folder = free_port(), program.parent
     command = [
         "taskset", "-c", ",".join(str(core) for core in cores), str(program),
         "-listen", f"127.0.0.1:{port}", "-host", HOST,
@@ -143,7 +144,7 @@ def _cost(program: Path, app: int, script: Path, seconds: float, collect: str) -
 def asking(program: Path, folder: Path, app: int, script: Path, seconds: float) -> Cost:
     """What nginx with `auth_request` and the authoriser cost together; nothing is recorded there."""
     with _running(program, ["-authorise"], COLLECTED["go tuned"]) as (authoriser, process):
-        port = nginx.free_port()
+        port = free_port()
         front = nginx.start_asking(folder, port, app, authoriser, GATEWAY_CORE)
         try:
             return measured(port, tree(front.pid) | tree(process.pid), script, seconds)

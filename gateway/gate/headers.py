@@ -51,6 +51,8 @@ COOKIES: Final = 100
 """So many cookies in one request are too many."""
 _LONGEST_REMEMBERED: Final = 64  # bytes of a name: what a client sends once must not stay in memory for good
 
+_NAMES, _HOSTS = 4096, 1024  # so many are remembered
+
 
 class Kind(IntEnum):
     """What happens to a field."""
@@ -94,7 +96,9 @@ def classify(name: bytes) -> tuple[bytes, Kind]:
         kind = DROP
     else:
         kind = ONCE if lower in _ONCE else PASS
-    if len(name) <= _LONGEST_REMEMBERED and len(_remembered) < 4096:
+    if len(name) <= _LONGEST_REMEMBERED:
+        if len(_remembered) >= _NAMES:  # else whoever invents so many would keep out those in use for good
+            _remembered.clear()
         _remembered[name] = (lower, kind)
     return lower, kind
 
@@ -144,8 +148,9 @@ def _parse_host(value: bytes) -> tuple[str, int | None]:
     if port is not None and not 0 < port < 65536:
         raise RequestFault(400, Reason.MALFORMED_REQUEST, "port in Host out of range")
     parsed = (found[1].decode("ascii").lower(), port)
-    if len(_hosts) < 1024:
-        _hosts[value] = parsed
+    if len(_hosts) >= _HOSTS:
+        _hosts.clear()
+    _hosts[value] = parsed
     return parsed
 
 

@@ -30,5 +30,20 @@ def test_names_in_use_are_remembered() -> None:
     name = b"X-Remembered-Name"
     _read(name)
     read_field(name, b"x")
-    assert name in headers._remembered or len(headers._remembered) == 4096
+    assert name in headers._remembered
     assert name in response._remembered or len(response._remembered) == 4096
+
+
+def test_bug_invented_names_and_hosts_kept_out_those_in_use_for_good() -> None:
+    """Once a stranger had filled the tables, what everybody sends was read anew with each request."""
+    for number in range(5000):
+        _read(b"X-Invented-%d" % number)
+        headers.host_of({b"host": b"h%d.test" % number})
+    name, host = b"X-In-Use-Afterwards", b"in-use.test"
+    _read(name)
+    headers.host_of({b"host": host})
+
+    assert name in headers._remembered
+    assert host in headers._hosts
+    assert len(headers._remembered) <= 4096
+    assert len(headers._hosts) <= 1024
