@@ -10,7 +10,8 @@ rest of a worker is one contract, `services`; the gate is asked through `guarded
   that were read before and `known_fields` their lines, `framing` finds where a body ends.
 - On: `relay` carries one request to its end, `bodies` what belongs to it both ways; `forward` writes its head, `upload`
   bounds its body and `pace` its speed, `response` is the app's answer, `delivery` the way in which the client gets it.
-  `arriving` is the memory that long answers go on from. `tunnel` follows WebSocket frames.
+  `arriving` is the memory that long bodies go on from, `long_body` how a client's get there. `tunnel` follows
+  WebSocket frames.
 - Where to: `pools` knows each app's upstreams, `choice` says which of them a request goes to, `breaker` which is left
   alone for a while, `retrying` where it goes when one is lost. `address` is where one lives, `pool` finds a connection
   to it, `held` keeps those with an identity of their own, `upstream` is one connection.

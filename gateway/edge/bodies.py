@@ -10,7 +10,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from gateway.edge import waiting_for
-from gateway.edge.arriving import ARRIVING
+from gateway.edge.arriving import FROM_APPS
 from gateway.edge.delivery import delivered
 from gateway.edge.draining import LOOK
 from gateway.edge.framing import FramingFault
@@ -35,6 +35,7 @@ class Bodies(Retrying):
     request_bytes = 0
     response_bytes = 0
     _body: Upload | None = None
+    _lead = b""  # the request's head, where it waits for the first piece of the body
     _upstream: UpstreamConnection | None = None
     _status = 0
     _chunked_out = False
@@ -86,13 +87,31 @@ class Bodies(Retrying):
             return
         finally:
             self.request_bytes = body.taken
-        if out:
+        if self._lead:
+            lead, self._lead = self._lead, b""
+            upstream.write_all((lead, out))
+        elif out:
             upstream.write(out)
         if body.done:
-            self._body = None
             self._client.buffer = rest
-            if not self._status:
-                self._expect(waiting_for.FIRST_BYTE, self._pool.timeouts.upstream_first_byte)
+            self._whole()
+
+    def passed_on(self, data: memoryview) -> bool:
+        """Pass on a piece of the request's body from where it was read; False = `from_client` has to look at it."""
+        upstream, body = self._upstream, self._body
+        if upstream is None or body is None or self._tunnel is not None or not body.took(len(data)):
+            return False
+        self.request_bytes = body.taken
+        upstream.pass_on(data)
+        if body.done:
+            self._whole()
+        return True
+
+    def _whole(self) -> None:
+        """The request's body is over."""
+        self._body = None
+        if not self._status:
+            self._expect(waiting_for.FIRST_BYTE, self._pool.timeouts.upstream_first_byte)
 
     def upstream_full(self, full: bool) -> None:
         """Back-pressure from the app."""
@@ -131,7 +150,7 @@ class Bodies(Retrying):
             self._expect_more()
         self.response_bytes += len(payload)
         if self._client.transport is not None:
-            ARRIVING.pass_on(payload, self._client.transport)
+            FROM_APPS.pass_on(payload, self._client.transport)
         if done:
             self._finish()
 

@@ -14,6 +14,7 @@ from gateway.edge import guarded, states
 from gateway.edge.answers import asks_for_head, to_https
 from gateway.edge.forward import forwarded_fields
 from gateway.edge.held import HeldUpstream
+from gateway.edge.long_body import LONG, LongBodies
 from gateway.edge.relay import Exchange
 from gateway.edge.resting import RestingConnection
 from gateway.edge.services import Answer, EdgeServices, Passed, RecordNotKept
@@ -72,7 +73,7 @@ class ClientConnection(RestingConnection):
 
     def data_received(self, data: bytes) -> None:
         """Read what belongs to the current exchange, keep the rest."""
-        exchange = self._exchange
+        exchange = self.exchange
         if exchange is not None and exchange.wants_bytes:
             if self.buffer:  # what came before a 101 goes first
                 data, self.buffer = self.buffer + data, b""
@@ -91,17 +92,21 @@ class ClientConnection(RestingConnection):
 
     def _hold_ahead(self) -> None:
         """Read no more where much came that has to wait: requests ahead of their turn, or a body ahead of its head."""
-        if len(self.buffer) > self._services.limits.ahead_bytes and not self.held:
-            head = self._head
-            if head is None or not (head.chunked or head.content_length):  # a body that follows its head is no fault
-                self._services.reached["ahead_bytes"] += 1
+        if self.held:
+            return
+        head, size = self._head, len(self.buffer)
+        if head is not None and (head.chunked or head.content_length):  # a body that follows its head is no fault
+            if size > self._services.limits.ahead_bytes or (head.content_length or 0) - size >= LONG:
+                self.hold(True)
+        elif size > self._services.limits.ahead_bytes:
+            self._services.reached["ahead_bytes"] += 1
             self.hold(True)
 
     def eof_received(self) -> bool:
         """The client sends no more: an answer in flight is still delivered, a half request is refused."""
         self.eof = True
-        if self._exchange is not None:
-            self._exchange.client_ended()
+        if self.exchange is not None:
+            self.exchange.client_ended()
         else:
             self._end_of_input()
         return self._state is not DRAINING
@@ -255,8 +260,8 @@ class ClientConnection(RestingConnection):
             Exchange(self, services, head, verdict).cut(reason)
             return
         self._state = AFTER_KEPT_PASSED[self._state]
-        self._exchange = Exchange(self, services, head, verdict)
-        self._exchange.start()
+        self.exchange = Exchange(self, services, head, verdict)
+        self.exchange.start()
 
     # What the exchange reports.
 
@@ -279,7 +284,7 @@ class ClientConnection(RestingConnection):
 
     def exchange_failed(self, answer: Answer, *, close: bool) -> None:
         """The app did not answer: we do in its place."""
-        exchange = self._exchange
+        exchange = self.exchange
         if exchange is None:
             return
         closing = close or answer.close or self.exhausted or not exchange.request.keep_alive
@@ -287,7 +292,7 @@ class ClientConnection(RestingConnection):
 
     def take_buffered(self) -> None:
         """Give the exchange what arrived before it could take it, be it the end."""
-        exchange = self._exchange
+        exchange = self.exchange
         if exchange is not None and exchange.wants_bytes and self.buffer:
             data, self.buffer = self.buffer, b""
             if self.held:
@@ -296,20 +301,29 @@ class ClientConnection(RestingConnection):
         if exchange is not None and self.eof:
             exchange.client_ended()
 
+    def read_long(self) -> None:
+        """Read from now on as is best for a long body."""
+        transport = self.transport
+        if transport is not None and transport.get_protocol() is self:
+            transport.set_protocol(LongBodies(self))
+            if not self.held:  # what was begun as one kind of reading ends as that
+                transport.pause_reading()
+                transport.resume_reading()
+
     # Back-pressure, time, ends.
 
     def pause_writing(self) -> None:
         """The client does not keep up."""
         self.full = True
-        if self._exchange is not None:
-            self._exchange.client_full(True)
+        if self.exchange is not None:
+            self.exchange.client_full(True)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         self.full = False
-        if self._exchange is not None:
+        if self.exchange is not None:
             self.unread = None
-            self._exchange.client_full(False)
+            self.exchange.client_full(False)
         elif self._state <= HEAD:
             if self.held:
                 self.hold(False)
@@ -317,8 +331,8 @@ class ClientConnection(RestingConnection):
 
     def on_deadline(self, now: float) -> None:
         """A time limit of this connection has passed."""
-        if self._exchange is not None:
-            self._exchange.on_deadline(now)
+        if self.exchange is not None:
+            self.exchange.on_deadline(now)
         elif self._state is HEAD:
             self._refuse(RequestFault(408, Reason.TIMED_OUT, "request head not complete in time", "header"))
         elif self._state is DRAINING or (self._state is IDLE and self._requests):
@@ -328,7 +342,7 @@ class ClientConnection(RestingConnection):
 
     def reset(self, farewell: bytes = b"", *, gently: bool = False) -> None:
         """Reset the connection, or close it `gently`; `farewell` goes out first if the socket takes it at once."""
-        self._exchange = None
+        self.exchange = None
         self._move(states.CUT)
         self._release()
         self.cut(self._loop, farewell, gently=gently)
@@ -340,7 +354,7 @@ class ClientConnection(RestingConnection):
         self._ended = True
         self._services.sweeper.remove(self)
         self.buffer = b""
-        exchange, self._exchange = self._exchange, None
+        exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.client_lost()
         if self._task is not None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from gateway.edge.accepting import Acceptor, refuse
+from gateway.edge.arriving import LEFT
 from gateway.edge.blocks import LIFETIME
 from gateway.edge.client_hello import check_protocols
 from gateway.edge.connection import ClientConnection
@@ -66,6 +67,7 @@ class Listeners:
         self.services = services
         self._loop = loop
         services.sweeper.every(LIFETIME, services.blocks.forget)
+        LEFT.bound(services.limits.unsent_bytes, services.reached)
         self._acceptors: list[Acceptor] = []
         self._connections: dict[ClientConnection, str] = {}  # each with the zone it was counted in
         self._by_address: dict[str, int] = {}

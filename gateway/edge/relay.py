@@ -87,14 +87,21 @@ class Exchange(Bodies):
             guarded.unidentified(error)
             self._fail(503, Reason.INTERNAL_ERROR)
             return
-        connection.write(request_head(self.request, verdict, self._pool.upstream, client.forwarded, ours))
-        if self._body is None:
+        lines, body = request_head(self.request, verdict, self._pool.upstream, client.forwarded, ours), self._body
+        if body is None:
+            connection.write(lines)
             self._expect(waiting_for.FIRST_BYTE, self._pool.timeouts.upstream_first_byte)
             return
-        self._expect(waiting_for.CLIENT_BODY, self._body.begin(services))
-        if self.request.expect_continue and not client.buffer:
-            client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._expect(waiting_for.CLIENT_BODY, body.begin(services))
+        if client.buffer:
+            self._lead = lines  # goes out with what is here of the body
+        else:
+            connection.write(lines)
+            if self.request.expect_continue:
+                client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         client.take_buffered()
+        if body.long:
+            client.read_long()
 
     @property
     def wants_bytes(self) -> bool:

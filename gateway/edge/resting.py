@@ -27,7 +27,16 @@ class RestingConnection(ClientSocket, ABC):
     """One connection of one client, as far as it is between requests."""
 
     __slots__ = (
-        "_bodiless", "_exchange", "_pause", "_reader", "_requests", "_state", "buffer", "deadline", "exhausted", "peer",
+        "_bodiless",
+        "_pause",
+        "_reader",
+        "_requests",
+        "_state",
+        "buffer",
+        "deadline",
+        "exchange",
+        "exhausted",
+        "peer",
     )  # fmt: skip
 
     def __init__(self, services: EdgeServices, peer: Peer) -> None:
@@ -38,7 +47,8 @@ class RestingConnection(ClientSocket, ABC):
         self.deadline = NEVER
         self._reader = HeadReader(services.limits, services.blocks, services.gatekeeper.path_exceptions)
         self._pause = min(services.timeouts.idle, LOOK)  # seconds until the answer before is looked after
-        self._exchange: Exchange | None = None
+        self.exchange: Exchange | None = None
+        """The request under way."""
         self._requests = 0
         self.exhausted = False  # it has carried as many requests as it may
         self._bodiless = False
@@ -71,7 +81,7 @@ class RestingConnection(ClientSocket, ABC):
 
     def _settle(self, event: Event) -> None:
         """A request is done with: go on with the next one, or end."""
-        self._exchange = self.unread = None
+        self.exchange = self.unread = None
         self.rested = self.guest = False
         if event is states.CLOSING:
             self._move(event)

@@ -141,6 +141,7 @@ class EdgeLimits(_FromSettings):
     frame_bytes: int = 16777216
     connections_per_zone: int = 8000
     ahead_bytes: int = 65536
+    unsent_bytes: int = 8388608
     body_min_rate: int = 240
     read_min_rate: int = 1000
     ranges: int = 200

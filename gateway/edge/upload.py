@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.edge.framing import BodyReader, Chunked, Counted
+from gateway.edge.long_body import LONG
 from gateway.edge.pace import Pace
 from gateway.edge.services import EdgeLimits, EdgeServices, Passed
 from gateway.gate.body_limit import body_limit
@@ -59,6 +60,20 @@ class Upload:
             return payload, rest
         out = b"%x\r\n%b\r\n" % (len(payload), payload) if payload else b""
         return (out + b"0\r\n\r\n" if self._reader.done else out), rest
+
+    def took(self, size: int) -> bool:
+        """Count a piece that is nothing but payload and may go on unread; False = it has to be fed."""
+        reader = self._reader
+        if type(reader) is not Counted or size > reader.left or self.taken + size > self._limit:
+            return False
+        reader.took(size)
+        self.taken += size
+        return True
+
+    @property
+    def long(self) -> bool:
+        """Whether much is still to come, of a length that is known."""
+        return self._declared - self.taken >= LONG
 
     def begin(self, services: EdgeServices) -> float:
         """Give the client its time, from now on; returns how many seconds that is."""

@@ -6,9 +6,10 @@ A byte that nobody asked for, a byte after the answer's end, any fault: the conn
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final, Protocol, cast
 
-from gateway.edge.arriving import ARRIVING, LARGE
+from gateway.edge.arriving import FROM_APPS, FROM_CLIENTS, LARGE
 from gateway.edge.framing import BodyReader, Counted, FramingFault, UntilClose
 from gateway.edge.response import INTERIM_LIMIT, AnswerFault, AnswerReader, ResponseHead
 from gateway.edge.sockets import reset
@@ -28,7 +29,7 @@ class Receiver(Protocol):
         """Part of the answer: its head once, payload as it comes, `done` with its last byte."""
 
     def more(self, payload: memoryview, done: bool) -> None:
-        """Further bytes of the answer, in `ARRIVING`: they have to be out, or left to a transport, on return."""
+        """Further bytes of the answer, in `FROM_APPS`: they have to be out, or left to a transport, on return."""
 
     def tunnelled(self, data: bytes) -> None:
         """Bytes after a 101."""
@@ -107,15 +108,28 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         if self.transport is not None:
             self.transport.write(data)
 
+    def write_all(self, pieces: Sequence[bytes]) -> None:
+        """Send pieces in one go."""
+        if self.transport is not None:
+            self.transport.writelines(pieces)
+
+    def pass_on(self, data: memoryview) -> None:
+        """Send a part of `FROM_CLIENTS`."""
+        if self.transport is not None:
+            FROM_CLIENTS.pass_on(data, self.transport)
+
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where the next bytes go: one read brings no more than may wait for a client (promise P3)."""
         del sizehint
-        return ARRIVING.memory
+        return FROM_APPS.memory
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was read."""
         if nbytes < LARGE or not self._passed(nbytes):
-            self.data_received(ARRIVING.memory[:nbytes].tobytes())
+            data = FROM_APPS.memory[:nbytes].tobytes()
+            if FROM_APPS.narrow:
+                FROM_APPS.widen()
+            self.data_received(data)
 
     def _passed(self, size: int) -> bool:
         """Pass on what is only body, of known length."""
@@ -130,13 +144,13 @@ class UpstreamConnection(asyncio.BufferedProtocol):
             exchange.received(head, b"", False)
         if type(body) is not Counted or size - start > body.left:
             return False
-        exchange.more(ARRIVING.memory[start:size], body.took(size - start))
+        exchange.more(FROM_APPS.memory[start:size], body.took(size - start))
         return True
 
     def _long_answer(self, size: int, method: str) -> ResponseHead | None:
         """Begin a body of known length of which more is to come; None = there is none, or a fault."""
         try:
-            head = self._reader.take(ARRIVING.memory[:LARGE].tobytes())
+            head = self._reader.take(FROM_APPS.memory[:LARGE].tobytes())
             if head is None or head.status not in _WITH_BODY or method == "HEAD":
                 return None
             if head.length <= size - self._reader.size:

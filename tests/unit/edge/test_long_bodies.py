@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from gateway.edge.long_body import LongBodies
 from policies.reasons import Reason
 from tests.support.edge import Edge, hello, read_head, read_request, running
 from tests.support.server_pairs import ServerAuthority, server_context
@@ -146,6 +147,54 @@ def test_uploads_to_a_slow_app_stay_apart(tmp_path: Path, encrypted: bool) -> No
             return sorted(outcome.request_bytes for _, outcome in edge.gatekeeper.outcomes)
 
     assert uvloop.run(main()) == [0] * UPLOADS + [LONG] * UPLOADS
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_one_connection_brings_bodies_of_all_kinds(tmp_path: Path, encrypted: bool) -> None:
+    """Behind its first long body a connection is read otherwise: what it brings then, long or short, arrives whole."""
+    sizes = [SIZE, 0, 10, 65536, 70_000, SIZE, 262_144, 300_000, 8192, 2**20, 1]
+    authority = ServerAuthority(tmp_path)
+    pair = authority.issue("app", "app.test").pair
+    served = server_context(pair.certificate, pair.key, None) if encrypted else None
+    trusting = ssl.create_default_context(cafile=str(authority.ca)) if encrypted else None
+
+    async def digesting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head, body = await read_request(reader)
+            if not head:
+                return
+            text = hashlib.sha256(body).hexdigest().encode()
+            writer.write(OK % len(text) + text)
+
+    async def sent(writer: asyncio.StreamWriter, turn: int, size: int) -> bytes:
+        body = random.Random(turn).randbytes(size)  # noqa: S311  # the same bytes in each run
+        if turn % 4 == 3:
+            writer.write(b"POST /c HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for at in range(0, size, 50_000):
+                piece = body[at : at + 50_000]
+                writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            writer.write(b"0\r\n\r\n")
+        else:
+            writer.write(bringing(turn, size) + body)
+        await writer.drain()
+        return body
+
+    async def main() -> tuple[list[int], set[type]]:
+        async with running(digesting, listener="public" if encrypted else "loopback", tls=served) as edge:
+            name = "app.test" if encrypted else None
+            reader, writer = await asyncio.open_connection("127.0.0.1", edge.port, ssl=trusting, server_hostname=name)
+            for ahead in (1, 3):  # each answered before the next, and several at once
+                for start in range(0, len(sizes), ahead):
+                    bodies = [await sent(writer, start + at, size) for at, size in enumerate(sizes[start:][:ahead])]
+                    for body in bodies:
+                        assert (await read_head(reader)).startswith(b"HTTP/1.1 200 ")
+                        assert await reader.readexactly(64) == hashlib.sha256(body).hexdigest().encode()
+            transports = [each.transport for each in edge.listeners._connections]
+            writer.close()
+            read_as = {type(each.get_protocol()) for each in transports if each is not None}
+            return [outcome.request_bytes for _, outcome in edge.gatekeeper.outcomes], read_as
+
+    assert uvloop.run(main()) == (sizes * 2, {LongBodies})
 
 
 def test_an_answer_within_a_long_body_ends_the_connection() -> None:
