@@ -25,7 +25,7 @@ from audit import durable
 from audit.checkpoint import Checkpoint, CheckpointInvalid, Signer, claimed, with_line
 from audit.log import TileLog, entries, root_at
 from audit.proof import prove
-from audit.reader import IntegrityError, JournalReader
+from audit.reader import FULL, IntegrityError, JournalReader
 from audit.rotation import succession
 from audit.segment import Link, writers
 from audit.stored import Piece, Recent
@@ -58,6 +58,8 @@ class Auditor:
         self.journals = journals
         self.folder = log
         self.refused: dict[str, IntegrityError] = {}  # by writer, from where on its records are not covered
+        self.more = False
+        """Whether a journal held perhaps more at the last look than was taken in."""
         self.recent = Recent()
         """What was taken in lately, for those in this process who read the same records (`JournalReader`)."""
         self.rotations: list[tuple[int, bytes]] = []  # leaf and line of each rotation's record taken in since the start
@@ -110,7 +112,7 @@ class Auditor:
         A writer whose journal does not continue its chain goes to `refused` and is read no further: its records up to
         there stay covered, and the contradiction stands in the files for `verify` to name.
         """
-        taken = 0
+        taken, self.more = 0, False
         for name in writers(self.journals):
             if name in self.refused:
                 continue
@@ -121,10 +123,12 @@ class Auditor:
                 piece = reader.piece()
             except IntegrityError as error:
                 self.refused[name] = error
+                self.recent.leave(name)
                 continue
             if piece is not None:
                 self._take(name, piece)
                 taken += piece.count
+                self.more = self.more or len(piece.data) >= FULL
         return taken
 
     def _take(self, writer: str, piece: Piece) -> None:

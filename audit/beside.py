@@ -78,6 +78,7 @@ def _start_finding(options: argparse.Namespace, daemon: Daemon, tasks: list[asyn
     detection = Detection(options.journal, options.state / "detect.json", daemon.journal, time.time, recent)
     indexing = Indexing(options.journal, options.state / "index", time.time, recent)
     tasks += (asyncio.create_task(detection.run()), asyncio.create_task(indexing.run()))
+    daemon.followers += (detection.links, indexing.links)
 
 
 def _start_shipping(options: argparse.Namespace, daemon: Daemon, tasks: list[asyncio.Task[None]]) -> None:

@@ -1,10 +1,10 @@
 """The auditor's process: `python -m audit.daemon --journal DIR --log DIR --key FILE [--state DIR …]`.
 
-Follows every journal under DIR, its own included, and signs a checkpoint at the latest `--interval` seconds, or
-`--records` records, after the first record that none covers. Keeping (`--retain`; a class that is not named is kept for
-ever), detection, index, shipping and witnesses are tasks beside the signing (`audit.beside`); whatever they meet,
-checkpoints go on. All at low CPU weight (nice 10). Ready (one byte
-over SEKISHO_READY_FD) once the log is loaded and its own journal is open. SIGTERM: sign what is there and end.
+Follows every journal under DIR, its own included, and signs a checkpoint at the latest `--interval` seconds after the
+first record that none covers, or once `--records` records wait and the checkpoint before is `APART` ago. Keeping
+(`--retain`; a class that is not named is kept for ever), detection, index, shipping and witnesses are tasks beside the
+signing (`audit.beside`); whatever they meet, checkpoints go on. All at low CPU weight (nice 10). Ready (one byte over
+SEKISHO_READY_FD) once the log is loaded and its own journal is open. SIGTERM: sign what is there and end.
 
 Exit codes: 0 ended as asked, 1 the log contradicts itself or the disk refuses (said on stderr), 2 wrong arguments.
 """
@@ -18,7 +18,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,13 +29,19 @@ from audit.event import Action, event
 from audit.issued import IssuedLog
 from audit.journal import Journal, JournalUnhealthy
 from audit.log import LogDamaged
-from audit.reader import MANY
 from audit.room import Floor, Reserve
 from audit.rotating import Rotating, settle
+from audit.segment import Link
 from audit.weight import lighten
 
 WRITER: Final = "auditor"
-_IDLE: Final = 0.1  # seconds between looks, unless one found `MANY` records
+APART: Final = 1.0
+"""Seconds between two checkpoints that only the number of records asks for. A busy worker writes a thousand records in
+a twentieth of a second, and a checkpoint costs some twenty syncs of the disk however many records it covers."""
+_IDLE: Final = 0.1  # seconds between looks, unless more is there
+_AHEAD: Final = 8 << 20  # bytes of lines that those who read the same may still have before them; then it waits
+_PATIENCE: Final = 1.0  # seconds that it waits so, before each look
+_PAUSE: Final = 0.02
 _SEGMENT_BYTES: Final = 16 * 1024 * 1024
 _SEGMENT_AGE: Final = 86_400.0
 _CLOSE: Final = 5.0  # seconds
@@ -51,23 +57,36 @@ class Daemon:
         self.auditor = auditor
         self.journal = journal
         self._issued = IssuedLog(auditor.folder)
+        self.followers: list[Callable[[], Mapping[str, Link] | None]] = []
+        """How far each of those got who take the auditor's own `Recent`: they would else read and prove all again."""
         self.rotating: Rotating | None = None
         self._lines: list[tuple[str, str]] = []
         self._interval = interval
         self._records = records
         self._told: set[str] = set()
         self._uncovered_since: float | None = None
+        self._signed_at = float("-inf")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow and sign until `stop`; raises `LogForked`, OSError."""
         while not stop.is_set():
-            taken = await self._step(time.monotonic())
-            if taken < MANY:
+            await self._step(time.monotonic())
+            if not self.auditor.more:
                 await _sleep(stop, _IDLE)
+            await self._let_follow(stop)
         self.journal.close(_CLOSE)
         while await asyncio.to_thread(self.auditor.poll):
             pass
         await self.commit()
+
+    async def _let_follow(self, stop: asyncio.Event) -> None:
+        """Give those who follow a moment to take what is remembered for them, if that has become much."""
+        until = time.monotonic() + _PATIENCE
+        while not stop.is_set() and time.monotonic() < until:
+            places = [links for each in self.followers if (links := each()) is not None]
+            if all(self.auditor.recent.unread(links) <= _AHEAD for links in places):
+                return
+            await _sleep(stop, _PAUSE)
 
     def cosigned(self, note: str, line: str) -> None:
         """Take a cosignature of a checkpoint; it is published between two looks at the journals."""
@@ -88,24 +107,25 @@ class Daemon:
         for listener in self.signed:
             listener(note)
 
-    async def _step(self, now: float) -> int:
+    async def _step(self, now: float) -> None:
         auditor = self.auditor
         taken = await asyncio.to_thread(auditor.poll)
         if taken and self._uncovered_since is None:
             self._uncovered_since = now
         if self._due(now):
             await self.commit()
-            self._uncovered_since = None
+            self._uncovered_since, self._signed_at = None, now
         await self._attach()
         if self.rotating is not None and (note := await self.rotating.step()) is not None:
             self._tell(note)
         await self._tell_refusals()
-        return taken
 
     def _due(self, now: float) -> bool:
         if self._uncovered_since is None:
             return False
-        return self.auditor.pending >= self._records or now - self._uncovered_since >= self._interval
+        if now - self._uncovered_since >= self._interval:
+            return True
+        return self.auditor.pending >= self._records and now - self._signed_at >= min(APART, self._interval)
 
     async def _tell_refusals(self) -> None:
         for writer, error in self.auditor.refused.items():

@@ -11,6 +11,7 @@ promised to anyone and may be written again with other content after a crash.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -117,8 +118,10 @@ class TileLog:
         for folder in folders:
             durable.sync_directory(folder)
         self._flushed = self.size
-        for path, _ in full:  # a full tile makes its partial ones superfluous
-            shutil.rmtree(path.with_name(path.name + ".p"), ignore_errors=True)
+        for path, _ in full:  # a full tile makes its partial ones superfluous; most had none
+            partial = f"{path}.p"
+            if os.path.exists(partial):  # noqa: PTH110 (asked for each tile)
+                shutil.rmtree(partial, ignore_errors=True)
 
 
 def entries(folder: Path, size: int) -> Iterator[bytes]:

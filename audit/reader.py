@@ -23,7 +23,8 @@ from audit.segment import ACTIVE, PLAIN, Chain, Chained, LineFault, Link, Segmen
 from audit.stored import Piece, Recent, SegmentDamaged
 
 MANY: Final = 250  # records: who got so many in one look need not wait before the next, more may be there
-_CHUNK: Final = 1 << 20  # bytes read at once; a line is shorter (`segment.LINE_LIMIT`)
+CHUNK: Final = 1 << 20  # bytes read at once; a line is shorter (`segment.LINE_LIMIT`)
+FULL: Final = CHUNK // 2  # bytes: a piece so large was perhaps not all that is there
 Taken = tuple[bytes, bytes, Mapping[int, bytes] | None]
 """Lines, the records' entries, and the lines that stay of an expired segment: what `audit.stored.Piece` begins with."""
 _BOUNDED: Final = ".anonymous"  # writers whose oldest segments may be deleted, on record (`audit.anonymous`)
@@ -64,7 +65,9 @@ class JournalReader:
         """Prepare; files are opened by `read`. A bounded writer's deleted records are passed over, see `gone`.
 
         With `expired`, `read` also returns the records of expired segments, without their lines. What `recent` has is
-        neither read from the file nor proved again. `chained` is how many lines are checked at once.
+        neither read from the file nor proved again, and who has taken all of it waits for what it gets next: else all
+        who follow would read and prove for themselves what came a moment ago. `chained` is how many lines are checked
+        at once.
         """
         self.writer = writer
         self.folder = root / writer
@@ -86,7 +89,7 @@ class JournalReader:
         """The last record read (epoch 0: none)."""
         return self._chain.link
 
-    def read(self, limit: int = _CHUNK) -> list[Record]:
+    def read(self, limit: int = CHUNK) -> list[Record]:
         """Return the next records, about `limit` bytes of them; an empty list means that nothing more is there yet."""
         piece = self.piece(limit)
         if piece is None:
@@ -97,8 +100,10 @@ class JournalReader:
             for at, line in enumerate(piece.lines)
         ]
 
-    def piece(self, limit: int = _CHUNK) -> Piece | None:
+    def piece(self, limit: int = CHUNK) -> Piece | None:
         """Return the next records as `read` does, in one piece; None means that nothing more is there yet."""
+        if self._recent is not None and self._recent.is_latest(self.writer, self._chain.link):
+            return None
         while True:
             if self._segment is None and not self._enter(segments(self.folder) if self.folder.is_dir() else []):
                 return None

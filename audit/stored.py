@@ -62,6 +62,11 @@ class Piece:
         return len(self.entries) // SIZE
 
     @property
+    def end(self) -> Link:
+        """The last record's place."""
+        return Link(self.before.epoch, self.before.seq + self.count, self.entries[-SIZE:])
+
+    @property
     def lines(self) -> Iterator[bytes]:
         """Each record's line, newline included; empty where only its entry is left."""
         if self.stays is None:
@@ -72,7 +77,7 @@ class Piece:
 class Recent:
     """The latest pieces that one reader has proved: who follows the same journals takes them from here.
 
-    What is handed out are the very bytes that were hashed. `keep` belongs to that one reader, `behind` to any thread.
+    What is handed out are the very bytes that were hashed. `keep` belongs to that one reader, all else to any thread.
     """
 
     def __init__(self, size: int = _RECENT) -> None:
@@ -123,6 +128,32 @@ class Recent:
             end = _within(piece.data, begin, limit)
             return piece.data[begin:end], piece.entries[at : at + piece.data.count(b"\n", begin, end) * SIZE]
         return None
+
+    def leave(self, writer: str) -> None:
+        """Forget a writer whom this one reader follows no further: others read on for themselves."""
+        self._order = deque(each for each in self._order if each != writer)
+        self._size -= sum(len(piece.data) for piece in self._pieces.pop(writer, ()))
+
+    def is_latest(self, writer: str, link: Link) -> bool:
+        """Whether the piece kept last ends here: then there is nothing to take until the next one is kept."""
+        pieces = self._pieces.get(writer)
+        return pieces is not None and len(pieces) > 0 and pieces[-1].end == link
+
+    def unread(self, links: Mapping[str, Link]) -> int:
+        """Return how many bytes of remembered lines follow these places, by writer.
+
+        None of a writer whose place is not remembered: who stands there reads the journal's files anyway.
+        """
+        return sum(_following(links.get(writer), pieces) for writer, pieces in list(self._pieces.items()))
+
+
+def _following(link: Link | None, pieces: tuple[Piece, ...]) -> int:
+    """Return the bytes of a writer's pieces from the one on that follows `link` or begins in it, 0 = none does."""
+    epoch, seq = (link.epoch, link.seq) if link is not None and link.epoch else (1, 0)  # before everything
+    for at, piece in enumerate(pieces):
+        if piece.epoch == epoch and 0 <= seq - piece.before.seq < piece.count:
+            return sum(len(each.data) for each in pieces[at:])
+    return 0
 
 
 def _within(data: bytes, begin: int, limit: int) -> int:

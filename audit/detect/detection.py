@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from audit.detect.engine import Engine
 from audit.detect.signal import Signal
 from audit.journal import Journal, JournalUnhealthy
-from audit.reader import MANY, IntegrityError
+from audit.reader import IntegrityError
+from audit.segment import Link
 from audit.stored import Recent
 
-_IDLE: Final = 0.3  # seconds between looks, unless one found `MANY` records
+_IDLE: Final = 0.3  # seconds between looks, unless more is there
 _AGAIN: Final = 5.0  # seconds before a failed run is begun anew
 _SAVE_EVERY: Final = 30.0
 _LOG = logging.getLogger("sekisho.auditor")
@@ -32,6 +33,12 @@ class Detection:
         self._journal = journal
         self._clock = clock
         self._recent = recent
+        self._engine: Engine | None = None
+
+    def links(self) -> Mapping[str, Link] | None:
+        """Return how far each writer's journal was read, None while it is being begun anew."""
+        engine = self._engine
+        return None if engine is None else engine.links
 
     async def run(self) -> None:
         """Detect for ever; a fault is logged and the run begun anew from the last saved place."""
@@ -42,10 +49,11 @@ class Detection:
                 _LOG.warning("detection is begun anew: %s: %s", type(error).__name__, error)
             except Exception:  # noqa: BLE001  # logged; detection must not take the auditor down
                 _LOG.exception("detection failed and is begun anew")
+            self._engine = None
             await asyncio.sleep(_AGAIN)
 
     async def _follow(self, engine: Engine) -> None:
-        loop = asyncio.get_running_loop()
+        self._engine, loop = engine, asyncio.get_running_loop()
         unsaved, saved_at = 0, loop.time()
         while True:
             taken, signals = await asyncio.to_thread(engine.poll)
@@ -55,7 +63,7 @@ class Detection:
             if unsaved and loop.time() - saved_at >= _SAVE_EVERY:
                 await asyncio.to_thread(engine.save)
                 unsaved, saved_at = 0, loop.time()
-            if taken < MANY:
+            if not engine.more:
                 await asyncio.sleep(_IDLE)
 
     async def _tell(self, engine: Engine, signal: Signal) -> None:

@@ -25,7 +25,7 @@ from audit.detect.sessions import Place, SessionPlaces, passed_from
 from audit.detect.signal import Seen, Signal
 from audit.detect.trail import Gaps
 from audit.event import Action, event, timestamp
-from audit.reader import IntegrityError, JournalReader
+from audit.reader import FULL, IntegrityError, JournalReader
 from audit.scan import COMPLETED
 from audit.segment import Link, event_at, record_of, writers
 from audit.stored import Piece, Recent
@@ -55,6 +55,7 @@ class Engine:
         self._detectors: tuple[SessionPlaces | Refusals | Gaps, ...] = (self._sessions, Refusals(), Gaps())
         self._places: dict[bytes, Place | None] = {}
         self.refused: dict[str, IntegrityError] = {}
+        self.more = False  # a journal held perhaps more at the last look than was read
         links: dict[str, Link] = {}
         if state.exists():
             saved = orjson.loads(state.read_bytes())
@@ -71,10 +72,15 @@ class Engine:
     def _reader(self, name: str, link: Link | None) -> JournalReader:
         return JournalReader(self._journals, name, link, recent=self._recent)
 
+    @property
+    def links(self) -> dict[str, Link]:
+        """How far each writer's journal was read; may be asked from any thread."""
+        return {name: reader.link for name, reader in list(self._readers.items())}
+
     def poll(self) -> tuple[int, list[Signal]]:
         """Read what the journals have grown by; return the number of records and the signals worth telling."""
         found: list[tuple[float, str, Place | dict[str, Any]]] = []
-        taken = 0
+        taken, self.more = 0, False
         for name in writers(self._journals):
             if name in self.refused:
                 continue
@@ -88,6 +94,7 @@ class Engine:
                 continue
             if piece is not None:
                 taken += piece.count
+                self.more = self.more or len(piece.data) >= FULL
                 found += self._of_interest(name, piece)
         found.sort(key=itemgetter(0))
         return taken, [signal for each in found for signal in self._judge(*each) if self.is_news(signal)]

@@ -10,7 +10,7 @@ new ones (`forget`), in the same order.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from operator import attrgetter, itemgetter
 from pathlib import Path
@@ -29,7 +29,7 @@ from audit.index.gone import Gone, condition, gone
 from audit.index.rows import NULL, Half, Passed, Row, ended, joined, row_of
 from audit.reader import IntegrityError
 from audit.scan import COMPLETED, request_of
-from audit.segment import LINE_LIMIT, event_at, record_of
+from audit.segment import LINE_LIMIT, Link, event_at, record_of
 from audit.stored import Piece, Recent
 
 BATCH: Final = 20_000  # documents of one file at most
@@ -85,6 +85,11 @@ class IndexWriter:
     def waiting(self) -> int:
         """Documents taken in that no file holds yet."""
         return len(self._rows) + len(self._documents)
+
+    @property
+    def links(self) -> Mapping[str, Link]:
+        """How far each writer's journal was taken in; may be asked from any thread."""
+        return self._source.links
 
     @property
     def behind(self) -> bool:

@@ -67,7 +67,8 @@ def test_what_is_remembered_is_not_read_again(journals: Path, monkeypatch: pytes
     monkeypatch.setattr(stored_module, "piece", piece)
 
     assert everything(JournalReader(journals, "worker-0", recent=recent)) == plain
-    assert len(read) == len({each.segment for each in plain})  # only to see that a segment's end is its end
+    # Only to see that a segment's end is its end, and not even that of the last one.
+    assert len(read) == len({each.segment for each in plain}) - 1
 
 
 def test_what_was_changed_on_disk_meanwhile_is_not_what_is_handed_out(journals: Path) -> None:
@@ -142,3 +143,66 @@ def test_the_auditor_remembers_what_it_took_in(journals: Path, tmp_path: Path) -
 
     assert everything(JournalReader(journals, "worker-0", recent=auditor.recent)) == plain
     assert auditor.size == len(plain)
+
+
+def test_who_has_taken_all_waits_for_the_next_piece(journals: Path) -> None:
+    plain = everything(JournalReader(journals, "worker-0"))
+    recent, leader = Recent(), JournalReader(journals, "worker-0")
+    follower = JournalReader(journals, "worker-0", recent=recent)
+    seen: list[Record] = []
+    while (piece := leader.piece(7000)) is not None:
+        recent.keep("worker-0", piece)
+        more = everything(follower)
+        assert more[-1].seq == piece.end.seq
+        seen += more
+    assert seen == plain
+
+
+def test_who_follows_reads_on_alone_where_nobody_goes_before(journals: Path) -> None:
+    plain = everything(JournalReader(journals, "worker-0"))
+    recent, leader = Recent(), JournalReader(journals, "worker-0")
+    follower = JournalReader(journals, "worker-0", recent=recent)
+    first = leader.piece(2000)
+    assert first is not None
+    recent.keep("worker-0", first)
+    seen = everything(follower)
+    assert seen == plain[: first.count]
+
+    recent.leave("worker-0")
+    assert seen + everything(follower) == plain
+    assert recent.unread({}) == 0
+
+
+def test_a_journal_that_is_refused_is_refused_to_those_who_follow(journals: Path, tmp_path: Path) -> None:
+    auditor = Auditor(journals, tmp_path / "log", generate("log.example"))
+    follower = JournalReader(journals, "worker-0", recent=auditor.recent)
+    assert auditor.poll()
+    seen = everything(follower)
+    auditor.poll()
+    sealed = max((journals / "worker-0").glob("*.jsonl"))
+    sealed.chmod(0o600)
+    sealed.write_bytes(sealed.read_bytes().replace(b'"seq":', b'"seq":9', 1))
+    while auditor.poll():
+        pass
+    auditor.close()
+
+    assert list(auditor.refused) == ["worker-0"]
+    assert seen[-1].seq < 240
+    with pytest.raises(IntegrityError):
+        everything(follower)
+
+
+def test_what_is_unread_is_counted_from_where_one_stands(journals: Path) -> None:
+    plain = everything(JournalReader(journals, "worker-0"))
+    recent = Recent()
+    kept(journals, recent, 1 << 20)
+
+    def unread(at: int) -> int:
+        return recent.unread({"worker-0": Link(plain[at - 1].epoch, plain[at - 1].seq, plain[at - 1].entry)})
+
+    size = sum(len(each.line) for each in plain)
+    last = sum(len(each.line) for each in plain if each.segment == plain[-1].segment)
+    assert recent.unread({}) == unread(1) == size
+    assert unread(239) == last < size
+    assert unread(240) == 0
+    assert recent.unread({"worker-0": Link(9, 5, bytes(32))}) == 0

@@ -1,0 +1,106 @@
+"""When the daemon signs, and when it waits for those who follow it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from audit import daemon as daemon_module
+from audit.auditor import Auditor
+from audit.checkpoint import generate
+from audit.daemon import APART, Daemon
+from audit.journal import Journal
+from audit.reader import JournalReader
+from audit.segment import Link
+from tests.support.busy_journal import BusyWorker
+
+NOW = 1_790_000_000.0
+
+
+def daemon_over(tmp_path: Path, interval: float = 5.0) -> Daemon:
+    auditor = Auditor(tmp_path / "journal", tmp_path / "log", generate("log.example"))
+    journal = Journal(tmp_path / "journal", "auditor", segment_bytes=1 << 20, segment_age=3600.0)
+    return Daemon(auditor, journal, interval, records=30)
+
+
+async def signed(daemon: Daemon, now: float) -> int:
+    """Look once at this time; return how many leaves are signed then."""
+    await daemon._step(now)
+    return daemon.auditor.signed.size if daemon.auditor.signed else 0
+
+
+def test_many_records_are_signed_at_once_and_then_not_before_a_second_is_over(tmp_path: Path) -> None:
+    async def run() -> list[int]:
+        writer = BusyWorker(tmp_path / "journal", "worker-0")
+        daemon = daemon_over(tmp_path)
+        found = []
+        for now in (100.0, 100.1, 100.0 + 0.9 * APART, 100.0 + APART):
+            writer.write(40, NOW)
+            found.append(await signed(daemon, now))
+        daemon.auditor.close()
+        return found
+
+    first, second, third, fourth = asyncio.run(run())
+    assert 0 < first == second == third < fourth
+
+
+def test_a_few_records_are_signed_when_the_interval_is_over(tmp_path: Path) -> None:
+    async def run() -> list[int]:
+        BusyWorker(tmp_path / "journal", "worker-0").write(5, NOW)
+        daemon = daemon_over(tmp_path, interval=0.4)
+        found = [await signed(daemon, now) for now in (100.0, 100.3, 100.4)]
+        daemon.auditor.close()
+        return found
+
+    none, still, all_of_them = asyncio.run(run())
+    assert none == still == 0 < all_of_them
+
+
+def test_it_waits_while_much_is_remembered_for_those_who_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon_module, "_AHEAD", 0)
+    monkeypatch.setattr(daemon_module, "_PATIENCE", 3600.0)
+    asked = 0
+
+    async def run() -> JournalReader:
+        nonlocal asked
+        BusyWorker(tmp_path / "journal", "worker-0").write(20, NOW)
+        daemon = daemon_over(tmp_path)
+        follower = JournalReader(tmp_path / "journal", "worker-0", recent=daemon.auditor.recent)
+
+        def place() -> dict[str, Link]:
+            nonlocal asked
+            asked += 1
+            if asked == 3:
+                assert follower.piece() is not None
+            return {"worker-0": follower.link}
+
+        daemon.followers += (place, lambda: None)  # and one that is being begun anew, who is not waited for
+        await daemon._step(100.0)
+        await asyncio.wait_for(daemon._let_follow(asyncio.Event()), 30)
+        daemon.auditor.close()
+        return follower
+
+    follower = asyncio.run(run())
+    assert asked == 3
+    assert follower.link.seq > 0
+
+
+def test_it_waits_for_nobody_longer_than_its_patience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon_module, "_AHEAD", 0)
+    monkeypatch.setattr(daemon_module, "_PATIENCE", 0.05)
+
+    async def run() -> int:
+        BusyWorker(tmp_path / "journal", "worker-0").write(20, NOW)
+        daemon = daemon_over(tmp_path)
+        daemon.followers.append(dict)  # one that never gets anywhere
+        await daemon._step(100.0)
+        await asyncio.wait_for(daemon._let_follow(asyncio.Event()), 30)
+        left = daemon.auditor.recent.unread({})
+        daemon.auditor.close()
+        return left
+
+    assert asyncio.run(run()) > 0
