@@ -52,16 +52,19 @@ _OF_OTHERS: Final = IMPLIED | {
     "sekisho.journal.writer", "sekisho.journal.epoch", "sekisho.journal.seq", "sekisho.journal.completed_seq",
 }  # fmt: skip
 """Fields that shared members must not have: they come from elsewhere."""
+_HERE: Final = b"\x02"  # where the value of one of `_VARYING` goes
 _VARYING: Final = ("url.path", "http.request.id", "http.request.method", "http.response.status_code")  # as in COLUMNS
 _IMPLIED: Final = implied("request.decided", "success")
-_IMPLIED_MEMBERS: Final = orjson.dumps({name: _IMPLIED[name] for name in _IMPLIED if name in IMPLIED})[1:-1] + b","
+_IMPLIED_MEMBERS: Final = orjson.dumps({name: _IMPLIED[name] for name in _IMPLIED if name in IMPLIED})[1:-1]
+_EVENT_ID: Final = b',%b,"event.id":"' % _IMPLIED_MEMBERS
+_EVENT_END: Final = b',"event.end":"'
 
 
 class _Shared(NamedTuple):
     """What members that many decisions have in common say."""
 
-    members: bytes  # each with a comma behind it
-    columns: bytes  # a pattern for the columns' values, with a place for each of `_VARYING`
+    opened: bytes  # how the event begins: all these members, each with a comma behind it
+    columns: tuple[bytes, bytes, bytes, bytes, bytes]  # the columns' values about those of `_VARYING`, tabs and all
     foreign: str  # all that is not ASCII
 
 
@@ -79,11 +82,7 @@ class Half(NamedTuple):
     since: float  # when it was read, seconds since the epoch
 
 
-class Row(NamedTuple):
-    """A row as a line for DuckDB."""
-
-    ts: bytes
-    line: bytes
+TIME: Final = 24  # bytes with which a row's line begins: its `@timestamp`
 
 
 class Passed:
@@ -118,13 +117,17 @@ def ended(line: bytes, begin: int) -> re.Match[bytes] | None:
     return _ENDED.fullmatch(line, begin)
 
 
-def joined(half: Half, end: re.Match[bytes]) -> Row | None:
-    """Return the row of decision and completion, None where it cannot be a line."""
-    ts, request, method, path = half.match.groups()
-    shared, writer, own = half.shared, half.writer.encode(), half.line[half.own : -3]
-    event = b'{%b%b,%b"event.id":"%b:%d:%d",%b,"event.end":"%b"}' % (
-        shared.members, own, _IMPLIED_MEMBERS, writer, half.epoch, half.seq, end[3], end[1],
-    )  # fmt: skip
+def joined(half: Half, end: re.Match[bytes]) -> bytes | None:
+    """Return the row of decision and completion as a line for DuckDB, None where it cannot be one."""
+    _, line, at, match, shared, name, number, count, _ = half
+    ts, request, method, path = match.groups()
+    ended_at, _, answer, status = end.groups()
+    own = line[at:-3]
+    writer, epoch, seq = name.encode(), str(number).encode(), str(count).encode()
+    # Joined, not formatted: formatting does not know the size beforehand, and an event is a kilobyte or two.
+    event = b"".join((
+        shared.opened, own, _EVENT_ID, writer, b":", epoch, b":", seq, b'",', answer, _EVENT_END, ended_at, b'"}\n',
+    ))  # fmt: skip
     foreign, told = shared.foreign, NULL
     if not own.isascii():
         try:
@@ -132,9 +135,12 @@ def joined(half: Half, end: re.Match[bytes]) -> Row | None:
         except UnicodeDecodeError:
             return None
     if foreign and not _stays(foreign):
-        told = folded(event.decode()).encode()
-    columns = shared.columns % (path, request, method, end[4])
-    return Row(ts, b"%b\t%b\t%d\t%d\t%b\t%b\t%b\n" % (ts, writer, half.epoch, half.seq, columns, told, event))
+        told = folded(event[:-1].decode()).encode()
+    first, second, third, fourth, last = shared.columns
+    return b"".join((
+        ts, b"\t", writer, b"\t", epoch, b"\t", seq, b"\t",
+        first, path, second, request, third, method, fourth, status, last, told, b"\t", event,
+    ))  # fmt: skip
 
 
 def _shared(members: bytes) -> _Shared | None:
@@ -150,14 +156,16 @@ def _shared(members: bytes) -> _Shared | None:
     for name in COLUMNS:
         value = "complete" if name == "sekisho.outcome" else fields.get(name, _IMPLIED.get(name))
         if name in _VARYING:
-            columns.append(b"%b")
+            columns.append(_HERE)
         elif value is None:
             columns.append(NULL)
         elif isinstance(value, str) and not _CONTROL.search(value):
-            columns.append(value.encode().replace(b"%", b"%%"))
+            columns.append(value.encode())
         else:
             return None
-    return _Shared(members, b"\t".join(columns), "".join(_FOREIGN.findall(members.decode())))
+    first, second, third, fourth, last = b"\t".join(columns).split(_HERE)
+    about = first, second, third, fourth, last + b"\t"
+    return _Shared(b"{" + members, about, "".join(_FOREIGN.findall(members.decode())))
 
 
 def row_of(document: Document) -> dict[str, Any]:

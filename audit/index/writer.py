@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from audit.elastic.cursor import Cursor
 from audit.elastic.source import DocumentSource
 from audit.index.files import COLUMNS, FOLDED, MANIFEST, load, save
 from audit.index.gone import Gone, condition, gone
-from audit.index.rows import NULL, Half, Passed, Row, ended, joined, row_of
+from audit.index.rows import NULL, TIME, Half, Passed, ended, joined, row_of
 from audit.reader import IntegrityError
 from audit.scan import COMPLETED, request_of
 from audit.segment import LINE_LIMIT, Link, event_at, record_of
@@ -49,7 +49,7 @@ _LINES: Final = (
 _JSON: Final = f"read_json(?, format = 'newline_delimited', columns = {{{_COLUMNS}}})"
 _GROUP: Final = 16_384  # rows
 FORMAT: Final = (
-    f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_GROUP}, DICTIONARY_SIZE_LIMIT {_GROUP}, "
+    f"(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {_GROUP}, DICTIONARY_SIZE_LIMIT {_GROUP}, "
     "STRING_DICTIONARY_PAGE_SIZE_LIMIT 4194304)"
 )
 """A group's keywords are one dictionary however many they are: then it has a Bloom filter, and who asks for one path or
@@ -72,8 +72,10 @@ class IndexWriter:
         self._source = DocumentSource(journals, cursor, recent)
         self._passed = Passed()
         self._halves: dict[bytes, Half] = {}  # by request, decisions that wait here and not in the source's folder
-        self._rows: list[Row] = []
+        self._rows: list[bytes] = []
         self._documents: list[Document] = []
+        self._database = duckdb.connect()  # kept: making one takes as long as writing thousands of rows
+        self._database.execute("SET threads = 1")
         self._tidy()
 
     @property
@@ -185,13 +187,11 @@ class IndexWriter:
 
     def _kept(self, name: str, chosen: str, parameters: list[object]) -> int | None:
         """Return how many rows of a file stay, None where all do."""
-        with duckdb.connect() as database:
-            database.execute("SET threads = 1")
-            answer = database.execute(
-                f"SELECT count(*), count(*) FILTER (WHERE {chosen}) FROM read_parquet(?)",  # noqa: S608 (our names)
-                [*parameters, str(self._folder / name)],
-            )
-            ((rows, going),) = answer.fetchall()
+        answer = self._database.execute(
+            f"SELECT count(*), count(*) FILTER (WHERE {chosen}) FROM read_parquet(?)",  # noqa: S608 (our names)
+            [*parameters, str(self._folder / name)],
+        )
+        ((rows, going),) = answer.fetchall()
         return rows - going if going else None
 
     def _swap(self, files: tuple[tuple[str, str, str], ...], made: int, lost: Gone) -> None:
@@ -206,9 +206,9 @@ class IndexWriter:
         sources: list[tuple[Path, str, bytes]] = []
         times: list[str] = []
         if self._rows:
-            self._rows.sort(key=attrgetter("ts"))
-            times += (self._rows[0].ts.decode(), self._rows[-1].ts.decode())
-            sources.append((self._folder / "batch.tsv", _LINES, b"".join([row.line for row in self._rows])))
+            self._rows.sort(key=itemgetter(slice(TIME)))
+            times += (self._rows[0][:TIME].decode(), self._rows[-1][:TIME].decode())
+            sources.append((self._folder / "batch.tsv", _LINES, b"".join(self._rows)))
         if self._documents:
             rows = sorted((row_of(document) for document in self._documents), key=lambda row: str(row["ts"]))
             times += (str(rows[0]["ts"]), str(rows[-1]["ts"]))
@@ -225,9 +225,7 @@ class IndexWriter:
     def _copy(self, name: str, query: str, parameters: list[Any]) -> None:
         path = self._folder / name
         target = str(path).replace("'", "''")
-        with duckdb.connect() as database:
-            database.execute("SET threads = 1")
-            database.execute(f"COPY ({query}) TO '{target}' {FORMAT}", parameters)
+        self._database.execute(f"COPY ({query}) TO '{target}' {FORMAT}", parameters)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
