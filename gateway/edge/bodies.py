@@ -29,20 +29,25 @@ if TYPE_CHECKING:
 
 
 class Bodies(Retrying):
-    """An exchange, as far as bytes pass through it. The defaults are the class's: most requests need few fields."""
+    """An exchange, as far as bytes pass through it."""
+
+    __slots__ = (
+        "_body", "_chunked_out", "_first_byte", "_lead", "_moved", "_status", "_total", "_tunnel", "_upstream",
+        "_waiting", "keep", "request_bytes", "response_bytes",
+    )  # fmt: skip
 
     keep: bool  # the client's connection goes on behind the answer
-    request_bytes = 0
-    response_bytes = 0
-    _body: Upload | None = None
-    _lead = b""  # the request's head, where it waits for the first piece of the body
-    _upstream: UpstreamConnection | None = None
-    _status = 0
-    _chunked_out = False
-    _first_byte: float | None = None
-    _waiting = waiting_for.NOTHING
-    _tunnel: Tunnel | None = None
-    _moved = 0.0  # when a piece came that was passed on unread, in the sweeper's time
+    request_bytes: int
+    response_bytes: int
+    _body: Upload | None
+    _lead: bytes  # the request's head, where it waits for the first piece of the body
+    _upstream: UpstreamConnection | None
+    _status: int
+    _chunked_out: bool
+    _first_byte: float | None
+    _waiting: Waiting
+    _tunnel: Tunnel | None
+    _moved: float  # when a piece came that was passed on unread, in the sweeper's time
     _total: float  # by when everything has to be over, in the sweeper's time
 
     @abstractmethod

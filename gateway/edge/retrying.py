@@ -26,16 +26,20 @@ if TYPE_CHECKING:
 class Retrying(ABC):
     """An exchange, as far as it may be tried again."""
 
+    __slots__ = (
+        "_again", "_client", "_ended", "_pool", "_reused", "_services", "_tried", "request", "started", "verdict",
+    )  # fmt: skip
+
     request: RequestHead
     verdict: Passed
     started: float  # monotonic seconds
     _client: ClientConnection
     _services: EdgeServices
     _pool: Pool
-    _reused = False  # its connection served another request before
-    _again = False  # it was sent once more
-    _tried: tuple[Pool, ...] = ()  # that did not take it
-    _ended = False
+    _reused: bool  # its connection served another request before
+    _again: bool  # it was sent once more
+    _tried: tuple[Pool, ...]  # that did not take it
+    _ended: bool
 
     @abstractmethod
     def upstream_ready(self, connection: UpstreamConnection, reused: bool) -> None:
