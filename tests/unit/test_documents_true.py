@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -56,3 +57,16 @@ def test_each_threat_names_what_shows_its_defence() -> None:
             path = ROOT / name.strip("`")
             tested = path.is_file() or (path.is_dir() and any(path.glob("test_*.py")))
             assert name in listed or tested, name
+
+
+def test_the_gap_of_speed_is_that_of_the_recorded_run() -> None:
+    """The README says how far from its goals the recorded run was, and nothing of runs that nobody can look up."""
+    figures = json.loads((ROOT / "benchmarks" / "results" / "latest.json").read_text(encoding="utf-8"))["figures"]
+    path, everything = (figures[name]["ratio"]["median"] for name in ("written", "written, everything"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    japanese, english = f"中央値は {path:.2f} 倍と {everything:.2f} 倍", f"{path:.2f} and {everything:.2f} times"
+    missed = path > 3.3 or everything > 4.5
+    assert (japanese in readme, english in readme) == (missed, missed)
+    about = [line for line in readme.splitlines() if "latest.json" in line]
+    said = {number for line in about for number in re.findall(r"[0-9]+\.[0-9]+", line)}
+    assert said <= {"3.3", "4.5", f"{path:.2f}", f"{everything:.2f}"}
