@@ -34,7 +34,7 @@ class Left:
         self.bound(room, reached)
 
     def bound(self, room: int, reached: Counter[str]) -> None:
-        """Set the bound, in bytes; what is left already stays."""
+        """Set the bound, in bytes; what is left already stays, and the pieces in use may still come to it."""
         self.room = room
         self.reached = reached
 
