@@ -1,16 +1,25 @@
-"""People who click when they do, however long others wait: an open loop. And an app that serves few at once."""
+"""People who click when they do, however long others wait: an open loop. And an app that serves few at once.
+
+`python -m tests.support.open_loop HOST PORT RATE SECONDS` is the people, in a process of their own: see `clicks`.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
+
+import uvloop
 
 from tests.support.edge import read_request
 from tests.support.running_city import HOST, RunningCity
+from tests.support.steward_process import ROOT
 
 _PLACES = [f"127.0.0.{number}" for number in range(2, 42)]  # of none come more connections than it has ports
 
@@ -45,6 +54,12 @@ class Answers:
     by_status: Counter[int] = field(default_factory=Counter)  # 0 = no whole head came
     refused_within: list[float] = field(default_factory=list)  # seconds from when it was due, of each 503
     without_time: int = 0  # 503 that named no time to come back
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Answers:
+        """Return what another process told of them."""
+        by_status = Counter({int(status): count for status, count in told["by_status"].items()})
+        return cls(by_status, told["refused_within"], told["without_time"])
 
     def enter(self, received: bytes, took: float) -> None:
         """Enter one answer, as far as it came."""
@@ -81,17 +96,14 @@ class _Click(asyncio.Protocol):
         self._answers.enter(self._received, time.monotonic() - self._due)
 
 
-async def clicks(city: RunningCity, rate: float, seconds: float) -> Answers:
-    """Ask `rate` times a second, each when it is due; return what came of all. Raises TimeoutError."""
+async def _clicks(address: tuple[str, int], cookie: str, rate: float, seconds: float) -> Answers:
     answers = Answers()
-    cookie = f"__Host-sekisho-app={city.token}"
     request = f"GET /x HTTP/1.1\r\nHost: {HOST}\r\nCookie: {cookie}\r\nAccept: application/json\r\n\r\n".encode()
-    host, _, port = city.base.removeprefix("http://").rpartition(":")
     loop = asyncio.get_running_loop()
 
     async def one(due: float, place: str) -> None:
         try:
-            await loop.create_connection(lambda: _Click(request, due, answers), host, int(port), local_addr=(place, 0))
+            await loop.create_connection(lambda: _Click(request, due, answers), *address, local_addr=(place, 0))
         except OSError:
             answers.enter(b"", time.monotonic() - due)
 
@@ -107,3 +119,27 @@ async def clicks(city: RunningCity, rate: float, seconds: float) -> Answers:
         while answers.by_status.total() < count:  # noqa: ASYNC110  # many ends, one look
             await asyncio.sleep(0.1)
     return answers
+
+
+async def clicks(city: RunningCity, rate: float, seconds: float) -> Answers:
+    """Ask `rate` times a second, each when it is due; return what came of all. Raises RuntimeError."""
+    host, _, port = city.base.removeprefix("http://").rpartition(":")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.support.open_loop", host, port, str(rate), str(seconds), cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    told, _ = await process.communicate(f"__Host-sekisho-app={city.token}".encode())
+    if process.returncode:
+        raise RuntimeError(f"the clicks ended with {process.returncode}")
+    return Answers.of(json.loads(told))
+
+
+def main() -> None:
+    """Read the cookie from stdin, click, and write what came of it as JSON."""
+    host, port, rate, seconds = sys.argv[1:]
+    answers = uvloop.run(_clicks((host, int(port)), sys.stdin.read(), float(rate), float(seconds)))
+    sys.stdout.write(json.dumps(vars(answers)))
+
+
+if __name__ == "__main__":
+    main()

@@ -24,7 +24,7 @@ from tests.support.running_city import HOST, RunningCity, running_city
 
 SECONDS = int(os.environ.get("OVERLOAD_SECONDS", "60"))
 FEW, MANY = 32, 4000
-AT_ONCE, EACH = 8, 0.04  # the app of the open loop: so many at once, so many seconds each
+AT_ONCE, EACH = 4, 0.04  # the app of the open loop: so many at once, so many seconds each
 NO_LIMIT = '{"per_second": 1000000, "burst": 1000000}'
 SETTINGS = {
     "SEKISHO_LIMITS__CONNECTIONS_PER_ADDRESS": "10000",
