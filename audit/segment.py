@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from struct import Struct
 from typing import Any, Final
 
 import orjson
@@ -62,6 +63,8 @@ Unchained = tuple[bytes, bytes]
 """A record before it has its place: members of its event that others have too (each with a comma behind it), and its
 event's own, a JSON object that is not empty."""
 SALT: Final = 16  # bytes
+_SALTS: Final = Struct(f"{SALT}s")
+_SHOWN: Final = Struct(f"{2 * SALT}s")
 
 
 class LineFault(Exception):
@@ -125,13 +128,15 @@ def encode_all(start: bytes, seq: int, prev: bytes, salts: bytes, records: Seque
     """
     pieces: list[bytes] = []
     add, join = pieces.extend, b"".join
-    for at, (members, event) in zip(range(0, len(salts), SALT), records, strict=True):
-        salt = salts[at : at + SALT]
+    shown = _SHOWN.iter_unpack(hexlify(salts))
+    numbers = " ".join(map(str, range(seq, seq + len(records)))).encode().split()
+    for (salt,), (hexadecimal,), number, (members, event) in zip(
+        _SALTS.iter_unpack(salts), shown, numbers, records, strict=True
+    ):
         # Joined, not formatted: formatting does not know the size beforehand, and a body is a kilobyte or two.
-        body = join((start, str(seq).encode(), PREV_OPEN, prev, _PREV_END, members, event[1:]))
-        add((SALT_OPEN, hexlify(salt), BODY_OPEN, body, _LINE_END))
+        body = join((start, number, PREV_OPEN, prev, _PREV_END, members, event[1:]))
+        add((SALT_OPEN, hexadecimal, BODY_OPEN, body, _LINE_END))
         prev = hexlify(sha256(salt + body).digest())
-        seq += 1
     return join(pieces), prev
 
 

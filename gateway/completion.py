@@ -20,6 +20,8 @@ from policies.reasons import Reason
 _COMPLETED: Final = BASE[Action.REQUEST_COMPLETED]
 _ACTION: Final = Action.REQUEST_COMPLETED.value
 _PROGRESS: Final = Action.TUNNEL_PROGRESS.value
+_OPENED: Final = f'{{"event.action":"{_ACTION}","@timestamp":"'
+_DECIMALS: Final = [f"{thousandths:03d}".rstrip("0") or "0" for thousandths in range(1000)]  # as `repr` writes them
 _APP_FAULTS: Final = frozenset({Reason.APP_UNREACHABLE, Reason.APP_TIMED_OUT, Reason.APP_ANSWER_INVALID})
 
 
@@ -58,11 +60,11 @@ def completion_bytes(request_id: str, outcome: Outcome, wall: float) -> bytes:
     if outcome.reason or outcome.aborted or outcome.detail or outcome.tunnel or first is None or not outcome.status:
         return dumps(completion_record(request_id, outcome, wall))
     return (
-        f'{{"event.action":"{_ACTION}","@timestamp":"{timestamp(wall)}","http.request.id":"{request_id}",'
+        f'{_OPENED}{timestamp(wall)}","http.request.id":"{request_id}",'
         f'"event.outcome":"success","sekisho.outcome":"complete",'
         f'"http.request.body.bytes":{outcome.request_bytes},"http.response.body.bytes":{outcome.response_bytes},'
         f'"event.duration":{int(outcome.duration * 1e9)},"http.response.status_code":{outcome.status},'
-        f'"sekisho.upstream.first_byte_ms":{milliseconds(first)!r}}}'
+        f'"sekisho.upstream.first_byte_ms":{(micros := int(first * 1e6 + 0.5)) // 1000}.{_DECIMALS[micros % 1000]}}}'
     ).encode()
 
 

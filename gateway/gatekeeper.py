@@ -129,7 +129,8 @@ class WorkerGatekeeper:
 
         One moment serves while the clock shows the same time and no heartbeat came: uvloop's counts milliseconds.
         """
-        mono = self._clock()
+        clock = self._clock
+        mono = clock()
         view, latest = self._view, self._latest
         if mono == latest.mono and view.beat_mono == self._beat:
             return latest

@@ -141,7 +141,9 @@ class Bodies(Retrying):
             out += b"%x\r\n%b\r\n" % (len(payload), payload) if self._chunked_out else payload
         if done and self._chunked_out:
             out += b"0\r\n\r\n"
-        self._client.write(out)
+        transport = self._client.transport
+        if transport is not None:
+            transport.write(out)
         if done:
             self._finish()
 
@@ -160,7 +162,8 @@ class Bodies(Retrying):
             self._finish()
 
     def _answer_head(self, head: ResponseHead, done: bool, size: int) -> bytes:
-        self._first_byte = self._services.clock() - self.started
+        clock = self._services.clock
+        self._first_byte = clock() - self.started
         status = self._status = head.status
         request, pool = self.request, self._pool
         if not pool.breaker.calm:

@@ -47,7 +47,8 @@ class Exchange(Bodies):
         self._tried, self._moved, self._detail, self._lead = (), 0.0, "", b""
         if request.chunked or request.content_length:
             self._body = Upload(request, limit_of(verdict, request, services.limits))
-        self.started = services.clock()
+        clock = services.clock  # taken out and called: called at once it is looked for as a method
+        self.started = clock()
         self._total = services.sweeper.now + services.timeouts.total_request
 
     # The way out: a connection, the head, the body.
@@ -245,10 +246,11 @@ class Exchange(Bodies):
     def _end(self, reason: str, *, aborted: bool, detail: str = "") -> None:
         self._ended = True
         services, tunnel = self._services, self._tunnel
+        clock = services.clock
         services.live.remove(self)
         ended = Outcome(
             self._status, reason, aborted, self.request_bytes, self.response_bytes,
-            services.clock() - self.started, self._first_byte, detail,
+            clock() - self.started, self._first_byte, detail,
         )  # fmt: skip
         services.gatekeeper.completed(self.verdict, self.request, ended if tunnel is None else tunnel.counted(ended))
 

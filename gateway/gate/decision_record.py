@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 from orjson import dumps
 
 from audit.event import ALLOWED, BASE, DENIED, Action, text, timestamp
-from audit.numbers import SHORTEST, masked, may_hold
+from audit.numbers import masked
+from gateway.gate.asked import add_query, asked_fields
 from gateway.gate.facts import FACTS_FIELD
-from gateway.gate.masking import add_path, agent, masked_starts, query_digest, query_digests
+from gateway.gate.masking import add_path, agent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gateway.gate.asked import Asked
     from gateway.gate.request import Moment, Peer, RequestFault, RequestHead
     from gateway.state.records import App
     from policies.decision import Decision, Explanation
@@ -60,44 +62,23 @@ def own_fields(
     record: dict[str, Any] = {
         "@timestamp": timestamp(wall),
         "http.request.id": request_id,
-        "http.request.method": request.method,
+        **asked_fields(request, app, key),
     }
-    add_path(record, request.path_text, app.masked_paths, key)
-    if request.query is not None:
-        add_query(record, request.query, app.masked_queries, key)
     named = request.find.get(b"user-agent")
     if named is not None and named != usual_agent:
         record["user_agent.original"] = agent(named[:AGENT_BYTES])
     return record
 
 
-def own_bytes(request: RequestHead, wall: float, request_id: str, app: App, usual_agent: bytes, key: bytes) -> bytes:
-    """Return `own_fields` as JSON, as `orjson` writes it.
-
-    Most requests have nothing in them that has to be hidden or escaped: theirs is written at once.
-    """
-    raw, path, query = request.path, request.path_text, request.query
+def own_bytes(
+    request: RequestHead, wall: float, request_id: str, asked: Asked, usual_agent: bytes, key: bytes
+) -> bytes:
+    """Return `own_fields` as JSON, as `orjson` writes it; that of a usual browser, as nearly all are, at once."""
     named = request.find.get(b"user-agent")
-    if (
-        b"%" in raw  # the path's text may hold what JSON escapes
-        or (app.masked_paths and path.startswith(masked_starts(app.masked_paths)))
-        or (len(raw) >= SHORTEST and may_hold(raw))
-        or (query is not None and app.masked_queries)
-        or (named is not None and named != usual_agent)
-    ):
-        return dumps(own_fields(request, wall, request_id, app, usual_agent, key))
-    asked = "" if query is None else f',"url.query":"{query_digest(key, query)}"'
-    return (
-        f'{{"@timestamp":"{timestamp(wall)}","http.request.id":"{request_id}","http.request.method":"{request.method}",'
-        f'"url.path":"{path}"{asked}}}'
-    ).encode()
-
-
-def add_query(record: dict[str, Any], query: bytes, names: tuple[str, ...], key: bytes) -> None:
-    """Add the digest of a query, and those of the values under the names that the app lists."""
-    record["url.query"] = query_digest(key, query)
-    if names and (digests := query_digests(key, query, names)) is not None:
-        record["sekisho.query_digests"] = digests
+    if named is not None and named != usual_agent:
+        return dumps(own_fields(request, wall, request_id, asked.app, usual_agent, key))
+    members = asked.known.get(request.line) or asked.members(request, key)
+    return f'{{"@timestamp":"{timestamp(wall)}","http.request.id":"{request_id}",{members}}}'.encode()
 
 
 def allowed_fields(named: Mapping[str, Any], host: str) -> dict[str, Any]:

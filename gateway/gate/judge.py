@@ -195,9 +195,8 @@ def _forward(
     request: RequestHead, moment: Moment, request_id: str, standing: Standing, instant: Instant, decision: Decision,
     key: bytes,
 ) -> Forward:  # fmt: skip
-    app = standing.app
-    own = own_bytes(request, moment.wall, request_id, app, standing.agent, key)
+    own = own_bytes(request, moment.wall, request_id, standing.asked, standing.agent, key)
     return Forward(
-        request_id, own, app, standing.user, standing.session, standing.app_session.id, standing.device,
+        request_id, own, standing.app, standing.user, standing.session, standing.app_session.id, standing.device,
         standing.claims, standing.headers, instant.granted(decision), moment,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gateway.gate.asked import Asked
 from gateway.gate.facts import moments_of, recorded_form, standing_facts
 from gateway.gate.revocation import certificate_refusal, counts_until
 from gateway.state.records import LockTarget
@@ -29,21 +30,23 @@ class Standing:
     """One app session with its people and things, and what is the same for each of its requests."""
 
     __slots__ = (
-        "_certificate", "_digest", "_generation", "agent", "app", "app_session", "claims", "device", "facts",
+        "_certificate", "_digest", "_generation", "agent", "app", "app_session", "asked", "claims", "device", "facts",
         "footing", "headers", "instant", "lock_places", "moments", "named", "passage", "recorded", "serial",
         "session", "until", "user",
     )  # fmt: skip
 
     def __init__(
-        self, app_session: AppSession, session: Session, user: User, device: Device | None, app: App, serial: str
+        self, app_session: AppSession, session: Session, user: User, device: Device | None, asked: Asked, serial: str
     ) -> None:
+        """`asked` is the app's, and names it; `serial` that of the client certificate shown, "" = none."""
+        self.asked = asked
+        self.app = app = asked.app
         self.app_session = app_session
         self.session = session
         self.user = user
         self.device = device
-        self.app = app
         self.agent = session.user_agent.encode(errors="surrogateescape")  # of the sign-in
-        self.serial = serial  # of the client certificate shown, "" = none
+        self.serial = serial
         self.facts = standing_facts(user, session, device, app)
         self.recorded = recorded_form(self.facts)
         self.moments = moments_of(session, device)
@@ -200,12 +203,13 @@ class Memo:
     by it still has to stand.
     """
 
-    __slots__ = ("_capacity", "_policy", "_zones", "shown", "standings")
+    __slots__ = ("_asked", "_capacity", "_policy", "_zones", "shown", "standings")
 
     def __init__(self, capacity: int = 50_000) -> None:
         self._capacity = capacity
         self.standings: dict[bytes, Standing] = {}
         self.shown: dict[bytes | None, Standing] = {}
+        self._asked: dict[str, Asked] = {}
         self._zones: dict[str, str] = {}
         self._policy: CompiledPolicy | None = None
 
@@ -219,7 +223,10 @@ class Memo:
             return standing
         if len(self.standings) >= self._capacity:
             self.standings.clear()
-        standing = self.standings[digest] = Standing(app_session, session, user, device, app, serial)
+        asked = self._asked.get(app.id)
+        if asked is None or asked.app is not app:
+            asked = self._asked[app.id] = Asked(app)
+        standing = self.standings[digest] = Standing(app_session, session, user, device, asked, serial)
         return standing
 
     def show(self, cookies: bytes, standing: Standing) -> None:

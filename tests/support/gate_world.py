@@ -170,4 +170,5 @@ def head(
     request.content_length, request.chunked, request.upgrade = None, False, upgrade
     request.keep_alive, request.expect_continue = True, False
     request.peer = replace(PEER, server_name=host) if peer is None else peer
+    request.line = b"%b %b HTTP/1.1" % (method.encode(), request.sent)
     return request

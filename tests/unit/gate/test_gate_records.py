@@ -13,9 +13,10 @@ import pytest
 
 from audit.completion import named
 from audit.event import IMPLIED, whole
+from gateway.gate.asked import KEPT, LONGEST, Asked
 from gateway.gate.decision_record import add_decision, add_explanation, fault_record, own_bytes, own_fields
 from gateway.gate.limits import Limits
-from gateway.gate.request import Peer, RequestFault, RequestHead
+from gateway.gate.request import OldAppHead, PathExceptions, Peer, RequestFault, RequestHead
 from gateway.gate.verdict import Forward, Local, Preflight, SignIn, StepUp, Unknown
 from gateway.state.changes import Change
 from gateway.state.records import App
@@ -357,5 +358,25 @@ PATHS = (
 def test_what_is_written_at_once_is_what_the_fields_say(path: str, query: str | None, agent: str, app: App) -> None:
     request = head(path=path, query=query, **({"user_agent": agent} if agent else {}))
     request.path = quote(path, safe="/'()~!$&*+,=:@").encode()
-    asked = (request, NOW + 0.25, REQUEST_ID, app, b"usual", KEY)
-    assert own_bytes(*asked) == orjson.dumps(own_fields(*asked))
+    request.line = b"GET %b HTTP/1.1" % request.target
+    asked, before, behind = Asked(app), (request, NOW + 0.25, REQUEST_ID), (b"usual", KEY)
+    expected = orjson.dumps(own_fields(*before, app, *behind))
+    assert own_bytes(*before, asked, *behind) == expected
+    assert own_bytes(*before, asked, *behind) == expected  # from what the first one left
+
+
+def test_what_records_say_of_request_lines_is_kept_within_bounds() -> None:
+    asked = Asked(APP)
+    for number in range(KEPT + 1):
+        own_bytes(head(path=f"/{number}"), NOW, REQUEST_ID, asked, b"", KEY)
+    assert list(asked.known) == [b"GET /%d HTTP/1.1" % KEPT]
+    own_bytes(head(path="/" + "a" * LONGEST), NOW, REQUEST_ID, asked, b"", KEY)
+    assert len(asked.known) == 1
+
+
+def test_the_line_that_an_old_app_gets_is_not_kept_as_it_may_hold_a_secret() -> None:
+    asked, request = Asked(APP), OldAppHead()
+    request.method, request.path, request.path_text, request.query, request.find = "GET", b"/", "/", None, {}
+    request.line, request.exceptions = b"GET /;jsessionid=1 HTTP/1.1", PathExceptions(jsessionid=True, shift_jis=False)
+    own_bytes(request, NOW, REQUEST_ID, asked, b"", KEY)
+    assert asked.known == {}

@@ -42,7 +42,7 @@ def test_the_query_moves_no_decision(query: str) -> None:
 def test_no_forwarded_address_is_believed(name: bytes, value: bytes) -> None:
     request = RequestHead()
     request.method, request.version, request.peer = "GET", "1.1", replace(PEER, server_name=HOST)
-    request.path, request.path_text, request.query = b"/", "/", None
+    request.path, request.path_text, request.query, request.line = b"/", "/", None, b"GET / HTTP/1.1"
     told = head()
     check(request, [(b"Host", HOST.encode()), (name, value), (b"Cookie", told.find[b"cookie"])])
     assert name.lower() not in request.find
