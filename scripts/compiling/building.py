@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Final
 
 from scripts.compiling.declarations import declarations
-from scripts.compiling.modules import HOT
+from scripts.compiling.freshness import PACKAGES, digests, stamp
+from scripts.compiling.modules import FIRST, HOT
 from scripts.compiling.program import Program
 from scripts.compiling.staging import staged
 
-PACKAGES: Final = ("audit", "cli", "gateway", "mdm_sim", "policies")
 _DIRECTIVES: Final = (
     "language_level=3",
     "annotation_typing=False",  # what an annotation means in C is said by the declarations alone
@@ -42,6 +42,7 @@ def build(root: Path, folder: Path, *, optimise: str = "-O2", modules: tuple[str
 
     Raises NotCompiled with all faults at once; `folder` is then not made.
     """
+    made_from = digests(root)
     program = Program(root, modules)
     with tempfile.TemporaryDirectory() as name:
         stage, made = Path(name) / "stage", Path(name) / "made"
@@ -59,6 +60,10 @@ def build(root: Path, folder: Path, *, optimise: str = "-O2", modules: tuple[str
             said = list(pool.map(lambda module: _compile(stage, made, module, optimise), modules))
         if faults := [f"{module}: {fault}" for module, fault in zip(modules, said, strict=True) if fault]:
             raise NotCompiled("\n".join(faults))
+        for package, first in FIRST.items():
+            with (made / _path(f"{package}.__init__")).open("a", encoding="utf-8") as file:
+                file.write(f"\nimport {first}  # noqa: E402, F401  # as C structures, its modules need each other\n")
+        stamp(made, made_from)
         shutil.copytree(made, folder)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from scripts.compiling.program import Module, Program, callable_from_c
+from scripts.compiling.program import Module, Program
 
 _NOT_FOR_ARGUMENTS = {"double": "object", "bint": "object"}
 """An argument may be an `int` where a `float` is said, or anything that is true or false."""
@@ -18,11 +18,7 @@ def declarations(program: Program, name: str) -> str:
     for each in module.structures.values():
         lines.append(f"cdef class {each.name}{_extends(program, module, each)}:")
         body = [f"cdef public {kind} {name}" for name, kind in program.attributes(module, each).items()]
-        body += [
-            _signature(program, module, node, method=True)
-            for node in each.body
-            if isinstance(node, ast.FunctionDef) and callable_from_c(node)
-        ]
+        body += [_signature(program, module, node, method=True) for node in program.methods(module, each)]
         lines += [f"    {line}" for line in body or ["pass"]]
     lines += [_signature(program, module, node, method=False) for node in module.functions.values()]
     return "\n".join(lines) + "\n"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeGuard
 
 from scripts.compiling.modules import LOOSE
 
@@ -30,6 +30,7 @@ class Module:
     imports: dict[str, tuple[str, str]] = field(default_factory=dict)  # local name → module and name there
     structures: dict[str, ast.ClassDef] = field(default_factory=dict)
     functions: dict[str, ast.FunctionDef] = field(default_factory=dict)  # that C may call
+    unpacked: frozenset[str] = frozenset()  # methods that are called with unpacked arguments
 
     @classmethod
     def read(cls, root: Path, name: str) -> Module:
@@ -39,7 +40,12 @@ class Module:
         for node in ast.walk(found.tree):
             if isinstance(node, ast.ImportFrom) and node.module:
                 found.imports |= {each.asname or each.name: (node.module, each.name) for each in node.names}
+        found.unpacked = _unpacked(found.tree)
         return found
+
+    def uses(self, other: str) -> bool:
+        """Whether it imports anything from the module of that name."""
+        return any(other in {source, f"{source}.{name}"} for source, name in self.imports.values())
 
     @property
     def classes(self) -> list[ast.ClassDef]:
@@ -61,8 +67,10 @@ class Program:
                         module.structures[each.name] = each
                         found = True
         for module in self.modules.values():
+            # Cython takes a method for the function of its module that has the same name.
+            methods = {node.name for each in module.structures.values() for node in each.body if _is_function(node)}
             for node in module.tree.body:
-                if isinstance(node, ast.FunctionDef) and callable_from_c(node):
+                if _is_function(node) and _callable_from_c(node) and node.name not in methods:
                     module.functions[node.name] = node
 
     def _fits(self, module: Module, each: ast.ClassDef) -> bool:
@@ -80,6 +88,16 @@ class Program:
         source, original = module.imports.get(name, ("", ""))
         known = self.modules.get(source)
         return (source, original) if known is not None and original in known.structures else None
+
+    def methods(self, module: Module, each: ast.ClassDef) -> list[ast.FunctionDef]:
+        """Return the methods of a structure that C can call.
+
+        Not those whose arguments are unpacked in a call: for it Cython 3.3 takes a pointer that nothing has set.
+        """
+        users = [other for other in self.modules.values() if other is module or other.uses(module.name)]
+        unpacked = set[str]().union(*(other.unpacked for other in users))
+        functions = [node for node in each.body if _is_function(node) and _callable_from_c(node)]
+        return [node for node in functions if node.name not in unpacked]
 
     def base(self, module: Module, each: ast.ClassDef) -> tuple[str, str] | None:
         """Return the structure that `each` extends, None where it extends none."""
@@ -111,7 +129,7 @@ class Program:
             node = parent.structures[base[1]]
             inherited |= self.attributes(parent, node).keys()
             base = self.base(parent, node)
-        inherited |= {node.name for node in each.body if isinstance(node, ast.FunctionDef)}
+        inherited |= {node.name for node in each.body if _is_function(node)}
         told = _declared(each) | {name: note for name, note in self._assigned(module, each).items() if note is not None}
         names = [*_declared(each), *self._assigned(module, each)]
         return {name: self.c_type(module, told.get(name)) for name in dict.fromkeys(names) if name not in inherited}
@@ -146,13 +164,28 @@ class Program:
         return None
 
 
-def callable_from_c(node: ast.FunctionDef) -> bool:
-    """Whether C can call a function directly: one without decorators, closures, and arguments by name alone."""
+def _callable_from_c(node: ast.FunctionDef) -> bool:
+    """Whether C can call a function directly: no decorators, no closures, and arguments by name alone."""
     arguments = node.args
     if node.decorator_list or arguments.kwonlyargs or arguments.vararg or arguments.kwarg or node.name[:2] == "__":
         return False
     closures = ast.FunctionDef | ast.Lambda | ast.GeneratorExp | ast.Yield | ast.YieldFrom
     return not any(isinstance(each, closures) for each in ast.walk(node) if each is not node)
+
+
+def _unpacked(tree: ast.AST) -> frozenset[str]:
+    """Return the names of the methods that are called with arguments unpacked there."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return frozenset(
+        each.func.attr
+        for each in calls
+        if isinstance(each.func, ast.Attribute)
+        and (any(isinstance(one, ast.Starred) for one in each.args) or any(one.arg is None for one in each.keywords))
+    )
+
+
+def _is_function(node: ast.stmt) -> TypeGuard[ast.FunctionDef]:
+    return isinstance(node, ast.FunctionDef)
 
 
 def _own(node: ast.expr) -> str:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 from scripts.compiling.building import build
 from tests.support.steward_process import ROOT
@@ -29,10 +30,27 @@ def run_against(program: Path, *arguments: str, seconds: float) -> subprocess.Co
 
 
 def origins(program: Path, modules: tuple[str, ...]) -> list[str]:
-    """Return the files that a process of that program takes `modules` from."""
-    told = "import importlib, sys; print(*(importlib.import_module(name).__file__ for name in sys.argv[1:]), sep='\\n')"
+    """Return the files that a process of that program takes `modules` from, or why it cannot.
+
+    Each is the first that its process imports: what works in one order only is found.
+    """
     done = subprocess.run(
-        [sys.executable, "-c", told, *modules], cwd=program, env={**os.environ, "PYTHONPATH": str(program)},
+        [sys.executable, "-c", _EACH_FIRST, *modules], cwd=program, env={**os.environ, "PYTHONPATH": str(program)},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return done.stdout.split()
+    return done.stdout.splitlines()
+
+
+_EACH_FIRST: Final = """
+import importlib, os, sys
+for name in sys.argv[1:]:
+    child = os.fork()
+    if child == 0:
+        try:
+            told = importlib.import_module(name).__file__
+        except BaseException as error:
+            told = f"{name}: {error!r}"
+        print(told, flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""

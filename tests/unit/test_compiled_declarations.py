@@ -1,6 +1,6 @@
 """What the compiled copy of the program is made from: the sources as they are, and declarations that follow from them.
 
-`make torture` builds the copy and runs the tests of edge and gate against it.
+`make torture` builds the copy and runs the tests of edge, gate and audit against it.
 """
 
 from __future__ import annotations
@@ -61,3 +61,17 @@ def test_defaults_of_a_class_are_set_first() -> None:
 def test_a_text_may_be_a_member_of_an_enumeration() -> None:
     """`str` is no type of C here: a reason is a `StrEnum`'s member where a text is said."""
     assert "cpdef object cut(self, object reason, object detail=*)" in declarations(program(), "gateway.edge.relay")
+
+
+def test_a_method_whose_arguments_are_unpacked_in_a_call_is_none_of_c() -> None:
+    """Cython 3.3 makes of `self._judge(*each)` a call through a pointer that nothing has set: the process dies."""
+    assert "self._judge(*each)" in program().modules["audit.detect.engine"].text
+    assert " _judge(" not in declarations(program(), "audit.detect.engine")
+    assert "    cpdef object _judge(" in declarations(program(), "gateway.edge.connection"), "none unpacks that one's"
+
+
+def test_a_function_with_the_name_of_a_method_is_none_of_c() -> None:
+    """Cython takes the method for the function, and refuses to compile either."""
+    told = declarations(program(), "audit.detect.sessions")
+    assert " _after_end(" not in told
+    assert "cpdef object _finding(" in told
