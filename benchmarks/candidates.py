@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.load import HEADERS
-from benchmarks.measure import Cost, cpu_seconds, load, tree
+from benchmarks.measure import Cost, LoadFault, cpu_seconds, load, tree
 from benchmarks.nginx import start_proxy, wait_for
 from gateway.state.records import App, AppSession, PolicyVersion
+from scripts.compiling.freshness import outdated
 from tests.support.gate_world import APP
 from tests.support.ports import free_port
 from tests.support.running_city import HOST, ROOT, RunningCity, running_city
@@ -34,7 +35,27 @@ _UNLIMITED: Final = {
     for who in ("USER", "SESSION", "ADDRESS") for what in ("PER_SECOND", "BURST")
 } | {"SEKISHO_LIMITS__CONNECTIONS_PER_ADDRESS": "10000"}  # fmt: skip
 _CAUGHT_UP: Final = 0.08  # share of a core under which a gateway without load has nothing left to do
+_NAMED: Final = 3  # files in a message
 _PATIENCE: Final = 30.0  # seconds to wait for that
+
+
+def lacks_compiled(copy: Path, root: Path = ROOT) -> str:
+    """Return why the compiled copy cannot be measured for the sources in `root`, "" where it can."""
+    if not copy.is_dir():
+        return f"there is none in {copy.name}; `make compiled` makes it"
+    differing = outdated(copy, root)
+    if not differing:
+        return ""
+    named = ", ".join(differing[:_NAMED]) + (f" and {len(differing) - _NAMED} more" if len(differing) > _NAMED else "")
+    return f"it was made from other sources ({named}); `make compiled` makes it anew"
+
+
+def runs_compiled(city: RunningCity, copy: Path) -> None:
+    """Check that worker and auditor have loaded extensions of the copy; raises LoadFault: what runs is not measured."""
+    for name in ("worker-0", "auditor"):
+        maps = Path(f"/proc/{city.pid(name)}/maps").read_text()
+        if not any(line.endswith(".so") and str(copy / "audit") in line for line in maps.splitlines()):
+            raise LoadFault(f"{name} runs none of the extensions in {copy}")
 
 
 def token(number: int) -> str:

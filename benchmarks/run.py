@@ -38,14 +38,15 @@ from benchmarks.candidates import (
     bare_nginx,
     chain,
     gateway,
+    lacks_compiled,
     on_cores,
+    runs_compiled,
     token,
 )
 from benchmarks.measure import CONNECTIONS, THREADS, Cost, LoadFault, Spread, load, write_script
 from benchmarks.parts import PARTS
 from tests.support.ports import free_port
 from tests.support.running_city import HOST
-from tests.support.steward_process import ROOT
 
 RESULTS: Final = Path(__file__).parent / "results" / "latest.json"
 EXIT: Final = "Exit 0: all bounds hold, 1: those that do not are named, 3: one could not be measured."
@@ -61,6 +62,7 @@ NAMES: Final = {
     "synced": "full chain, synced: request path",
     "synced, everything": "full chain, synced: everything",
     "compiled": "full chain, written, compiled: request path",
+    "compiled, everything": "full chain, written, compiled: everything",
     "go": "the same chain in Go, as it comes",
     "go tuned": "the same chain in Go, GOGC=800",
     "auth_request": "nginx auth_request + Go authoriser",
@@ -68,8 +70,8 @@ NAMES: Final = {
 Round = dict[str, Cost]
 
 
-async def one_round(folder: Path, app: int, seconds: float, program: Path | None) -> Round:
-    """Measure every candidate once, in random order; those in Go where its `program` is."""
+async def one_round(folder: Path, app: int, seconds: float, program: Path | None, copy: Path | None) -> Round:
+    """Measure every candidate once, in random order; those in Go where its `program` is, the compiled `copy` if any."""
     script = folder / "load.lua"
     costs: Round = {}
 
@@ -86,17 +88,19 @@ async def one_round(folder: Path, app: int, seconds: float, program: Path | None
                     request_path, everything = await chain(city, registered, durability, script, seconds)
                     costs[durability], costs[f"{durability}, everything"] = request_path, everything
 
-    async def by_compiled() -> None:
+    async def by_compiled(copy: Path) -> None:
         with tempfile.TemporaryDirectory() as name:
-            async with gateway(Path(name), app, program=COMPILED) as (city, registered):
-                costs["compiled"], _ = await chain(city, registered, "written", script, seconds)
+            async with gateway(Path(name), app, program=copy) as (city, registered):
+                runs_compiled(city, copy)
+                request_path, everything = await chain(city, registered, "written", script, seconds)
+                costs["compiled"], costs["compiled, everything"] = request_path, everything
 
     async def in_go(name: str, measure: Callable[[], Cost]) -> None:
         costs[name] = await asyncio.to_thread(measure)
 
     candidates: list[Callable[[], Awaitable[None]]] = [by_nginx, by_bare, by_gateway]
-    if COMPILED.is_dir():
-        candidates.append(by_compiled)
+    if copy is not None:
+        candidates.append(functools.partial(by_compiled, copy))
     if program is not None:
         in_go_each = yardstick.rows(program, folder, app, script, seconds)
         candidates += [functools.partial(in_go, name, measure) for name, measure in in_go_each.items()]
@@ -115,8 +119,8 @@ def nginx_alone(folder: Path, app: int, script: Path, seconds: float) -> Cost:
     return cost
 
 
-async def rounds(count: int, seconds: float) -> list[Round]:
-    """Run the rounds that are not void."""
+async def rounds(count: int, seconds: float, copy: Path | None) -> list[Round]:
+    """Run the rounds that are not void, with the compiled `copy` if there is one of these sources."""
     done: list[Round] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -127,7 +131,7 @@ async def rounds(count: int, seconds: float) -> list[Round]:
         try:
             for place in range(count):
                 try:
-                    costs = await one_round(folder, port, seconds, program)
+                    costs = await one_round(folder, port, seconds, program, copy)
                 except RuntimeError as void:
                     print(f"round {place}: {void}", flush=True)
                     continue
@@ -190,8 +194,9 @@ def ratios(done: list[Round]) -> dict[str, dict[str, float]]:
 
 def request_path(count: int, seconds: int) -> dict[str, Any]:
     """Measure the request path, print its table; return the result. Raises RuntimeError without a round."""
+    lacking = lacks_compiled(COMPILED)
     with on_cores({GATEWAY_CORE}):
-        done = asyncio.run(rounds(count, seconds))
+        done = asyncio.run(rounds(count, seconds, None if lacking else COMPILED))
     if not done:
         raise RuntimeError("every round was void: app and load need a core of their own")
     figures = summary(done)
@@ -202,8 +207,8 @@ def request_path(count: int, seconds: int) -> dict[str, Any]:
         print(f"everything beside Go, whose chain keeps neither transparency log nor index: {beside}")
     else:
         print("without Go: neither the same chain in Go nor nginx auth_request was measured")
-    if "compiled" not in figures:
-        print(f"without a compiled build in {COMPILED.relative_to(ROOT)}: it was not measured")
+    if lacking:
+        print(f"the compiled copy was not measured: {lacking}")
     return {"rounds": len(done), "seconds": seconds, "figures": figures, "ratios": told}
 
 
