@@ -14,7 +14,7 @@ HOT: Final = tuple(
         "pools", "reader", "relay", "response", "resting", "retrying", "timeouts", "upload", "upstream",
     )]
     + [f"gateway.gate.{name}" for name in (
-        "assertion", "decision_record", "headers", "instant", "judge", "leased", "limits", "masking", "passage",
+        "asked", "assertion", "decision_record", "headers", "instant", "judge", "leased", "limits", "masking", "passage",
         "reference", "request", "standing", "target",
     )]
     + ["gateway.completion", "gateway.gatekeeper", "gateway.session_use"]
