@@ -10,34 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from gateway.edge.address import Upstream
 from gateway.edge.breaker import Breaker
+from gateway.edge.queue import Queue, Waiter
 from gateway.edge.services import EdgeTimeouts, UpstreamBounds
 from gateway.edge.timeouts import NEVER, Sweeper
 from gateway.edge.upstream import UpstreamConnection
 from policies.reasons import Reason
-
-
-class Waiter(Protocol):
-    """Somebody who wants a connection."""
-
-    def upstream_ready(self, connection: UpstreamConnection, reused: bool) -> None:
-        """Here it is; it is yours until you give it back."""
-
-    def upstream_refused(self, status: int, reason: Reason) -> None:
-        """There is none."""
-
-
-class _Waiting(NamedTuple):
-    waiter: Waiter
-    fresh: bool  # it takes no connection that served another request
-    until: float
 
 
 @dataclass(slots=True)
@@ -48,7 +32,7 @@ class PoolCounts:
     reused: int = 0  # requests on a connection that was open
     failed: int = 0  # connections that could not be opened
     waited: int = 0  # requests that entered the queue
-    refused: int = 0  # requests that the queue had no room for, or that waited in it for too long
+    refused: int = 0  # requests that the queue had no room or no time for, or that waited in it for too long
     stopped: int = 0  # requests that were not sent because the breaker was open
     opens: int = 0  # of the breaker
 
@@ -102,7 +86,7 @@ class Pool:
         self._streams: set[UpstreamConnection] = set()
         self._opening: set[asyncio.Task[None]] = set()
         self._dialling = 0  # connections that may become open
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting = Queue(bounds)
         self.closed = False  # nobody is to be led there any more
         self.deadline = NEVER
         sweeper.add(self)
@@ -142,7 +126,7 @@ class Pool:
         elif self._idle:  # nothing will come back that could make room for a fresh one
             self._idle[0].close()
             self._open_for(waiter)
-        elif len(self._waiting) < self._bounds.queue:
+        elif self._waiting.admits():
             self._queue(waiter, fresh)
         else:
             self.counts.refused += 1
@@ -150,10 +134,7 @@ class Pool:
 
     def cancel(self, waiter: Waiter) -> None:
         """Forget a waiter that left; a connection that is being opened for it goes to the next one."""
-        for place in self._waiting:
-            if place.waiter is waiter:
-                self._waiting.remove(place)
-                return
+        self._waiting.leave(waiter)
 
     def release(self, connection: UpstreamConnection) -> None:
         """Take back a connection whose answer ended; one that cannot be used again is closed."""
@@ -205,10 +186,9 @@ class Pool:
         self._tell(HealthChange(self, reason, breaker.failures, breaker.until - now))
         for connection in list(self._idle):  # who does not answer new ones may have lost these without a word
             connection.close()
-        waiting, self._waiting = self._waiting, deque()
-        for place in waiting:
+        for waiter in self._waiting.empty():
             self.counts.stopped += 1
-            place.waiter.upstream_refused(503, Reason.APP_UNREACHABLE)
+            waiter.upstream_refused(503, Reason.APP_UNREACHABLE)
 
     def answered(self, began: float) -> None:
         """Take an answer to what `began` then, whatever it says; needed only while `breaker` is not calm."""
@@ -223,12 +203,11 @@ class Pool:
         """Close what has been idle too long, refuse who has waited too long."""
         for connection in [connection for connection in self._idle if connection.deadline <= now]:
             connection.close()
-        while self._waiting and self._waiting[0].until <= now:
+        while (waiter := self._waiting.overdue(now)) is not None:
             self.counts.refused += 1
-            self._waiting.popleft().waiter.upstream_refused(503, Reason.OVERLOADED)
-        queued = self._waiting[0].until if self._waiting else NEVER
+            waiter.upstream_refused(503, Reason.OVERLOADED)
         self.deadline = min((connection.deadline for connection in self._idle), default=NEVER)
-        self.deadline = min(self.deadline, queued)
+        self.deadline = min(self.deadline, self._waiting.deadline)
 
     def close(self) -> None:
         """Close idle connections; those in use close when they come back. Who waits is sent elsewhere."""
@@ -236,29 +215,28 @@ class Pool:
         self._sweeper.remove(self)
         for connection in list(self._idle):
             connection.close()
-        while self._waiting:
-            self._waiting.popleft().waiter.upstream_refused(503, Reason.APP_UNREACHABLE)
+        for waiter in self._waiting.empty():
+            waiter.upstream_refused(503, Reason.APP_UNREACHABLE)
 
     # Opening.
 
     def _queue(self, waiter: Waiter, fresh: bool) -> None:
         self.counts.waited += 1
-        until = self._sweeper.now + self._bounds.queue_wait
-        self._waiting.append(_Waiting(waiter, fresh, until))
-        self.deadline = min(self.deadline, until)
+        self._waiting.enter(waiter, fresh, self._sweeper.clock())
+        self.deadline = min(self.deadline, self._waiting.deadline)
 
     def _pass_on(self, connection: UpstreamConnection) -> None:
         """Give a connection that came back to who waits longest."""
-        if self._waiting[0].fresh:
+        if self._waiting.first.fresh:
             connection.close()  # makes room, and with it a new one for that waiter
             return
         self.counts.reused += 1
-        self._waiting.popleft().waiter.upstream_ready(connection, True)
+        self._waiting.next(self._sweeper.clock()).upstream_ready(connection, True)
 
     def _serve_next(self) -> None:
         """Open connections for those who wait, as far as there is room."""
         while self._waiting and len(self._open) + self._dialling < self._bounds.connections:
-            self._open_for(self._waiting.popleft().waiter)
+            self._open_for(self._waiting.next(self._sweeper.clock()))
 
     def _open_for(self, waiter: Waiter) -> None:
         self._dialling += 1

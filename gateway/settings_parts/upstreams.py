@@ -17,7 +17,12 @@ class Upstreams(Section):
         unit="個", ge=1, le=10_000,
     )  # fmt: skip
     queue: int = setting(
-        1024, "上限を超えて待たせる要求の数", "朝の集中は待てば済む。超えた分はすぐ断る", unit="個", ge=0, le=100_000
+        1024,
+        "上限を超えて待たせる要求の数",
+        "朝の集中は待てば済む。超えた分と、待っても間に合わない分はすぐ断る",
+        unit="個",
+        ge=0,
+        le=100_000,
     )
     queue_wait: float = setting(10.0, "待たせる時間", "これ以上は職員が押し直し、かえって混む", unit="s", gt=0, le=300)
     idle: float = setting(

@@ -15,6 +15,7 @@ import uvloop
 from gateway.edge.address import Upstream
 from gateway.edge.held import HeldUpstream
 from gateway.edge.pool import HealthChange, Pool
+from gateway.edge.queue import Queue
 from gateway.edge.response import ResponseHead
 from gateway.edge.services import EdgeTimeouts, UpstreamBounds
 from gateway.edge.timeouts import Sweeper
@@ -110,6 +111,59 @@ def test_who_waits_too_long_is_told_that_it_is_busy() -> None:
             assert (pool.counts.waited, pool.counts.refused, pool.counts.reused) == (2, 2, 1)
 
     uvloop.run(main())
+
+
+def test_who_would_wait_too_long_is_told_on_arrival() -> None:
+    """An app that has time for one request a second: no more may wait than have their turn within 10 s."""
+
+    async def main() -> None:
+        clock = Clock()
+        async with (
+            listening() as port,
+            pool_to(port, clock, connections=1, queue=1000, queue_wait=10.0) as (pool, sweeper, _),
+        ):
+            working = Asker()
+            pool.acquire(working)
+            await working.got()
+            waiting: list[Asker] = []
+            longest = 0.0
+            for second in range(60):
+                arrived = [Asker() for _ in range(5)]
+                for asker in arrived:
+                    pool.acquire(asker)
+                waiting += [asker for asker in arrived if asker.refused is None]
+                if second > 20:  # the first ones could not be told: nobody knew yet how slow it is
+                    assert len(waiting) <= 9
+                clock.now += 1.0
+                sweeper.sweep()
+                waiting = [asker for asker in waiting if asker.refused is None]
+                assert working.connection is not None
+                pool.release(working.connection)
+                working = next(asker for asker in waiting if asker.connection is not None)
+                waiting.remove(working)
+                longest = max(longest, float(len(waiting)))
+            assert longest >= 7  # nobody is refused who would be served
+            assert pool.counts.reused == 60
+
+    uvloop.run(main())
+
+
+def test_a_queue_takes_one_however_slow_it_was() -> None:
+    """Else nothing would show that an app is fast again."""
+    queue = Queue(UpstreamBounds(queue=100, queue_wait=10.0))
+    queue.enter(Asker(), False, 0.0)
+    queue.next(1000.0)
+    assert queue.admits()
+    queue.enter(Asker(), False, 1000.0)
+    assert not queue.admits()
+    for at in range(200):  # every 10 ms from then on
+        queue.next(1000.0 + at / 100)
+        queue.enter(Asker(), False, 1000.0 + at / 100)
+    assert queue.admits()
+
+
+def test_a_queue_without_places_takes_nobody() -> None:
+    assert not Queue(UpstreamBounds(queue=0)).admits()
 
 
 @pytest.mark.promise("P1.every-waiter-is-told")
