@@ -126,7 +126,7 @@ class Pool:
         elif self._idle:  # nothing will come back that could make room for a fresh one
             self._idle[0].close()
             self._open_for(waiter)
-        elif self._waiting.admits():
+        elif self._waiting.admits(self._sweeper.clock()):
             self._queue(waiter, fresh)
         else:
             self.counts.refused += 1

@@ -64,15 +64,17 @@ class Queue:
         """When the first one has waited too long."""
         return self._places[0].until if self._places else NEVER
 
-    def admits(self) -> bool:
+    def admits(self, now: float) -> bool:
         """Whether one more may wait: there is room, and its turn is likely to come in time.
 
-        An empty queue takes one whatever was before: else nothing would show that an app is fast again.
+        An empty queue takes one whatever was before: else nothing would show that an app is fast again. One that has
+        not moved for a while is no faster than as many turns in that time as requests are at work.
         """
-        waiting = len(self._places)
+        waiting, bounds = len(self._places), self._bounds
         if not waiting:
-            return self._bounds.queue > 0
-        return waiting < self._bounds.queue and waiting * self._turn < _SHARE * self._bounds.queue_wait
+            return bounds.queue > 0
+        turn = max(self._turn, (now - self._moved) / bounds.connections)
+        return waiting < bounds.queue and waiting * turn < _SHARE * bounds.queue_wait
 
     def enter(self, waiter: Waiter, fresh: bool, now: float) -> None:
         """Let one more wait; `now` in monotonic seconds, here as everywhere."""
