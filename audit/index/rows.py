@@ -5,8 +5,7 @@ Nearly every record is the decision or the completion of a request that passed a
 its own and those of the completion are recognised byte by byte, and the event is put together from these pieces. Bytes
 that are not exactly so are left to `audit.documents`, and `row_of` a document gives the same row, byte for byte.
 
-Such rows go to DuckDB as lines with tabs between the values: nothing is escaped, as JSON has no raw control characters
-and a column that would have one is left to `row_of`.
+Such rows go to DuckDB as `audit.index.lines` says.
 """
 
 from __future__ import annotations
@@ -20,13 +19,11 @@ import orjson
 
 from audit.completion import OWN
 from audit.documents import FORWARDED, Document, event_of
-from audit.event import IMPLIED, implied
+from audit.event import IMPLIED
 from audit.index.files import COLUMNS, FOLDED
+from audit.index.lines import EVENT_END, EVENT_ID, IMPLICIT, NULL, VARYING
 from audit.query import folded
 from audit.scan import COMPLETED
-
-NULL: Final = b"\x01"
-"""How a line says that a value is none. No column holds a control character."""
 
 _SHARED_KEPT: Final = 1024
 _FOREIGN: Final = re.compile(r"[^\x00-\x7f]+")
@@ -52,19 +49,14 @@ _OF_OTHERS: Final = IMPLIED | {
     "sekisho.journal.writer", "sekisho.journal.epoch", "sekisho.journal.seq", "sekisho.journal.completed_seq",
 }  # fmt: skip
 """Fields that shared members must not have: they come from elsewhere."""
-_HERE: Final = b"\x02"  # where the value of one of `_VARYING` goes
-_VARYING: Final = ("url.path", "http.request.id", "http.request.method", "http.response.status_code")  # as in COLUMNS
-_IMPLIED: Final = implied("request.decided", "success")
-_IMPLIED_MEMBERS: Final = orjson.dumps({name: _IMPLIED[name] for name in _IMPLIED if name in IMPLIED})[1:-1]
-_EVENT_ID: Final = b',%b,"event.id":"' % _IMPLIED_MEMBERS
-_EVENT_END: Final = b',"event.end":"'
 
 
-class _Shared(NamedTuple):
+class Shared(NamedTuple):
     """What members that many decisions have in common say."""
 
+    number: bytes  # no other has it
+    line: bytes  # for DuckDB
     opened: bytes  # how the event begins: all these members, each with a comma behind it
-    columns: tuple[bytes, bytes, bytes, bytes, bytes]  # the columns' values about those of `_VARYING`, tabs and all
     foreign: str  # all that is not ASCII
 
 
@@ -75,21 +67,19 @@ class Half(NamedTuple):
     line: bytes
     own: int  # where in the line the decision's own members begin
     match: re.Match[bytes]  # of these
-    shared: _Shared
+    shared: Shared
     writer: str
     epoch: int
     seq: int
     since: float  # when it was read, seconds since the epoch
 
 
-TIME: Final = 24  # bytes with which a row's line begins: its `@timestamp`
-
-
 class Passed:
     """Makes rows of requests that passed and were answered whole."""
 
     def __init__(self) -> None:
-        self._shared: dict[bytes, _Shared | None] = {}
+        self._shared: dict[bytes, Shared | None] = {}
+        self._made = 0
 
     def decided(self, line: bytes, begin: int, place: tuple[str, int, int], now: float) -> Half | None:
         """Return a decision that `joined` will take, None for any other line.
@@ -106,7 +96,8 @@ class Passed:
         except KeyError:
             if len(self._shared) >= _SHARED_KEPT:
                 self._shared.clear()
-            shared = self._shared[members] = _shared(members)
+            self._made += 1
+            shared = self._shared[members] = _shared(members, b"%d" % self._made)
         if shared is None:
             return None
         return Half(match[2], line, own, match, shared, *place, now)
@@ -124,10 +115,6 @@ def joined(half: Half, end: re.Match[bytes]) -> bytes | None:
     ended_at, _, answer, status = end.groups()
     own = line[at:-3]
     writer, epoch, seq = name.encode(), str(number).encode(), str(count).encode()
-    # Joined, not formatted: formatting does not know the size beforehand, and an event is a kilobyte or two.
-    event = b"".join((
-        shared.opened, own, _EVENT_ID, writer, b":", epoch, b":", seq, b'",', answer, _EVENT_END, ended_at, b'"}\n',
-    ))  # fmt: skip
     foreign, told = shared.foreign, NULL
     if not own.isascii():
         try:
@@ -135,15 +122,13 @@ def joined(half: Half, end: re.Match[bytes]) -> bytes | None:
         except UnicodeDecodeError:
             return None
     if foreign and not _stays(foreign):
-        told = folded(event[:-1].decode()).encode()
-    first, second, third, fourth, last = shared.columns
-    return b"".join((
-        ts, b"\t", writer, b"\t", epoch, b"\t", seq, b"\t",
-        first, path, second, request, third, method, fourth, status, last, told, b"\t", event,
-    ))  # fmt: skip
+        at_end = writer + b":" + epoch + b":" + seq + b'",' + answer + EVENT_END + ended_at + b'"}'
+        told = folded((shared.opened + own + EVENT_ID + at_end).decode()).encode()
+    values = ts, writer, epoch, seq, shared.number, path, request, method, status, told, own, answer, ended_at
+    return b"\t".join(values) + b"\n"
 
 
-def _shared(members: bytes) -> _Shared | None:
+def _shared(members: bytes, number: bytes) -> Shared | None:
     """Return what these members say; None where rows have to be made of the whole record."""
     try:
         fields: dict[str, Any] = orjson.loads(b"{%b}" % members[:-1])
@@ -152,20 +137,20 @@ def _shared(members: bytes) -> _Shared | None:
     passed = fields.get("event.outcome") == "success" and fields.get("sekisho.verdict") in FORWARDED
     if not passed or orjson.dumps(fields)[1:-1] + b"," != members or not fields.keys().isdisjoint(_OF_OTHERS):
         return None
-    columns: list[bytes] = []
+    columns: list[bytes] = [number]
     for name in COLUMNS:
-        value = "complete" if name == "sekisho.outcome" else fields.get(name, _IMPLIED.get(name))
-        if name in _VARYING:
-            columns.append(_HERE)
-        elif value is None:
+        value = "complete" if name == "sekisho.outcome" else fields.get(name, IMPLICIT.get(name))
+        if name in VARYING:
+            continue
+        if value is None:
             columns.append(NULL)
         elif isinstance(value, str) and not _CONTROL.search(value):
             columns.append(value.encode())
         else:
             return None
-    first, second, third, fourth, last = b"\t".join(columns).split(_HERE)
-    about = first, second, third, fourth, last + b"\t"
-    return _Shared(b"{" + members, about, "".join(_FOREIGN.findall(members.decode())))
+    opened = b"{" + members
+    line = b"\t".join((*columns, opened)) + b"\n"
+    return Shared(number, line, opened, "".join(_FOREIGN.findall(members.decode())))
 
 
 def row_of(document: Document) -> dict[str, Any]:

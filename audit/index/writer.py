@@ -24,12 +24,13 @@ from audit.completion import DECIDED
 from audit.documents import Document
 from audit.elastic.cursor import Cursor
 from audit.elastic.source import DocumentSource
-from audit.index.files import COLUMNS, FOLDED, MANIFEST, load, save
+from audit.index.files import MANIFEST, load, save
 from audit.index.gone import Gone, condition, gone
-from audit.index.rows import NULL, TIME, Half, Passed, ended, joined, row_of
+from audit.index.lines import DOCUMENTS, PASSED, SETTINGS, TIME
+from audit.index.rows import Half, Passed, ended, joined, row_of
 from audit.reader import IntegrityError
 from audit.scan import COMPLETED, request_of
-from audit.segment import LINE_LIMIT, Link, event_at, record_of
+from audit.segment import Link, event_at, record_of
 from audit.stored import Piece, Recent
 
 BATCH: Final = 20_000  # documents of one file at most
@@ -37,16 +38,6 @@ JOINED: Final = 16  # small files of about the same size that become one
 LARGE: Final = 64 * 1024 * 1024  # bytes from which a file is left alone
 _SMALL_BITS, _STEP_BITS = 18, 4  # sizes that are about the same: below 256 KiB, then each sixteen times that
 _CHUNK: Final = 1 << 20
-_SCHEMA: Final = {
-    "ts": "VARCHAR", "writer": "VARCHAR", "epoch": "BIGINT", "seq": "BIGINT",
-    **dict.fromkeys(COLUMNS.values(), "VARCHAR"), FOLDED: "VARCHAR", "event": "VARCHAR",
-}  # fmt: skip
-_COLUMNS: Final = ", ".join(f"'{column}': '{kind}'" for column, kind in _SCHEMA.items())
-_LINES: Final = (
-    f"read_csv(?, auto_detect = false, header = false, delim = '\t', quote = '', escape = '', comment = '', "
-    f"nullstr = '{NULL.decode()}', new_line = '\\n', max_line_size = {4 * LINE_LIMIT}, columns = {{{_COLUMNS}}})"
-)
-_JSON: Final = f"read_json(?, format = 'newline_delimited', columns = {{{_COLUMNS}}})"
 _GROUP: Final = 16_384  # rows
 FORMAT: Final = (
     f"(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {_GROUP}, DICTIONARY_SIZE_LIMIT {_GROUP}, "
@@ -73,9 +64,11 @@ class IndexWriter:
         self._passed = Passed()
         self._halves: dict[bytes, Half] = {}  # by request, decisions that wait here and not in the source's folder
         self._rows: list[bytes] = []
+        self._shared: dict[bytes, bytes] = {}  # by number, the lines of what these rows have in common
         self._documents: list[Document] = []
         self._database = duckdb.connect()  # kept: making one takes as long as writing thousands of rows
-        self._database.execute("SET threads = 1")
+        for setting in SETTINGS:
+            self._database.execute(setting)
         self._tidy()
 
     @property
@@ -114,8 +107,9 @@ class IndexWriter:
                 end = ended(line, begin)
                 half = halves.pop(request_of(line) if end is None else end[2], None)
                 row = None if half is None or end is None else joined(half, end)
-                if row is not None:
+                if row is not None and half is not None:
                     self._rows.append(row)
+                    self._shared[half.shared.number] = half.shared.line
                     continue
                 if half is not None:
                     folder.take(record_of(half.line), half.since)
@@ -141,7 +135,7 @@ class IndexWriter:
             after = replace(after, files=(*after.files, (name, first, last)), made=after.made + 1)
         save(self._folder, after)
         self.manifest = after
-        self._rows, self._documents = [], []
+        self._rows, self._shared, self._documents = [], {}, []
 
     def compact(self) -> bool:
         """Join files of about the same size into one if there are enough; return whether that was done.
@@ -203,22 +197,25 @@ class IndexWriter:
 
     def _write(self, name: str) -> tuple[str, str]:
         """Write what waits as a file, the two kinds each by time; returns the first and the last time."""
-        sources: list[tuple[Path, str, bytes]] = []
+        files: list[tuple[Path, bytes]] = []
+        queries: list[str] = []
         times: list[str] = []
         if self._rows:
             self._rows.sort(key=itemgetter(slice(TIME)))
             times += (self._rows[0][:TIME].decode(), self._rows[-1][:TIME].decode())
-            sources.append((self._folder / "batch.tsv", _LINES, b"".join(self._rows)))
+            files.append((self._folder / "batch.tsv", b"".join(self._rows)))
+            files.append((self._folder / "shared.tsv", b"".join(self._shared.values())))
+            queries.append(PASSED)
         if self._documents:
             rows = sorted((row_of(document) for document in self._documents), key=lambda row: str(row["ts"]))
             times += (str(rows[0]["ts"]), str(rows[-1]["ts"]))
             data = b"".join(orjson.dumps(row) + b"\n" for row in rows)
-            sources.append((self._folder / "batch.ndjson", _JSON, data))
-        for path, _, data in sources:
+            files.append((self._folder / "batch.ndjson", data))
+            queries.append(DOCUMENTS)
+        for path, data in files:
             path.write_bytes(data)
-        query = " UNION ALL ".join(f"SELECT * FROM {table}" for _, table, _ in sources)  # noqa: S608 (our names)
-        self._copy(name, query, [str(path) for path, _, _ in sources])
-        for path, _, _ in sources:
+        self._copy(name, " UNION ALL ".join(queries), [str(path) for path, _ in files])
+        for path, _ in files:
             path.unlink()
         return min(times), max(times)
 

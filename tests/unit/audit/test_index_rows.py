@@ -187,6 +187,26 @@ def test_a_request_that_is_open_is_completed_after_a_restart(tmp_path: Path) -> 
     assert stored(tmp_path / "index") == expected(journals)
 
 
+@pytest.mark.parametrize("people", [1, 7, 900])
+def test_rows_stand_in_the_order_of_their_times(tmp_path: Path, people: int) -> None:
+    """However many share what they share: the lines of both files are put together without changing their order."""
+    name = b'"user.name":"'
+    at = MEMBERS.index(name) + len(name)
+    records: Unchained = []
+    for number in range(900):
+        members = MEMBERS[:at] + b"%d-" % (number % people) + MEMBERS[at:]
+        records += (decided(number * 7919 % 900, members), completed(number * 7919 % 900, answered()))
+    journals = written(tmp_path / "journal", records)
+
+    assert indexed(journals, tmp_path / "index") == (900, 0)
+    with duckdb.connect() as database:
+        file = str(tmp_path / "index" / load(tmp_path / "index").files[0][0])
+        times = [row[0] for row in database.execute("SELECT ts FROM read_parquet(?)", [file]).fetchall()]
+    assert times == sorted(times)
+    assert len(set(times)) == 900
+    assert stored(tmp_path / "index") == expected(journals)
+
+
 @pytest.mark.promise("P6.index-keeps-up")
 def test_what_stands_in_the_journals_is_indexed_without_a_pause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
