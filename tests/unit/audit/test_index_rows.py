@@ -219,7 +219,12 @@ def test_what_stands_in_the_journals_is_indexed_without_a_pause(
         (journals / f"w{number}").mkdir()
         (journals / f"w{number}" / name_of(1, 1, "active")).write_bytes(opened)
     writers: list[IndexWriter] = []
-    real_poll, real_sleep = IndexWriter.poll, asyncio.sleep
+    real_sleep = asyncio.sleep
+
+    class Watched(IndexWriter):  # a class of the compiled copy cannot be changed
+        def poll(self, now: float) -> int:
+            writers.append(self)
+            return super().poll(now)
 
     async def until_a_pause() -> None:
         paused = asyncio.Event()
@@ -228,12 +233,8 @@ def test_what_stands_in_the_journals_is_indexed_without_a_pause(
             paused.set()
             await real_sleep(seconds)
 
-        def poll(writer: IndexWriter, now: float) -> int:
-            writers.append(writer)
-            return real_poll(writer, now)
-
         monkeypatch.setattr("audit.index.indexing.asyncio.sleep", sleep)
-        monkeypatch.setattr(IndexWriter, "poll", poll)
+        monkeypatch.setattr("audit.index.indexing.IndexWriter", Watched)
         task = asyncio.create_task(Indexing(journals, tmp_path / "index", lambda: NOW).run())
         async with asyncio.timeout(30):
             await paused.wait()
