@@ -15,9 +15,9 @@ from gateway.gate.verdict import Forward, Local
 
 
 def forwarded_fields(peer: Peer) -> bytes:
-    """Return the X-Forwarded fields that are the same for every request of a connection."""
-    address = peer.address.encode("ascii")
-    return b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (address, peer.scheme.encode("ascii"))
+    """Return the X-Forwarded fields that are the same for every request of a connection, up to the host of one."""
+    fields = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: "
+    return fields % (peer.address.encode("ascii"), peer.scheme.encode("ascii"))
 
 
 def request_head(
@@ -39,16 +39,15 @@ def request_head(
     elif isinstance(verdict, Local):  # our own pages read our cookies; no app ever sees them
         lines = _with_all_cookies(request)
     if request.content_length is not None:
-        framing = b"Content-Length: %d\r\n" % request.content_length
+        end = b"Content-Length: %d\r\n\r\n" % request.content_length
     elif request.chunked:
-        framing = b"Transfer-Encoding: chunked\r\n"
+        end = b"Transfer-Encoding: chunked\r\n\r\n"
     else:
-        framing = b"Connection: Upgrade\r\nUpgrade: websocket\r\n" if request.upgrade else b""
+        end = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n" if request.upgrade else b"\r\n"
     # Joined, not formatted: that takes half the time for a head of a kilobyte.
     return b"".join(
         (
-            request.line, b"\r\nHost: ", upstream_host, b"\r\n", lines, connection_fields,
-            b"X-Forwarded-Host: ", host, b"\r\n", ours, framing, b"\r\n",
+            request.line, b"\r\nHost: ", upstream_host, b"\r\n", lines, connection_fields, host, b"\r\n", ours, end,
         )
     )  # fmt: skip
 

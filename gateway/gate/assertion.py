@@ -62,7 +62,7 @@ class _Signed:
     claims: dict[str, Any]
     header: str
     until: float  # monotonic seconds
-    line: bytes = field(repr=False)
+    line: bytes = field(repr=False)  # with the end of the line before it
 
 
 class Signer:
@@ -77,7 +77,7 @@ class Signer:
 
     def lines(self, verdict: Forward, moment: Moment) -> bytes:
         """Return the header lines that tell the app who asks: plain ones of the preset, request id, assertion."""
-        line, claims = b"", verdict.claims
+        behind, claims = b"\r\n", verdict.claims
         if claims is not None:
             signed = self._signed.get(verdict.app_session_id)
             name = verdict.app.assertion_header
@@ -88,8 +88,8 @@ class Signer:
                 or (signed.claims is not claims and signed.claims != claims)
             ):
                 signed = self._sign(verdict.app_session_id, claims, name, moment)
-            line = signed.line
-        lines = b"".join((_REQUEST_ID, verdict.request_id.encode(), b"\r\n", line))
+            behind = signed.line
+        lines = _REQUEST_ID + verdict.request_id.encode() + behind
         if verdict.headers:
             return b"".join([b"%b: %b\r\n" % field for field in verdict.headers]) + lines
         return lines
@@ -100,6 +100,6 @@ class Signer:
         value = f"Bearer {token}" if name.lower() == "authorization" else token
         if len(self._signed) >= CAPACITY:
             self._signed.clear()
-        signed = _Signed(claims, name, moment.mono + REUSE, f"{name}: {value}\r\n".encode("ascii"))
+        signed = _Signed(claims, name, moment.mono + REUSE, f"\r\n{name}: {value}\r\n".encode("ascii"))
         self._signed[app_session_id] = signed
         return signed

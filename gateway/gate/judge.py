@@ -23,7 +23,7 @@ from gateway.gate.presence import Absent, app_session_of, device_of
 from gateway.gate.route import Place, route
 from gateway.gate.standing import Memo, Standing
 from gateway.gate.verdict import Forward, Refuse, StepUp, Unknown
-from policies.decision import Effect, Explanation, StepUpNeed
+from policies.decision import Decision, Effect, Explanation, StepUpNeed
 from policies.obligations import SESSION_MAX
 from policies.reasons import Reason
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gateway.state.records import App
     from gateway.state.view import View
     from policies.compile import CompiledPolicy
-    from policies.decision import Decision, Obligation
+    from policies.decision import Obligation
 
 
 HELP = "help"  # the listener that asks for no certificate, explains certificates and serves nothing else
@@ -64,7 +64,8 @@ def judge(view: View, request: RequestHead, moment: Moment, limits: Limits, requ
         standing = terms.memo.shown.get(request.find.get(b"cookie"))
         passage = None if standing is None else standing.passage
         if standing is not None and passage is not None and passage.covers(view, request, moment):
-            decision = passage.decide(request)
+            decides = passage.decides
+            decision = decides if type(decides) is Decision else passage.decide(request)
             if decision.effect is _ALLOW and not decision.obligations:
                 return _forward(request, moment, request_id, standing, passage.instant, decision, terms.digest_key)
     case = Case(request, moment, request_id, terms.digest_key)

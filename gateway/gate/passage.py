@@ -27,12 +27,13 @@ _READING: Final = SAFE_METHODS - {"OPTIONS"}
 class Passage:
     """Made where `judge` allowed a request; its `instant` is that of the judgement."""
 
-    __slots__ = ("_decides", "_generation", "_host", "_methods", "_peers", "_since", "_until", "instant")
+    __slots__ = ("_generation", "_host", "_methods", "_peers", "_since", "_until", "decides", "instant")
 
     def __init__(self, view: View, standing: Standing, instant: Instant, policy: CompiledPolicy, peer: Peer) -> None:
         """`peer` is the connection from which the request was allowed."""
         self.instant = instant
-        self._decides = policy.narrow(instant.fresh)
+        self.decides = policy.narrow(instant.fresh)
+        """The decision on every further request, or what makes it of the request's own facts."""
         self._generation = view.generation
         self._since, self._until = instant.wall, min(standing.until, instant.wall + 1)
         self._host = standing.app_session.host
@@ -63,7 +64,7 @@ class Passage:
 
     def decide(self, request: RequestHead) -> Decision:
         """Ask the policy about the request's own facts, where it has anything to say on them."""
-        decides = self._decides
+        decides = self.decides
         if type(decides) is Decision:  # a call less than isinstance
             return decides
         return decides({"http.method": request.method, "http.path": request.path_text})

@@ -14,8 +14,8 @@ HOT: Final = tuple(
         "pools", "reader", "relay", "response", "resting", "retrying", "timeouts", "upload", "upstream",
     )]
     + [f"gateway.gate.{name}" for name in (
-        "asked", "assertion", "decision_record", "headers", "instant", "judge", "leased", "limits", "masking", "passage",
-        "reference", "request", "standing", "target",
+        "asked", "assertion", "decision_record", "headers", "instant", "judge", "leased", "limits", "masking",
+        "passage", "reference", "request", "standing", "target",
     )]
     + ["gateway.completion", "gateway.gatekeeper", "gateway.session_use"]
     + ["audit.event", "audit.journal", "audit.segment"]
