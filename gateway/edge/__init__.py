@@ -5,9 +5,9 @@ rest of a worker is one contract, `services`; the gate is asked through `guarded
 
 - Before: `server_certificates` reads what a listener shows, `renewal` does so again when the files change;
   `authorities` knows who issues devices' certificates.
-- In: `listener` admits what `accepting` accepted (`client_hello`, `tls`, `proxy_protocol`), `client_socket` is the
-  client's end, `resting` what it is between requests, `reader` makes the bytes a request, `blocks` knows header blocks
-  that were read before and `known_fields` their lines, `framing` finds where a body ends.
+- In: `listener` admits what `accepting` accepted (`client_hello`, `tls`, `under_tls`, `proxy_protocol`),
+  `client_socket` is the client's end, `resting` what it is between requests, `reader` makes the bytes a request,
+  `blocks` knows header blocks that were read before and `known_fields` their lines, `framing` finds where a body ends.
 - On: `relay` carries one request to its end, `bodies` what belongs to it both ways; `forward` writes its head, `upload`
   bounds its body and `pace` its speed, `response` is the app's answer, `delivery` the way in which the client gets it.
   `arriving` is the memory that long bodies go on from, `long_body` how a client's get there. `tunnel` follows

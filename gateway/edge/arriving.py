@@ -8,6 +8,9 @@ arrives is copied out before the next read.
 Who does not take what is sent could make the process keep any number of pieces so. Only so many bytes are left to
 transports at a time: beyond that reads are narrow, and what they bring is copied. Everybody is still served, in smaller
 steps, and who takes nothing holds 4 KiB. Large reads come back with the first piece that is given back.
+
+Towards apps the memory itself is counted. Towards clients, where TLS keeps what it made of a piece and a chunked answer
+is written as a copy, each that is full counts for one read.
 """
 
 from __future__ import annotations
@@ -38,6 +41,12 @@ class Left:
         self.room = room
         self.reached = reached
 
+    def take(self, size: int) -> int:
+        """Count `size` bytes as left, as long as there is room; returns how many are to be given back."""
+        size = size if self.bytes < self.room else 0
+        self.bytes += size
+        return size
+
 
 class _Piece(bytearray):
     """Memory that is given back when the last transport has let go of it, however that comes about."""
@@ -54,12 +63,13 @@ class _Piece(bytearray):
 class Arriving:
     """The memory that the next read fills."""
 
-    __slots__ = ("_left", "_piece", "_size", "memory", "narrow")
+    __slots__ = ("_counts", "_left", "_piece", "_size", "memory", "narrow")
 
-    def __init__(self, size: int, left: Left) -> None:
-        """`size`: bytes taken at once."""
+    def __init__(self, size: int, left: Left, *, counts: bool) -> None:
+        """`size`: bytes taken at once; `counts`: the memory counts as left, else whoever is full counts by itself."""
         self._size = size
         self._left = left
+        self._counts = counts
         self._renew()
 
     def _renew(self) -> None:
@@ -71,19 +81,16 @@ class Arriving:
     def pass_on(self, data: memoryview, to: asyncio.WriteTransport) -> None:
         """Write a part of the memory; where not everything of it was sent at once, it is left to the transport."""
         to.write(data)
-        if to.get_write_buffer_size():
-            self._leave()
-
-    def _leave(self) -> None:
-        left = self._left
-        self._piece.left = left
-        left.bytes += self._size
-        if left.bytes + self._size <= left.room:
-            self._renew()
-        else:
+        left, waits = self._left, to.get_write_buffer_size()
+        if waits and self._counts:
+            self._piece.left = left
+            left.bytes += self._size
+        if left.bytes + self._size > left.room:
             left.reached["unsent_bytes"] += 1
             self.memory, self.narrow = _NARROW, True
             del self._piece
+        elif waits:
+            self._renew()
 
     def widen(self) -> None:
         """Read large pieces again where there is room; not to be called between a read and its use."""
@@ -92,5 +99,5 @@ class Arriving:
 
 
 LEFT: Final = Left(EdgeLimits().unsent_bytes, Counter())
-FROM_APPS: Final = Arriving(READ, LEFT)
-FROM_CLIENTS: Final = Arriving(READ_BODY, LEFT)
+FROM_APPS: Final = Arriving(READ, LEFT, counts=False)
+FROM_CLIENTS: Final = Arriving(READ_BODY, LEFT, counts=True)

@@ -135,6 +135,8 @@ class Bodies(Retrying):
                     self._fail(429, Reason.RATE_LIMITED, "too many streams", "streams_per_session")
                     return
             self._expect_more()
+            if self._upstream is not None:
+                self._upstream.small = bool(self._client.peer.tls_version)
         out = b"" if head is None else self._answer_head(head, done, len(payload))
         if payload:
             self.response_bytes += len(payload)

@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from typing import Final
 
+from gateway.edge.arriving import LEFT
 from gateway.edge.draining import Unread
 from gateway.edge.services import EdgeServices
 from gateway.edge.sockets import reset, tune
@@ -16,7 +17,7 @@ REST: Final = 3.0  # seconds
 class ClientSocket(asyncio.Protocol):
     """The transport, and what happens to it. Without one (before it is open, after its end) everything is harmless."""
 
-    __slots__ = ("_services", "eof", "full", "guest", "held", "rested", "resting", "transport", "unread")
+    __slots__ = ("_services", "eof", "full", "guest", "held", "kept", "rested", "resting", "transport", "unread")
 
     def __init__(self, services: EdgeServices) -> None:
         self._services = services
@@ -24,6 +25,7 @@ class ClientSocket(asyncio.Protocol):
         self.held = False  # reading is paused
         self.resting = False  # it is, for a moment, because the client was told to come back later
         self.full = False  # the client does not take what was written
+        self.kept = 0  # bytes that count for it as left to the transport
         self.unread: Unread | None = None  # looked at while it is full, and once it has the last answer
         self.rested = False  # the answer before was found taken
         self.guest = False  # its last request went to nobody but us
@@ -38,6 +40,11 @@ class ClientSocket(asyncio.Protocol):
         """Send bytes to the client."""
         if self.transport is not None:
             self.transport.write(data)
+
+    def give_back(self) -> None:
+        """Nothing is left to the transport any more."""
+        LEFT.bytes -= self.kept
+        self.kept = 0
 
     def hold(self, held: bool) -> None:
         """Stop or go on reading from the client."""

@@ -12,12 +12,14 @@ from typing import Final, cast
 
 from gateway.edge import guarded, states
 from gateway.edge.answers import asks_for_head, to_https
+from gateway.edge.arriving import LEFT
 from gateway.edge.forward import forwarded_fields
 from gateway.edge.held import HeldUpstream
 from gateway.edge.long_body import LONG, LongBodies
 from gateway.edge.relay import Exchange
 from gateway.edge.resting import RestingConnection
 from gateway.edge.services import Answer, EdgeServices, Passed, RecordNotKept
+from gateway.edge.sockets import READ
 from gateway.edge.states import (
     AFTER_CONNECTED,
     AFTER_JUDGED,
@@ -315,12 +317,15 @@ class ClientConnection(RestingConnection):
     def pause_writing(self) -> None:
         """The client does not keep up."""
         self.full = True
+        if not self.kept and not self._ended:
+            self.kept = LEFT.take(READ)
         if self.exchange is not None:
             self.exchange.client_full(True)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         self.full = False
+        self.give_back()
         if self.exchange is not None:
             self.unread = None
             self.exchange.client_full(False)
@@ -352,6 +357,7 @@ class ClientConnection(RestingConnection):
         if self._ended:
             return
         self._ended = True
+        self.give_back()
         self._services.sweeper.remove(self)
         self.buffer = b""
         exchange, self.exchange = self.exchange, None

@@ -23,6 +23,7 @@ from gateway.edge.services import EdgeServices
 from gateway.edge.sockets import reset
 from gateway.edge.timeouts import NEVER
 from gateway.edge.tls import complete_peer
+from gateway.edge.under_tls import shake_hands
 from gateway.gate.request import Peer
 
 LISTENERS: Final = frozenset({"public", "help", "redirect", "behind", "loopback"})
@@ -197,9 +198,7 @@ class Listeners:
             async with asyncio.timeout(limit):
                 await check_protocols(self._loop, plain)
             left = max(limit - (self._loop.time() - began), _LEAST_LEFT)
-            await self._loop.connect_accepted_socket(
-                lambda: Secured(self, connection), plain, ssl=context, ssl_handshake_timeout=left
-            )
+            await shake_hands(self._loop, plain, context, Secured(self, connection), connection, left)
         except OSError as error:
             self.handshake_failed(connection, error)
             plain.close()

@@ -18,6 +18,7 @@ from typing import Final
 # the transport what is left of one read, for the app is stopped as soon as a byte waits. With a client that reads
 # nothing that is 96 KiB, with one that stops 128 KiB.
 READ: Final = 98304  # bytes taken from an app at once
+READ_FOR_TLS: Final = 65536  # the same where they go out encrypted: the kernel is left with more of the piece before
 READ_BODY: Final = 262144  # bytes taken from a client at once: no cut has to call them back
 NOTSENT_LOWAT: Final = 32768
 WRITE_HIGH: Final = 1  # bytes that wait: TLS takes 0 for always

@@ -12,7 +12,7 @@ from typing import Final, Protocol, cast
 from gateway.edge.arriving import FROM_APPS, FROM_CLIENTS, LARGE
 from gateway.edge.framing import BodyReader, Counted, FramingFault, UntilClose
 from gateway.edge.response import INTERIM_LIMIT, AnswerFault, AnswerReader, ResponseHead
-from gateway.edge.sockets import reset
+from gateway.edge.sockets import READ_FOR_TLS, reset
 from gateway.edge.timeouts import NEVER
 from gateway.edge.tunnel import switches
 from gateway.gate.request import RequestHead
@@ -70,7 +70,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_body", "_buffer", "_interim", "_owner", "_reader", "deadline", "exchange", "reusable",
-        "transport", "tunnel",
+        "small", "transport", "tunnel",
     )  # fmt: skip
 
     def __init__(self, owner: Owner) -> None:
@@ -83,6 +83,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self.exchange: Receiver | None = None
         self.reusable = True
         self.tunnel = False
+        self.small = False  # what is read goes out encrypted
         self.deadline = NEVER  # while pooled: when it is closed for idleness
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -102,6 +103,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         self._buffer = b""
         self._interim = 0
         self.reusable = True
+        self.small = False
 
     def write(self, data: bytes) -> None:
         """Send bytes to the app."""
@@ -121,7 +123,7 @@ class UpstreamConnection(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where the next bytes go: one read brings no more than may wait for a client (promise P3)."""
         del sizehint
-        return FROM_APPS.memory
+        return FROM_APPS.memory[:READ_FOR_TLS] if self.small else FROM_APPS.memory
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was read."""
