@@ -22,7 +22,8 @@ numbers, which no record holds.
   `dashboards` and `kibana` to look at it),
   `outlets` (a file for agents, syslog).
   `detect` finds anomalies, `cases` joins them.
-- Running: `daemon` is the auditor's process, `beside` starts all of these as its tasks; `errand` is one job in
+- Running: `daemon` is the auditor's process, `busy` says when it hashes many records side by side, `beside` starts all
+  of these as its tasks; `errand` is one job in
   a process of its own; `weight` lets all of them go last.
 
 Other packages import first-level modules only.

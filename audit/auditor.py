@@ -15,6 +15,7 @@ At start the stored tiles must give the root that `auditor.json` and the checkpo
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +32,7 @@ from audit.segment import Link, writers
 from audit.stored import Piece, Recent
 from audit.tiles import Tiles
 from audit.verify import follow_tree
+from audit.verifying.hashing import PLAIN, WORTH, fastest
 
 COSIGNED: Final = "cosigned"
 """The latest checkpoint that a witness cosigned; `checkpoint` may be newer."""
@@ -40,6 +42,8 @@ ROTATED: Final = b'"event.action":"audit.key_rotated"'  # how a line says that t
 _OWN: Final = "auditor"  # the writer whose records are the auditor's own
 _STATE: Final = "auditor.json"
 _VERSION: Final = 1
+_SIDE_BY_SIDE: Final = 65_536  # bytes of lines from which hashing them side by side is faster
+_LOG: Final = logging.getLogger("sekisho.auditor")
 
 
 class LogForked(Exception):
@@ -58,6 +62,7 @@ class Auditor:
         self.journals = journals
         self.folder = log
         self.refused: dict[str, IntegrityError] = {}  # by writer, from where on its records are not covered
+        self._hashing = PLAIN  # until it is in a hurry
         self.more = False
         """Whether a journal held perhaps more at the last look than was taken in."""
         self.recent = Recent()
@@ -73,7 +78,7 @@ class Auditor:
         self._check(size, root)
         if self.signed is not None and self.signed.origin == signer.name:
             self._sign_again()
-        self._readers = {name: JournalReader(journals, name, link, expired=True) for name, link in cursors.items()}
+        self._readers = {name: self._reader(name, link) for name, link in cursors.items()}
         self._places: list[str] = []
         self.covered: dict[str, Link] = dict(cursors) if self.signed and self.signed.size == size else {}
 
@@ -106,6 +111,36 @@ class Auditor:
             "sekisho.log.root": self.signed.root.hex(),
         }  # fmt: skip
 
+    def _reader(self, name: str, link: Link | None = None) -> JournalReader:
+        return JournalReader(self.journals, name, link, expired=True, chained=self._chained)
+
+    def hurry(self) -> None:
+        """Hash many records side by side from now on, where that can be had; takes about a second."""
+        self._hashing = fastest(WORTH)
+        self._log.prefixed = self._prefixed
+
+    def _chained(self, data: bytes, start: bytes, seq: int, prev: bytes) -> tuple[bytes, int]:
+        if len(data) < _SIDE_BY_SIDE:
+            return PLAIN.chained(data, start, seq, prev)
+        try:
+            return self._hashing.chained(data, start, seq, prev)
+        except OSError:
+            self._plainly()
+            return PLAIN.chained(data, start, seq, prev)
+
+    def _prefixed(self, prefix: bytes, rows: bytes, width: int) -> bytes:
+        if len(rows) < _SIDE_BY_SIDE // 8:
+            return PLAIN.prefixed(prefix, rows, width)
+        try:
+            return self._hashing.prefixed(prefix, rows, width)
+        except OSError:
+            self._plainly()
+            return PLAIN.prefixed(prefix, rows, width)
+
+    def _plainly(self) -> None:
+        _LOG.error("hashing side by side gives another digest than OpenSSL here: records are hashed plainly again")
+        self._hashing = PLAIN
+
     def poll(self) -> int:
         """Take in what the journals have grown by, one chunk of each; returns the number of records.
 
@@ -118,7 +153,7 @@ class Auditor:
                 continue
             reader = self._readers.get(name)
             if reader is None:
-                reader = self._readers[name] = JournalReader(self.journals, name, expired=True)
+                reader = self._readers[name] = self._reader(name)
             try:
                 piece = reader.piece()
             except IntegrityError as error:

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from audit.auditor import Auditor, LogForked
 from audit.beside import add_arguments, start_beside
+from audit.busy import Busy
 from audit.checkpoint import CheckpointInvalid
 from audit.event import Action, event
 from audit.issued import IssuedLog
@@ -63,6 +64,7 @@ class Daemon:
         self._lines: list[tuple[str, str]] = []
         self._interval = interval
         self._records = records
+        self._busy: Busy | None = Busy()  # None = it hashes as fast as it can
         self._told: set[str] = set()
         self._uncovered_since: float | None = None
         self._signed_at = float("-inf")
@@ -110,6 +112,9 @@ class Daemon:
     async def _step(self, now: float) -> None:
         auditor = self.auditor
         taken = await asyncio.to_thread(auditor.poll)
+        if self._busy is not None and self._busy.saw(taken, now):
+            self._busy = None
+            await asyncio.to_thread(auditor.hurry)
         if taken and self._uncovered_since is None:
             self._uncovered_since = now
         if self._due(now):

@@ -51,6 +51,7 @@ class TileLog:
     def __init__(self, folder: Path, size: int = 0) -> None:
         """Resume at `size` leaves; raises `LogDamaged` when the tiles of that size are not there."""
         self.folder = folder
+        self.prefixed = prefixed  # what hashes many leaves or nodes: this, or what does the same faster
         self.size = size
         self._rows = [bytearray(_row(folder, level, size)) for level in range(_levels(size))]  # hashes, level by level
         self._bundle = bytearray().join(_bundle(folder, size // WIDTH, size % WIDTH) if size % WIDTH else ())
@@ -74,7 +75,7 @@ class TileLog:
                 number = self.size // WIDTH - 1
                 self._full.append((_path(self.folder / "tile/entries", number, WIDTH), _packed(self._bundle)))
                 self._bundle.clear()
-            self._push(prefixed(b"\0", part, ENTRY_SIZE))
+            self._push(self.prefixed(b"\0", part, ENTRY_SIZE))
 
     def _push(self, nodes: bytes) -> None:
         """Add hashes of leaves, no more than the lowest tile has room for."""
@@ -89,7 +90,7 @@ class TileLog:
             number = (self.size >> (8 * level)) // WIDTH - 1
             full = bytes(row)
             self._full.append((_path(self.folder / f"tile/{level}", number, WIDTH), full))
-            nodes, level = roots_of_full(full, WIDTH), level + 1
+            nodes, level = roots_of_full(full, WIDTH, self.prefixed), level + 1
             row.clear()
 
     def root(self) -> bytes:
