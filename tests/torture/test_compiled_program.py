@@ -18,5 +18,5 @@ def test_the_compiled_copy_passes_the_tests_of_its_parts(tmp_path: Path) -> None
     taken = origins(program, HOT)
     assert len(taken) == len(HOT)
     assert [path for path in taken if not path.startswith(str(program)) or not path.endswith(".so")] == []
-    done = run_against(program, "-n", "2", "--dist", "loadfile", *PARTS, seconds=1500)
+    done = run_against(program, *PARTS, seconds=1500)
     assert done.returncode == 0, done.stdout[-6000:]
