@@ -1,10 +1,10 @@
 """The auditor's process: `python -m audit.daemon --journal DIR --log DIR --key FILE [--state DIR …]`.
 
-Follows every journal under DIR, its own included, and signs a checkpoint at the latest `--interval` seconds after the
-first record that none covers, or once `--records` records wait and the checkpoint before is `APART` ago. Keeping
-(`--retain`; a class that is not named is kept for ever), detection, index, shipping and witnesses are tasks beside the
-signing (`audit.beside`); whatever they meet, checkpoints go on. All at low CPU weight (nice 10). Ready (one byte over
-SEKISHO_READY_FD) once the log is loaded and its own journal is open. SIGTERM: sign what is there and end.
+Follows every journal under DIR, its own included, and signs a checkpoint at the latest `--interval` seconds, or
+`--records` records, after the first record that none covers. Keeping (`--retain`; a class that is not named is kept for
+ever), detection, index, shipping and witnesses are tasks beside the signing (`audit.beside`); whatever they meet,
+checkpoints go on. All at low CPU weight (nice 10). Ready (one byte
+over SEKISHO_READY_FD) once the log is loaded and its own journal is open. SIGTERM: sign what is there and end.
 
 Exit codes: 0 ended as asked, 1 the log contradicts itself or the disk refuses (said on stderr), 2 wrong arguments.
 """
@@ -36,12 +36,9 @@ from audit.segment import Link
 from audit.weight import lighten
 
 WRITER: Final = "auditor"
-APART: Final = 1.0
-"""Seconds between two checkpoints that only the number of records asks for. A busy worker writes a thousand records in
-a twentieth of a second, and a checkpoint costs some twenty syncs of the disk however many records it covers."""
 _IDLE: Final = 0.1  # seconds between looks, unless more is there
 _AHEAD: Final = 8 << 20  # bytes of lines that those who read the same may still have before them; then it waits
-_PATIENCE: Final = 1.0  # seconds that it waits so, before each look
+_PATIENCE: Final = 1.0  # seconds that it waits so, in all, until it has caught up with the journals itself
 _PAUSE: Final = 0.02
 _SEGMENT_BYTES: Final = 16 * 1024 * 1024
 _SEGMENT_AGE: Final = 86_400.0
@@ -67,7 +64,8 @@ class Daemon:
         self._busy: Busy | None = Busy()  # None = it hashes as fast as it can
         self._told: set[str] = set()
         self._uncovered_since: float | None = None
-        self._signed_at = float("-inf")
+        self._patience = _PATIENCE
+        self._hurrying: asyncio.Task[None] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow and sign until `stop`; raises `LogForked`, OSError."""
@@ -82,13 +80,19 @@ class Daemon:
         await self.commit()
 
     async def _let_follow(self, stop: asyncio.Event) -> None:
-        """Give those who follow a moment to take what is remembered for them, if that has become much."""
-        until = time.monotonic() + _PATIENCE
-        while not stop.is_set() and time.monotonic() < until:
+        """Give those who follow a moment to take what is remembered for them, if that has become much.
+
+        Never for long: while the journals hold more than was taken in, what no checkpoint covers grows.
+        """
+        if not self.auditor.more:
+            self._patience = _PATIENCE
+        while not stop.is_set() and self._patience > 0:
             places = [links for each in self.followers if (links := each()) is not None]
             if all(self.auditor.recent.unread(links) <= _AHEAD for links in places):
                 return
+            begun = time.monotonic()
             await _sleep(stop, _PAUSE)
+            self._patience -= time.monotonic() - begun
 
     def cosigned(self, note: str, line: str) -> None:
         """Take a cosignature of a checkpoint; it is published between two looks at the journals."""
@@ -114,12 +118,12 @@ class Daemon:
         taken = await asyncio.to_thread(auditor.poll)
         if self._busy is not None and self._busy.saw(taken, now):
             self._busy = None
-            await asyncio.to_thread(auditor.hurry)
+            self._hurrying = asyncio.create_task(asyncio.to_thread(auditor.hurry))  # signing goes on meanwhile
         if taken and self._uncovered_since is None:
             self._uncovered_since = now
         if self._due(now):
             await self.commit()
-            self._uncovered_since, self._signed_at = None, now
+            self._uncovered_since = None
         await self._attach()
         if self.rotating is not None and (note := await self.rotating.step()) is not None:
             self._tell(note)
@@ -128,9 +132,7 @@ class Daemon:
     def _due(self, now: float) -> bool:
         if self._uncovered_since is None:
             return False
-        if now - self._uncovered_since >= self._interval:
-            return True
-        return self.auditor.pending >= self._records and now - self._signed_at >= min(APART, self._interval)
+        return self.auditor.pending >= self._records or now - self._uncovered_since >= self._interval
 
     async def _tell_refusals(self) -> None:
         for writer, error in self.auditor.refused.items():

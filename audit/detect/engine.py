@@ -87,15 +87,15 @@ class Engine:
             reader = self._readers.get(name)
             if reader is None:
                 reader = self._readers[name] = self._reader(name, None)
+            size = 0
             try:
-                piece = reader.piece(_CHUNK)
+                while size < FULL and (piece := reader.piece(_CHUNK)) is not None:
+                    size += len(piece.data) or 1
+                    taken += piece.count
+                    found += self._of_interest(name, piece)
             except IntegrityError as error:
                 self.refused[name] = error
-                continue
-            if piece is not None:
-                taken += piece.count
-                self.more = self.more or len(piece.data) >= FULL
-                found += self._of_interest(name, piece)
+            self.more = self.more or size >= FULL
         found.sort(key=itemgetter(0))
         return taken, [signal for each in found for signal in self._judge(*each) if self.is_news(signal)]
 

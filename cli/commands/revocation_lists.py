@@ -88,13 +88,16 @@ def show(
 @changes(group, "accept", "番号が戻った失効リストを使う (認証局の復旧のあと)", "use a list whose numbers began anew")
 def accept(call: Call, authority: Name) -> None:
     """Put the list in the authority's file in force although its number or time went back."""
-    client = call.client()
+    client, shown_digest = call.client(), ""
 
     def send(shared: Mapping[str, Any]) -> dict[str, Any]:
-        return client.post(f"/v1/revocation-lists/{segment(authority)}/accept", dict(shared))
+        path = f"/v1/revocation-lists/{segment(authority)}/accept"
+        return client.post(path, {**shared, "digest": shown_digest})
 
     def question(rows: list[dict[str, Any]]) -> tuple[str, str]:
+        nonlocal shown_digest
         (row,) = rows
+        shown_digest = str(row["digest"])
         name, lifted = str(row["authority"]), row["lifted"]
         ja = f"{name} の失効リストを、番号の戻ったものに替えます。証明書 {lifted} 件がまた使えます。"
         return t(ja, f"goes back to an older list of {name}; {lifted} certificates count again."), name

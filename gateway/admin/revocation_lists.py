@@ -30,9 +30,13 @@ class OneList(Arguments):
 
 
 class AcceptList(Change):
-    """A list by its authority's name or the beginning of its id, to follow although it is older."""
+    """A list by its authority's name or the beginning of its id, to follow although it is older.
+
+    `digest` is the list's SHA-256 as the plan showed it: only that one is accepted. "" = whichever lies there.
+    """
 
     authority: str
+    digest: str = ""
 
 
 async def ls(call: Call[Listing]) -> Reply:
@@ -63,7 +67,7 @@ async def accept(call: Call[AcceptList]) -> Reply:
             raise Problem(AdminReason.CONFLICT, message)
         if given.dry_run:
             return Reply({"plan": [plan], "hit": 1}, rows=1)
-        done = await desk.accept(row["id"], str(plan["digest"]), call.by, given.reason)
+        done = await desk.accept(row["id"], given.digest or str(plan["digest"]), call.by, given.reason)
     except CrlFaults as faults:
         raise Problem(AdminReason.CONFLICT, f"リストを使えません: {faults}") from None
     if not done:

@@ -317,7 +317,7 @@ class ClientConnection(RestingConnection):
     def pause_writing(self) -> None:
         """The client does not keep up."""
         self.full = True
-        if not self.kept and not self._ended:
+        if not self.kept and not self._ended and self.transport is not None:  # before it is made, nobody gives back
             self.kept = LEFT.take(READ)
         if self.exchange is not None:
             self.exchange.client_full(True)

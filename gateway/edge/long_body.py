@@ -37,8 +37,10 @@ class LongBodies(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was read."""
-        connection, data = self._connection, self._into[:nbytes]
-        if self._into is not _HEAD and nbytes >= LARGE and not connection.buffer:
+        connection = self._connection
+        into, self._into = self._into, _HEAD  # a piece is free with the last who refers to it
+        data = into[:nbytes]
+        if into is not _HEAD and nbytes >= LARGE and not connection.buffer:
             exchange = connection.exchange
             if exchange is not None and exchange.passed_on(data):
                 return

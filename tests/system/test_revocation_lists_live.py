@@ -170,7 +170,10 @@ async def _begun_anew(city: DeviceCity, prefecture: Prefecture, first: Device) -
     await _until_fault(client, "expected one above")
     shown = await tell(client, path, reason=reason, dry_run=True)
     assert [(each["number"], each["added"], each["lifted"]) for each in shown["plan"]] == [("1", 1, 0)]
-    assert (await tell(client, path, reason=reason))["list"]["digest"] == shown["plan"][0]["digest"]
+    with pytest.raises(Failure, match="替わりました"):
+        await tell(client, path, reason=reason, digest="0" * 64)  # another than was shown
+    digest = shown["plan"][0]["digest"]
+    assert (await tell(client, path, reason=reason, digest=digest))["list"]["digest"] == digest
     await _until_answer(city, one, stolen, 403)
     told = await _told(city, "crl.renumbered", "steward", number=row["number"])
     assert (told["sekisho.by"], told["sekisho.justification"]) == (user(92).login, reason)

@@ -10,7 +10,7 @@ import pytest
 from audit import daemon as daemon_module
 from audit.auditor import Auditor
 from audit.checkpoint import generate
-from audit.daemon import APART, Daemon
+from audit.daemon import Daemon
 from audit.journal import Journal
 from audit.reader import JournalReader
 from audit.segment import Link
@@ -31,19 +31,19 @@ async def signed(daemon: Daemon, now: float) -> int:
     return daemon.auditor.signed.size if daemon.auditor.signed else 0
 
 
-def test_many_records_are_signed_at_once_and_then_not_before_a_second_is_over(tmp_path: Path) -> None:
+def test_many_records_are_signed_at_once(tmp_path: Path) -> None:
     async def run() -> list[int]:
         writer = BusyWorker(tmp_path / "journal", "worker-0")
         daemon = daemon_over(tmp_path)
         found = []
-        for now in (100.0, 100.1, 100.0 + 0.9 * APART, 100.0 + APART):
-            writer.write(40, NOW)
-            found.append(await signed(daemon, now))
+        for count in (40, 10, 40):
+            writer.write(count, NOW)
+            found.append(await signed(daemon, 100.0))
         daemon.auditor.close()
         return found
 
-    first, second, third, fourth = asyncio.run(run())
-    assert 0 < first == second == third < fourth
+    first, few, many = asyncio.run(run())
+    assert 0 < first == few < many
 
 
 def test_a_few_records_are_signed_when_the_interval_is_over(tmp_path: Path) -> None:
@@ -104,3 +104,38 @@ def test_it_waits_for_nobody_longer_than_its_patience(tmp_path: Path, monkeypatc
         return left
 
     assert asyncio.run(run()) > 0
+
+
+def test_bug_who_follows_slowly_held_up_the_signing_for_as_long_as_there_was_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look waited anew: what no checkpoint covered grew without bound."""
+    monkeypatch.setattr(daemon_module, "_AHEAD", 0)
+    monkeypatch.setattr(daemon_module, "_PATIENCE", 0.05)
+    monkeypatch.setattr("audit.auditor.FULL", 1)  # every piece tells that there is more
+    asked: list[int] = []
+
+    async def run() -> None:
+        writer = BusyWorker(tmp_path / "journal", "worker-0")
+        daemon = daemon_over(tmp_path)
+
+        def place() -> dict[str, Link]:
+            asked[-1] += 1
+            return {}
+
+        daemon.followers.append(place)
+        for look in range(4):
+            writer.write(20, NOW)
+            asked.append(0)
+            await daemon._step(100.0 + look)
+            await asyncio.wait_for(daemon._let_follow(asyncio.Event()), 30)
+        await daemon._step(110.0)  # nothing new: it has caught up
+        asked.append(0)
+        await asyncio.wait_for(daemon._let_follow(asyncio.Event()), 30)
+        daemon.auditor.close()
+
+    asyncio.run(run())
+    first, *others, caught_up = asked
+    assert first > 1
+    assert others == [0, 0, 0]
+    assert caught_up > 1
