@@ -14,7 +14,8 @@ rest of a worker is one contract, `services`; the gate is asked through `guarded
   WebSocket frames.
 - Where to: `pools` knows each app's upstreams, `choice` says which of them a request goes to, `breaker` which is left
   alone for a while, `retrying` where it goes when one is lost. `address` is where one lives, `pool` finds a connection
-  to it, `queue` who waits for one, `held` keeps those with an identity of their own, `upstream` is one connection.
+  to it, `queue` who waits for one, `held` keeps those with an identity of their own, `upstream` is one connection,
+  `tls_to_apps` its TLS.
 - Ends: `answers` are ours, `draining` tells who still takes an answer from who does not, `live` finds what a revocation
   has to cut, `sockets` makes the cut one. `timeouts` is one sweep over all deadlines, `waiting_for` says what a
   deadline was about.

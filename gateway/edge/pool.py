@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from gateway.edge import tls_to_apps
 from gateway.edge.address import Upstream
 from gateway.edge.breaker import Breaker
 from gateway.edge.queue import Queue, Waiter
@@ -282,7 +283,6 @@ class Pool:
         if target.scheme == "unix":
             await loop.create_unix_connection(lambda: connection, target.path)
         elif target.scheme == "https":
-            context = _verified(target.ca)
-            await loop.create_connection(lambda: connection, target.host, target.port, ssl=context)
+            await tls_to_apps.connect(loop, connection, target.host, target.port, _verified(target.ca))
         else:
             await loop.create_connection(lambda: connection, target.host, target.port)
