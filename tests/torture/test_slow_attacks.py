@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -82,8 +83,8 @@ async def known_by_number(city: RunningCity) -> str:
 
 def held_open(port: int) -> int:
     """How many connections the gateway's side of the kernel has on this port (what the tool believes is its own)."""
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(row[1].endswith(f":{port:04X}") and row[3] == ESTABLISHED for row in rows)
+    table = Path("/proc/net/tcp").read_bytes()
+    return len(re.findall(rb":%04X [0-9A-F]+:[0-9A-F]+ %b " % (port, ESTABLISHED.encode()), table))
 
 
 async def attack(mode: str, base: str, cookie: str) -> tuple[float, int]:
@@ -96,7 +97,7 @@ async def attack(mode: str, base: str, cookie: str) -> tuple[float, int]:
     )  # fmt: skip
     running = asyncio.create_task(process.wait())
     while not running.done():
-        now_open = held_open(port)
+        now_open = await asyncio.to_thread(held_open, port)  # the kernel takes 10 ms for it
         most = max(most, now_open)
         if now_open > OTHERS:
             ended = time.monotonic() - begun
