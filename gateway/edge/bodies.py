@@ -32,7 +32,7 @@ class Bodies(Retrying):
     """An exchange, as far as bytes pass through it."""
 
     __slots__ = (
-        "_body", "_chunked_out", "_first_byte", "_lead", "_moved", "_status", "_total", "_tunnel", "_upstream",
+        "_body", "_chunked_out", "_first_byte", "_moved", "_status", "_total", "_tunnel", "_upstream",
         "_waiting", "keep", "request_bytes", "response_bytes",
     )  # fmt: skip
 
@@ -40,7 +40,6 @@ class Bodies(Retrying):
     request_bytes: int
     response_bytes: int
     _body: Upload | None
-    _lead: bytes  # the request's head, where it waits for the first piece of the body
     _upstream: UpstreamConnection | None
     _status: int
     _chunked_out: bool
@@ -92,10 +91,7 @@ class Bodies(Retrying):
             return
         finally:
             self.request_bytes = body.taken
-        if self._lead:
-            lead, self._lead = self._lead, b""
-            upstream.write_all((lead, out))
-        elif out:
+        if out:
             upstream.write(out)
         if body.done:
             self._client.buffer = rest

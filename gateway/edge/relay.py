@@ -44,7 +44,7 @@ class Exchange(Bodies):
         self._reused = self._again = self._ended = self._chunked_out = False
         self._status = self.request_bytes = self.response_bytes = 0
         self._waiting = waiting_for.NOTHING
-        self._tried, self._moved, self._detail, self._lead = (), 0.0, "", b""
+        self._tried, self._moved, self._detail = (), 0.0, ""
         if request.chunked or request.content_length:
             self._body = Upload(request, limit_of(verdict, request, services.limits))
         clock = services.clock  # taken out and called: called at once it is looked for as a method
@@ -94,18 +94,14 @@ class Exchange(Bodies):
             guarded.unidentified(error)
             self._fail(503, Reason.INTERNAL_ERROR)
             return
-        lines, body = request_head(self.request, verdict, self._pool.upstream, client.forwarded, ours), self._body
+        connection.write(request_head(self.request, verdict, self._pool.upstream, client.forwarded, ours))
+        body = self._body
         if body is None:
-            connection.write(lines)
             self._expect(waiting_for.FIRST_BYTE, self._pool.timeouts.upstream_first_byte)
             return
         self._expect(waiting_for.CLIENT_BODY, body.begin(services))
-        if client.buffer:
-            self._lead = lines  # goes out with what is here of the body
-        else:
-            connection.write(lines)
-            if self.request.expect_continue:
-                client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self.request.expect_continue and not client.buffer:
+            client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         client.take_buffered()
         if body.long:
             client.read_long()

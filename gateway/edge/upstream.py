@@ -6,7 +6,6 @@ A byte that nobody asked for, a byte after the answer's end, any fault: the conn
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Final, Protocol, cast
 
 from gateway.edge.arriving import FROM_APPS, FROM_CLIENTS, LARGE
@@ -109,11 +108,6 @@ class UpstreamConnection(asyncio.BufferedProtocol):
         """Send bytes to the app."""
         if self.transport is not None:
             self.transport.write(data)
-
-    def write_all(self, pieces: Sequence[bytes]) -> None:
-        """Send pieces in one go."""
-        if self.transport is not None:
-            self.transport.writelines(pieces)
 
     def pass_on(self, data: memoryview) -> None:
         """Send a part of `FROM_CLIENTS`."""

@@ -48,7 +48,7 @@ def strict_requests(stream: bytes) -> list[Seen]:
     connection.receive_data(stream)
     while True:
         event = connection.next_event()
-        if event is h11.NEED_DATA:
+        if event is h11.NEED_DATA or isinstance(event, h11.ConnectionClosed):  # which nothing at all is to h11
             break
         if isinstance(event, h11.Request):
             host = dict(event.headers).get(b"host", b"")
